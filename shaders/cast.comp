@@ -1,0 +1,17 @@
+// cast: y = x in another storage type, rounded to nearest even; n4 groups of four values.
+// One invocation per group of four, or fewer: they stride.
+//variant f32_f16: -DTO_F16
+//variant f32_bf16: -DTO_BF16
+//variant f16_f32: -DF16
+//variant f16_bf16: -DF16 -DTO_BF16
+//variant bf16_f32: -DBF16
+//variant bf16_f16: -DBF16 -DTO_F16
+#version 450
+#include "lib/types.glsl"
+#include "lib/index.glsl"
+layout(push_constant) uniform P { uint n4; } p;
+layout(binding = 0) readonly buffer X { V x[]; };
+layout(binding = 1) writeonly buffer Y { W y[]; };
+void main() {
+    for (uint i = flat_index(); i < p.n4; i += flat_count()) y[i] = st4_to(ld4(x[i]));
+}

@@ -1,0 +1,74 @@
+// Storage types: four values at a time, as they lie in memory, to and from vec4.
+// defines: V, ld4, st4 (the kernel's storage type: f32, or with -DF16 or -DBF16)
+//          W, ld4_to, st4_to (a second one, for kernels with two: f32, or with -DTO_F16 or -DTO_BF16)
+// 16-bit values are two to a word, the first one low. They are converted by integer arithmetic, rounded to nearest even:
+// packHalf2x16 may round and flush subnormals as the driver likes.
+
+uvec4 bits16_unpack(uvec2 w) { return uvec4(w.x & 0xffffu, w.x >> 16, w.y & 0xffffu, w.y >> 16); }
+uvec2 bits16_pack(uvec4 h) { return uvec2(h.x | h.y << 16, h.z | h.w << 16); }
+
+vec4 f16_ld4(uvec2 w) {
+    uvec4 h = bits16_unpack(w);
+    uvec4 a = (h & 0x7fffu) << 13; // exponent and fraction in their places, the exponent 112 too small
+    uvec4 normal = a + (112u << 23);
+    uvec4 special = a + (224u << 23);
+    uvec4 subnormal = floatBitsToUint(uintBitsToFloat(a + (113u << 23)) - 6.103515625e-5); // 2^-14: exact
+    uvec4 bits = mix(normal, special, greaterThanEqual(a, uvec4(31u << 23)));
+    bits = mix(bits, subnormal, lessThan(a, uvec4(1u << 23)));
+    return uintBitsToFloat(bits | (h & 0x8000u) << 16);
+}
+
+uvec2 f16_st4(vec4 v) {
+    uvec4 x = floatBitsToUint(v);
+    uvec4 a = x & 0x7fffffffu;
+    uvec4 normal = (a - (112u << 23) + 0xfffu + ((a >> 13) & 1u)) >> 13; // carries into the exponent, up to infinity
+    // Below 2^-14 the unit is 2^-24: shift the whole significand there. From 25 on nothing is left of it.
+    uvec4 shift = min(126u - min(a >> 23, uvec4(126u)), uvec4(25u));
+    uvec4 significand = (a & 0x7fffffu) | 0x800000u;
+    uvec4 half_unit = (uvec4(1u) << max(shift, uvec4(1u))) >> 1;
+    uvec4 subnormal = (significand + half_unit - 1u + ((significand >> shift) & 1u)) >> shift;
+    uvec4 h = mix(normal, subnormal, lessThan(a, uvec4(113u << 23)));
+    h = mix(h, uvec4(0x7c00u), greaterThanEqual(a, uvec4(0x477ff000u))); // 65520 and above
+    h = mix(h, uvec4(0x7e00u), greaterThan(a, uvec4(0x7f800000u)));
+    return bits16_pack(h | (x >> 16 & 0x8000u));
+}
+
+vec4 bf16_ld4(uvec2 w) { return uintBitsToFloat(uvec4(w.x << 16, w.x & 0xffff0000u, w.y << 16, w.y & 0xffff0000u)); }
+
+uvec2 bf16_st4(vec4 v) {
+    uvec4 x = floatBitsToUint(v);
+    uvec4 rounded = (x + 0x7fffu + ((x >> 16) & 1u)) >> 16;
+    uvec4 quiet = x >> 16 | 0x40u; // a NaN whose payload is in the lower half must not become infinity
+    return bits16_pack(mix(rounded, quiet, greaterThan(x & 0x7fffffffu, uvec4(0x7f800000u))));
+}
+
+vec4 f32_ld4(vec4 v) { return v; }
+vec4 f32_st4(vec4 v) { return v; }
+
+#if defined(F16)
+#define V uvec2
+#define ld4 f16_ld4
+#define st4 f16_st4
+#elif defined(BF16)
+#define V uvec2
+#define ld4 bf16_ld4
+#define st4 bf16_st4
+#else
+#define V vec4
+#define ld4 f32_ld4
+#define st4 f32_st4
+#endif
+
+#if defined(TO_F16)
+#define W uvec2
+#define ld4_to f16_ld4
+#define st4_to f16_st4
+#elif defined(TO_BF16)
+#define W uvec2
+#define ld4_to bf16_ld4
+#define st4_to bf16_st4
+#else
+#define W vec4
+#define ld4_to f32_ld4
+#define st4_to f32_st4
+#endif

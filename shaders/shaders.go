@@ -1,0 +1,62 @@
+// Package shaders holds the compute kernels: GLSL sources (*.comp, lib/*.glsl) and the SPIR-V compiled from them
+// (spv/*.spv), which is committed and embedded, so that building a program needs no shader compiler.
+//
+// A kernel is one file, <kernel>.comp; the file's name is the kernel's name everywhere. Its header states the formula,
+// the shapes, what one workgroup does, the push block and the bindings, in this order. "//variant" lines list the
+// versions compiled from it, usually one per storage type; the SPIR-V of variant v of kernel k is named "k.v".
+//
+// # Memory layout
+//
+// A tensor of floats (f32, f16 or bf16) is a list of rows; each row is padded to a multiple of four values and the
+// padding is always zero: a kernel that writes a row writes zeros there. Kernels read and write four values at a time,
+// as vec4 (f32, 16 bytes) or uvec2 (f16 and bf16, 8 bytes), so no 16-bit storage extension is needed. Strides in push
+// blocks that end in 4 count such groups. Arithmetic is f32 whatever is stored; a result is rounded once, to nearest
+// even. Tensors of integers are dense.
+//
+// # Specialization constants
+//
+// Id 0 is the workgroup's size along x, a power of two. Id 3 is the device's subgroup size when reductions may use
+// subgroup arithmetic, 1 when they may not. Ids from 10 are tile sizes and the like; id 20 set to 1 says that token ids
+// are 16 bits wide. Each kernel's source names those it has.
+//
+// # Adding a kernel
+//
+// Write <kernel>.comp, run go generate ./shaders, commit the source with its .spv. There is nothing to register.
+package shaders
+
+import (
+	"embed"
+	"fmt"
+	"sort"
+	"strings"
+)
+
+//go:generate go run gen.go
+
+//go:embed spv
+var spv embed.FS
+
+// Load returns the SPIR-V of a kernel, named by its file and variant: "copy", "crossentropy.f32_grad".
+func Load(name string) ([]byte, error) {
+	code, err := spv.ReadFile("spv/" + name + ".spv")
+	if err != nil {
+		return nil, fmt.Errorf("shaders: no kernel %q: %w", name, err)
+	}
+	return code, nil
+}
+
+// Names lists every kernel that Load knows, sorted.
+func Names() []string {
+	entries, err := spv.ReadDir("spv")
+	if err != nil {
+		return nil // the folder is part of this package: the compiler has checked that it exists
+	}
+	var names []string
+	for _, e := range entries {
+		if name, ok := strings.CutSuffix(e.Name(), ".spv"); ok {
+			names = append(names, name)
+		}
+	}
+	sort.Strings(names)
+	return names
+}

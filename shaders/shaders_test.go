@@ -1,0 +1,105 @@
+package shaders
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"testing"
+)
+
+// TestSourcesFresh proves without a compiler that spv/ was generated from the sources as they are now.
+func TestSourcesFresh(t *testing.T) {
+	recorded, err := os.ReadFile("spv/SOURCES")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(recorded)), "\n")
+	if !strings.HasPrefix(lines[0], "compiler: shaderc ") {
+		t.Errorf("spv/SOURCES starts with %q, want the compiler's version", lines[0])
+	}
+	var want []string
+	for _, pattern := range []string{"*.comp", "lib/*", "gen.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			text, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, fmt.Sprintf("%x  %s", sha256.Sum256(text), filepath.ToSlash(f)))
+		}
+	}
+	byName := func(list []string) func(i, j int) bool {
+		return func(i, j int) bool { return list[i][66:] < list[j][66:] }
+	}
+	sort.Slice(want, byName(want))
+	got := lines[1:]
+	if len(got) != len(want) {
+		t.Fatalf("spv/SOURCES lists %d files, the folder has %d: run go generate ./shaders", len(got), len(want))
+	}
+	for i := range want {
+		if got[i] != want[i] {
+			t.Errorf("spv/SOURCES has %q, want %q: run go generate ./shaders", got[i], want[i])
+		}
+	}
+}
+
+// TestVariantsAreComplete checks that each variant line has its module and each module its variant line.
+func TestVariantsAreComplete(t *testing.T) {
+	files, err := filepath.Glob("*.comp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]bool{}
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kernel, variants := strings.TrimSuffix(f, ".comp"), 0
+		for _, line := range strings.Split(string(text), "\n") {
+			if rest, ok := strings.CutPrefix(line, "//variant "); ok {
+				name, _, _ := strings.Cut(rest, ":")
+				if name = kernel + "." + strings.TrimSpace(name); want[name] {
+					t.Errorf("%s: variant %s is listed twice", f, name)
+				}
+				want[name] = true
+				variants++
+			}
+		}
+		if variants == 0 {
+			want[kernel] = true
+		}
+	}
+	for _, name := range Names() {
+		if !want[name] {
+			t.Errorf("spv/%s.spv belongs to no variant line", name)
+		}
+		delete(want, name)
+		code, err := Load(name)
+		if err != nil {
+			t.Errorf("Load(%q): %v", name, err)
+		} else if len(code) < 20 || len(code)%4 != 0 || binary.LittleEndian.Uint32(code) != 0x07230203 {
+			t.Errorf("Load(%q): %d bytes that are not SPIR-V", name, len(code))
+		}
+	}
+	for name := range want {
+		t.Errorf("%s has no module in spv/: run go generate ./shaders", name)
+	}
+}
+
+func TestLoadUnknown(t *testing.T) {
+	for _, name := range []string{"", "nosuch", "copy.f32", "../SOURCES", "SOURCES"} {
+		if code, err := Load(name); err == nil {
+			t.Errorf("Load(%q) = %d bytes, want an error", name, len(code))
+		} else if !strings.HasPrefix(err.Error(), "shaders: ") || !strings.Contains(err.Error(), fmt.Sprintf("%q", name)) {
+			t.Errorf("Load(%q): error %q does not name the package and the kernel", name, err)
+		}
+	}
+}
