@@ -1,0 +1,183 @@
+package vk
+
+import (
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"slices"
+	"strings"
+	"unsafe"
+
+	vulkan "github.com/vulkan-go/vulkan"
+)
+
+// Access says what a kernel does with a buffer. The values are bits.
+type Access uint8
+
+// The kinds of access, as the shader declares them: readonly is Read, writeonly is Write, neither is both.
+const (
+	Read  Access = 1
+	Write Access = 2
+)
+
+// String returns "r", "w" or "rw".
+func (a Access) String() string {
+	return [...]string{"none", "r", "w", "rw"}[a&(Read|Write)]
+}
+
+// Kernel is a compiled compute shader.
+type Kernel struct {
+	device    *Device
+	name      string
+	access    []Access
+	pushBytes int
+	local     [3]uint32
+
+	setLayout vulkan.DescriptorSetLayout
+	layout    vulkan.PipelineLayout
+	pipeline  vulkan.Pipeline
+}
+
+// Kernel compiles SPIR-V with values for its 32-bit specialization constants; ids that the shader does
+// not have are ignored. The shader has one entry point, main, and storage buffers in set 0 with
+// bindings 0, 1, 2 … The same name, code and constants give the same Kernel again. The device owns it.
+func (d *Device) Kernel(name string, spirv []byte, spec map[uint32]uint32) (*Kernel, error) {
+	if err := d.usable(); err != nil {
+		return nil, err
+	}
+	key := kernelKey(name, spirv, spec)
+	if k := d.kernels[key]; k != nil {
+		return k, nil
+	}
+	s, err := readSPIRV(spirv)
+	if err != nil {
+		return nil, fmt.Errorf("vk: kernel %s: %w", name, err)
+	}
+	k := &Kernel{device: d, name: name, access: s.access, pushBytes: s.pushBytes, local: s.workgroup(spec)}
+	if err := k.fits(); err != nil {
+		return nil, fmt.Errorf("vk: kernel %s: %w", name, err)
+	}
+	ids, values, err := s.specConstants(spec)
+	if err != nil {
+		return nil, fmt.Errorf("vk: kernel %s: %w", name, err)
+	}
+	if err := k.create(s.words, ids, values); err != nil {
+		d.destroyKernel(k)
+		return nil, err
+	}
+	d.kernels[key] = k
+	d.cacheNews = true
+	return k, nil
+}
+
+func kernelKey(name string, spirv []byte, spec map[uint32]uint32) string {
+	hash := fnv.New64a()
+	hash.Write(spirv)
+	var key strings.Builder
+	fmt.Fprintf(&key, "%s %x", name, hash.Sum64())
+	for _, id := range slices.Sorted(maps.Keys(spec)) {
+		fmt.Fprintf(&key, " %d=%d", id, spec[id])
+	}
+	return key.String()
+}
+
+// fits checks the shader against the device's limits, which Vulkan itself does not.
+func (k *Kernel) fits() error {
+	p := k.device.physical
+	caps := &p.info.Caps
+	if n := len(k.access); n > int(p.maxStorageBuffers) {
+		return fmt.Errorf("%d bindings, the device allows %d", n, p.maxStorageBuffers)
+	}
+	if k.pushBytes > int(caps.PushBytes) {
+		return fmt.Errorf("%d bytes of push constants, the device allows %d", k.pushBytes, caps.PushBytes)
+	}
+	invocations := uint64(1)
+	for i, n := range k.local {
+		if n == 0 || n > caps.MaxLocalSize[i] {
+			return fmt.Errorf("workgroup size %v, the device allows %v", k.local, caps.MaxLocalSize)
+		}
+		invocations *= uint64(n)
+	}
+	if invocations > uint64(caps.MaxInvocations) {
+		return fmt.Errorf("workgroup of %d invocations, the device allows %d", invocations, caps.MaxInvocations)
+	}
+	return nil
+}
+
+func (k *Kernel) create(code, specIDs, specValues []uint32) error {
+	d := k.device
+	stage := vulkan.ShaderStageFlags(vulkan.ShaderStageComputeBit)
+	bindings := make([]vulkan.DescriptorSetLayoutBinding, len(k.access))
+	for i := range bindings {
+		bindings[i] = vulkan.DescriptorSetLayoutBinding{
+			Binding:         uint32(i),
+			DescriptorType:  vulkan.DescriptorTypeStorageBuffer,
+			DescriptorCount: 1,
+			StageFlags:      stage,
+		}
+	}
+	setInfo := vulkan.DescriptorSetLayoutCreateInfo{
+		SType:        vulkan.StructureTypeDescriptorSetLayoutCreateInfo,
+		BindingCount: uint32(len(bindings)),
+		PBindings:    bindings,
+	}
+	var setLayout vulkan.DescriptorSetLayout
+	result := vulkan.CreateDescriptorSetLayout(d.handle, &setInfo, nil, &setLayout)
+	setInfo.Free()
+	if result != vulkan.Success {
+		return d.check(result, "vkCreateDescriptorSetLayout", "kernel "+k.name)
+	}
+	k.setLayout = setLayout
+
+	layouts := cArray[vulkan.DescriptorSetLayout](1)
+	layouts[0] = setLayout
+	defer freeC(unsafe.Pointer(&layouts[0]))
+	layoutInfo := vulkan.PipelineLayoutCreateInfo{
+		SType:          vulkan.StructureTypePipelineLayoutCreateInfo,
+		SetLayoutCount: 1,
+		PSetLayouts:    layouts,
+	}
+	if k.pushBytes > 0 {
+		layoutInfo.PushConstantRangeCount = 1
+		layoutInfo.PPushConstantRanges = []vulkan.PushConstantRange{{StageFlags: stage, Size: uint32(k.pushBytes)}}
+	}
+	var layout vulkan.PipelineLayout
+	result = vulkan.CreatePipelineLayout(d.handle, &layoutInfo, nil, &layout)
+	layoutInfo.Free()
+	if result != vulkan.Success {
+		return d.check(result, "vkCreatePipelineLayout", "kernel "+k.name)
+	}
+	k.layout = layout
+
+	pipeline, result := d.newPipeline(layout, code, specIDs, specValues)
+	if result != vulkan.Success {
+		return d.check(result, "vkCreateComputePipelines", "kernel "+k.name)
+	}
+	k.pipeline = pipeline
+	return nil
+}
+
+// Name is the name the kernel was made with.
+func (k *Kernel) Name() string { return k.name }
+
+// Bindings says what the kernel does with each buffer, by binding number. It must not be changed.
+func (k *Kernel) Bindings() []Access { return k.access }
+
+// PushBytes is the size of the push-constant block: what Dispatch wants as push.
+func (k *Kernel) PushBytes() int { return k.pushBytes }
+
+// LocalSize is the workgroup size, specialization constants applied.
+func (k *Kernel) LocalSize() [3]uint32 { return k.local }
+
+func (d *Device) destroyKernel(k *Kernel) {
+	if k.pipeline != nil {
+		vulkan.DestroyPipeline(d.handle, k.pipeline, nil)
+	}
+	if k.layout != nil {
+		vulkan.DestroyPipelineLayout(d.handle, k.layout, nil)
+	}
+	if k.setLayout != nil {
+		vulkan.DestroyDescriptorSetLayout(d.handle, k.setLayout, nil)
+	}
+	k.pipeline, k.layout, k.setLayout = nil, nil, nil
+}

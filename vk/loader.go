@@ -1,0 +1,133 @@
+package vk
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"unsafe"
+
+	vulkan "github.com/vulkan-go/vulkan"
+)
+
+// wrapProcAddr, when a test sets it before the first Open, replaces vkGetInstanceProcAddr for the
+// binding and the shim alike.
+var wrapProcAddr func(unsafe.Pointer) unsafe.Pointer
+
+// loaded is the process's one VkInstance. The binding keeps its function pointers in C globals, so the
+// instance is made once, by the first call that needs it, and stays until the process ends.
+var loaded struct {
+	sync.Mutex
+	library  bool // the function pointers are set up
+	instance vulkan.Instance
+}
+
+// libraries are the loader's names: the run-time name first, since only -dev packages install the other.
+var libraries = map[string][]string{
+	"windows": {"vulkan-1.dll"},
+	"darwin":  {"libvulkan.1.dylib", "libvulkan.dylib", "/usr/local/lib/libvulkan.1.dylib", "/opt/homebrew/lib/libvulkan.1.dylib", "libMoltenVK.dylib"},
+	"linux":   {"libvulkan.so.1", "libvulkan.so"},
+}
+
+// install says, per system, what provides a loader and a driver.
+var install = map[string]string{
+	"windows": "install the graphics card's driver, which brings Vulkan",
+	"darwin":  "install MoltenVK: brew install molten-vk vulkan-loader",
+	"linux": "install the graphics card's driver and the Vulkan loader; for the CPU, Mesa's lavapipe: " +
+		"apt install libvulkan1 mesa-vulkan-drivers (Debian, Ubuntu), " +
+		"dnf install vulkan-loader mesa-vulkan-drivers (Fedora), pacman -S vulkan-icd-loader vulkan-swrast (Arch)",
+}
+
+func noDevice(what string) error {
+	hint := install[runtime.GOOS]
+	if hint == "" {
+		hint = install["linux"]
+	}
+	return fmt.Errorf("vk: %w: %s; %s", ErrNoDevice, what, hint)
+}
+
+// loadInstance returns the instance, making it on the first call. A failure is not remembered: the
+// next call tries again. The caller holds loaded's lock.
+func loadInstance() (vulkan.Instance, error) {
+	if loaded.instance != nil {
+		return loaded.instance, nil
+	}
+	if !loaded.library {
+		if err := loadLibrary(); err != nil {
+			return nil, err
+		}
+		loaded.library = true
+	}
+	if v := instanceVersion(); v < vulkan.MakeVersion(1, 1, 0) {
+		return nil, noDevice(fmt.Sprintf("the Vulkan loader is version %s, 1.1 is needed", vulkan.Version(v)))
+	}
+
+	var flags vulkan.InstanceCreateFlags
+	var extensions []string
+	if hasInstanceExtension(portabilityExtension) {
+		// Drivers on top of another interface (MoltenVK on Metal) are listed only to those who ask.
+		flags = enumeratePortability
+		extensions = []string{portabilityExtension + "\x00"}
+	}
+	info := vulkan.InstanceCreateInfo{
+		SType: vulkan.StructureTypeInstanceCreateInfo,
+		Flags: flags,
+		PApplicationInfo: &vulkan.ApplicationInfo{
+			SType:            vulkan.StructureTypeApplicationInfo,
+			PApplicationName: "lemnos\x00",
+			PEngineName:      "lemnos\x00",
+			ApiVersion:       vulkan.MakeVersion(1, 1, 0),
+		},
+		EnabledExtensionCount:   uint32(len(extensions)),
+		PpEnabledExtensionNames: extensions,
+	}
+	var instance vulkan.Instance
+	result := vulkan.CreateInstance(&info, nil, &instance)
+	runtime.KeepAlive(extensions)
+	info.Free()
+	if result == vulkan.ErrorIncompatibleDriver {
+		return nil, noDevice("the Vulkan loader found no driver")
+	}
+	if result != vulkan.Success {
+		return nil, resultError(result, "vkCreateInstance", "")
+	}
+	err := vulkan.InitInstance(instance)
+	if err == nil {
+		err = shimLoadInstance(instance)
+	}
+	if err != nil {
+		vulkan.DestroyInstance(instance, nil)
+		return nil, err
+	}
+	loaded.instance = instance
+	return instance, nil
+}
+
+const (
+	portabilityExtension = "VK_KHR_portability_enumeration"
+	enumeratePortability = 1 // VK_INSTANCE_CREATE_ENUMERATE_PORTABILITY_BIT_KHR
+)
+
+// loadLibrary opens the Vulkan loader and hands its vkGetInstanceProcAddr to the binding and the shim.
+func loadLibrary() error {
+	names := libraries[runtime.GOOS]
+	if names == nil {
+		names = libraries["linux"]
+	}
+	var proc unsafe.Pointer
+	for _, name := range names {
+		if proc = openLibrary(name); proc != nil {
+			break
+		}
+	}
+	if proc == nil {
+		return noDevice(fmt.Sprintf("no Vulkan loader (%s)", names[0]))
+	}
+	if wrapProcAddr != nil {
+		proc = wrapProcAddr(proc)
+	}
+	vulkan.SetGetInstanceProcAddr(proc)
+	if err := vulkan.Init(); err != nil {
+		return fmt.Errorf("vk: %w", err)
+	}
+	return shimLoad(proc)
+}

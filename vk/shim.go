@@ -1,0 +1,124 @@
+package vk
+
+// #cgo linux LDFLAGS: -ldl
+// #include <stdlib.h>
+// #include "shim.h"
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"unsafe"
+
+	vulkan "github.com/vulkan-go/vulkan"
+)
+
+// raw is a handle as the shim takes it: non-dispatchable handles are 64 bits wide on every system.
+func raw[Handle any](handle Handle) C.uint64_t { return *(*C.uint64_t)(unsafe.Pointer(&handle)) }
+
+func openLibrary(name string) unsafe.Pointer {
+	s := C.CString(name)
+	defer C.free(unsafe.Pointer(s))
+	return C.lemnos_open_library(s)
+}
+
+func shimLoad(proc unsafe.Pointer) error {
+	if C.lemnos_load(proc) == 0 {
+		return errors.New("vk: the Vulkan loader lacks vkEnumerateInstanceExtensionProperties")
+	}
+	return nil
+}
+
+func shimLoadInstance(instance vulkan.Instance) error {
+	if missing := C.lemnos_load_instance(unsafe.Pointer(instance)); missing != nil {
+		return fmt.Errorf("vk: the Vulkan loader lacks %s", C.GoString(missing))
+	}
+	return nil
+}
+
+func instanceVersion() uint32 { return uint32(C.lemnos_instance_version()) }
+
+func hasInstanceExtension(name string) bool {
+	s := C.CString(name)
+	defer C.free(unsafe.Pointer(s))
+	return C.lemnos_has_instance_extension(s) != 0
+}
+
+func hasDeviceExtension(physical vulkan.PhysicalDevice, name string) bool {
+	s := C.CString(name)
+	defer C.free(unsafe.Pointer(s))
+	return C.lemnos_has_device_extension(unsafe.Pointer(physical), s) != 0
+}
+
+// deviceFacts is what the shim's query adds to vkGetPhysicalDeviceProperties.
+type deviceFacts = C.lemnos_caps
+
+const noFamily = ^C.uint32_t(0)
+
+func queryDevice(physical vulkan.PhysicalDevice) deviceFacts {
+	var facts deviceFacts
+	C.lemnos_query(unsafe.Pointer(physical), &facts)
+	return facts
+}
+
+// featureChain is C memory for VkDeviceCreateInfo.pNext, to be freed with freeC; nil when out of memory.
+func featureChain(facts *deviceFacts) unsafe.Pointer { return C.lemnos_feature_chain(facts) }
+
+// cArray is zeroed C memory for n > 0 values, for structs that keep a pointer to it: Go memory must not be
+// stored in C memory. Free with freeC(unsafe.Pointer(&a[0])).
+func cArray[T any](n int) []T {
+	var zero T
+	p := C.calloc(C.size_t(n), C.size_t(unsafe.Sizeof(zero)))
+	if p == nil {
+		panic("vk: out of memory") // as for Go memory
+	}
+	return unsafe.Slice((*T)(p), n)
+}
+
+func freeC(p unsafe.Pointer) { C.free(p) }
+
+// submit resets the fence and submits n command buffers with it in one vkQueueSubmit.
+func (d *Device) submit(fence vulkan.Fence, n int) vulkan.Result {
+	return vulkan.Result(C.lemnos_submit(unsafe.Pointer(d.handle), unsafe.Pointer(d.queue), raw(fence),
+		C.uint32_t(n), (*unsafe.Pointer)(unsafe.Pointer(&d.batch[0]))))
+}
+
+func (d *Device) waitFence(fence vulkan.Fence, nanoseconds uint64) vulkan.Result {
+	return vulkan.Result(C.lemnos_wait(unsafe.Pointer(d.handle), raw(fence), C.uint64_t(nanoseconds)))
+}
+
+func (d *Device) fenceStatus(fence vulkan.Fence) vulkan.Result {
+	return vulkan.Result(C.lemnos_fence_status(unsafe.Pointer(d.handle), raw(fence)))
+}
+
+func cmdBarrier(cmd vulkan.CommandBuffer, from, to barrierSide) {
+	C.lemnos_barrier(unsafe.Pointer(cmd), C.uint32_t(from.stages), C.uint32_t(to.stages),
+		C.uint32_t(from.access), C.uint32_t(to.access))
+}
+
+func cmdCopy(cmd vulkan.CommandBuffer, src vulkan.Buffer, srcOffset int64, dst vulkan.Buffer, dstOffset, size int64) {
+	C.lemnos_copy(unsafe.Pointer(cmd), raw(src), raw(dst), C.uint64_t(srcOffset), C.uint64_t(dstOffset), C.uint64_t(size))
+}
+
+// newDescriptorSet allocates a set of the kernel's layout whose binding i is args[i].
+func (d *Device) newDescriptorSet(pool vulkan.DescriptorPool, k *Kernel, args []Span) (vulkan.DescriptorSet, vulkan.Result) {
+	n := len(args)
+	words := make([]C.uint64_t, 3*n)
+	buffers, offsets, sizes := words[:n], words[n:2*n], words[2*n:]
+	for i, a := range args {
+		buffers[i], offsets[i], sizes[i] = raw(a.Buffer.handle), C.uint64_t(a.Offset), C.uint64_t(roundUp(a.Size, 4))
+	}
+	var set C.uint64_t
+	result := C.lemnos_descriptor_set(unsafe.Pointer(d.handle), raw(pool), raw(k.setLayout), C.uint32_t(n),
+		unsafe.SliceData(buffers), unsafe.SliceData(offsets), unsafe.SliceData(sizes), &set)
+	return *(*vulkan.DescriptorSet)(unsafe.Pointer(&set)), vulkan.Result(result)
+}
+
+// newPipeline compiles SPIR-V words with 32-bit specialization constants.
+func (d *Device) newPipeline(layout vulkan.PipelineLayout, code, specIDs, specValues []uint32) (vulkan.Pipeline, vulkan.Result) {
+	var pipeline C.uint64_t
+	result := C.lemnos_pipeline(unsafe.Pointer(d.handle), raw(d.cache), raw(layout),
+		(*C.uint32_t)(unsafe.SliceData(code)), C.size_t(4*len(code)), C.uint32_t(len(specIDs)),
+		(*C.uint32_t)(unsafe.SliceData(specIDs)), (*C.uint32_t)(unsafe.SliceData(specValues)), &pipeline)
+	return *(*vulkan.Pipeline)(unsafe.Pointer(&pipeline)), vulkan.Result(result)
+}

@@ -1,0 +1,43 @@
+// The calls that the Go binding cannot make safely or does not know. See shim.c.
+#ifndef LEMNOS_VK_SHIM_H
+#define LEMNOS_VK_SHIM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+// Facts about a physical device that need vkGetPhysicalDevice{Features,Properties}2
+// or an array of structs. Filled by lemnos_query.
+typedef struct {
+	uint32_t subgroup_size;
+	uint32_t subgroup_stages;      // VkShaderStageFlags
+	uint32_t subgroup_operations;  // VkSubgroupFeatureFlags
+	uint64_t max_allocation;       // bytes in one vkAllocateMemory
+	uint32_t float64, int64;       // features; 0 or 1
+	uint32_t storage16, float16;   // features; 0 or 1
+	uint32_t queue_family;         // the one to use; UINT32_MAX: no compute queue
+	uint32_t timestamp_bits;       // valid bits of that family's timestamps
+	char driver_name[256];         // empty where the driver cannot say
+	char driver_info[256];
+} lemnos_caps;
+
+void *lemnos_open_library(const char *name);
+int lemnos_load(void *get_instance_proc_addr);
+const char *lemnos_load_instance(void *instance);
+uint32_t lemnos_instance_version(void);
+int lemnos_has_instance_extension(const char *name);
+int lemnos_has_device_extension(void *physical, const char *name);
+void lemnos_query(void *physical, lemnos_caps *caps);
+void *lemnos_feature_chain(const lemnos_caps *caps);
+
+int32_t lemnos_submit(void *device, void *queue, uint64_t fence, uint32_t count, void **commands);
+int32_t lemnos_wait(void *device, uint64_t fence, uint64_t timeout_ns);
+int32_t lemnos_fence_status(void *device, uint64_t fence);
+
+void lemnos_barrier(void *command, uint32_t src_stages, uint32_t dst_stages, uint32_t src_access, uint32_t dst_access);
+void lemnos_copy(void *command, uint64_t src, uint64_t dst, uint64_t src_offset, uint64_t dst_offset, uint64_t size);
+int32_t lemnos_descriptor_set(void *device, uint64_t pool, uint64_t layout, uint32_t count,
+	const uint64_t *buffers, const uint64_t *offsets, const uint64_t *sizes, uint64_t *set);
+int32_t lemnos_pipeline(void *device, uint64_t cache, uint64_t layout, const uint32_t *code, size_t code_bytes,
+	uint32_t spec_count, const uint32_t *spec_ids, const uint32_t *spec_values, uint64_t *pipeline);
+
+#endif
