@@ -1,0 +1,60 @@
+// adamw: one step of Adam with decoupled decay over all parameters. Per value, with g the gradient times clip.gscale:
+//   m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w = w - decay_first w - step m/(sqrt(v) denom + eps);  w = w - decay w
+// The document's order has decay_first = 0, PyTorch's has decay = 0. A variant is named parameter_gradient; 16-bit
+// parameters P are written from an f32 MASTER copy, which is what w is then. Nothing is written when clip.skip is set.
+// CHUNKS (chunks) of (off4, n4, class, segment): n4 groups of four values from group off4 on, the same in all arenas.
+// HYPER (classes, 16): b1, 1-b1, b2, 1-b2, eps, decay, decay_first, skips_known (uint bits), then four pairs (step, denom):
+// steps skipped since the host computed them do not count, so pair j is taken after j skips more than skips_known.
+// Each workgroup strides over the chunks.
+//variant f32_f32
+//variant f32_f16: -DF16
+//variant f32_bf16: -DBF16
+//variant f16_f32: -DTO_F16 -DMASTER
+//variant f16_f16: -DTO_F16 -DMASTER -DF16
+//variant f16_bf16: -DTO_F16 -DMASTER -DBF16
+//variant bf16_f32: -DTO_BF16 -DMASTER
+//variant bf16_f16: -DTO_BF16 -DMASTER -DF16
+//variant bf16_bf16: -DTO_BF16 -DMASTER -DBF16
+#version 450
+#include "lib/types.glsl"
+#include "lib/index.glsl"
+layout(push_constant) uniform P { uint chunks; } p;
+layout(binding = 0) readonly buffer CHUNKS { uvec4 chunk[]; };
+layout(binding = 1) readonly buffer HYPER { float hyper[]; };
+layout(binding = 2) readonly buffer CLIP { float norm, gscale; uint skip; float unscale; } clip;
+layout(binding = 3) readonly buffer SCALER { float scale; uint good, skips, unused; } scaler;
+layout(binding = 4) readonly buffer G { V grad[]; };
+layout(binding = 5) buffer MOMENT1 { vec4 moment1[]; };
+layout(binding = 6) buffer MOMENT2 { vec4 moment2[]; };
+#ifdef MASTER
+layout(binding = 7) writeonly buffer PARAM { W param[]; };
+layout(binding = 8) buffer WEIGHT { vec4 weight[]; };
+#define store(i, w) { weight[i] = w; param[i] = st4_to(w); }
+#else
+layout(binding = 7) buffer WEIGHT { vec4 weight[]; };
+#define store(i, w) weight[i] = w
+#endif
+
+void main() {
+    if (clip.skip != 0) return;
+    float gscale = clip.gscale;
+    for (uint c = flat_group(); c < p.chunks; c += flat_groups()) {
+        uint first = chunk[c].x, end = first + chunk[c].y, h = chunk[c].z * 16;
+        float b1 = hyper[h], one_b1 = hyper[h + 1], b2 = hyper[h + 2], one_b2 = hyper[h + 3];
+        float eps = hyper[h + 4], decay = hyper[h + 5], decay_first = hyper[h + 6];
+        uint j = h + 8 + 2 * min(scaler.skips - floatBitsToUint(hyper[h + 7]), 3u);
+        float step_size = hyper[j], denom = hyper[j + 1];
+        for (uint i = first + lane; i < end; i += LOCAL) {
+            vec4 g = ld4(grad[i]) * gscale;
+            vec4 m = b1 * moment1[i] + one_b1 * g;
+            vec4 v = b2 * moment2[i] + one_b2 * g * g;
+            vec4 w = weight[i];
+            w -= decay_first * w;
+            w -= step_size * m / (sqrt(v) * denom + eps);
+            w -= decay * w;
+            moment1[i] = m;
+            moment2[i] = v;
+            store(i, w);
+        }
+    }
+}

@@ -1,0 +1,74 @@
+// Reductions over a workgroup, for any power-of-two LOCAL. All its invocations call them together and all get the result.
+// needs:   lib/index.glsl
+// defines: reduce_sum(vec4), reduce_max(uint), reduce_max(float), kahan_add
+// The base is a tree in shared memory. With SUBGROUP above 1 (the device has subgroup arithmetic) each subgroup reduces in
+// registers and shared memory only joins the subgroups, of whatever size the driver makes them; a workgroup of one
+// subgroup needs no barrier at all. The order of additions depends on the sizes alone: same device, same bits.
+#extension GL_KHR_shader_subgroup_basic : require
+#extension GL_KHR_shader_subgroup_arithmetic : require
+layout(constant_id = 3) const uint SUBGROUP = 1;
+
+shared vec4 sum_scratch[LOCAL];
+shared uint max_scratch[LOCAL];
+
+vec4 reduce_sum(vec4 x) {
+    if (SUBGROUP > 1) {
+        x = subgroupAdd(x);
+        if (gl_NumSubgroups == 1) return x;
+        barrier(); // a reduction before this one may still be reading
+        if (subgroupElect()) sum_scratch[gl_SubgroupID] = x;
+        barrier();
+        x = sum_scratch[0];
+        for (uint i = 1; i < gl_NumSubgroups; i++) x += sum_scratch[i];
+        return x;
+    }
+    barrier();
+    sum_scratch[lane] = x;
+    for (uint width = LOCAL / 2; width > 0; width /= 2) {
+        barrier();
+        if (lane < width) sum_scratch[lane] += sum_scratch[lane + width];
+    }
+    barrier();
+    return sum_scratch[0];
+}
+
+uint reduce_max(uint x) {
+    if (SUBGROUP > 1) {
+        x = subgroupMax(x);
+        if (gl_NumSubgroups == 1) return x;
+        barrier();
+        if (subgroupElect()) max_scratch[gl_SubgroupID] = x;
+        barrier();
+        x = max_scratch[0];
+        for (uint i = 1; i < gl_NumSubgroups; i++) x = max(x, max_scratch[i]);
+        return x;
+    }
+    barrier();
+    max_scratch[lane] = x;
+    for (uint width = LOCAL / 2; width > 0; width /= 2) {
+        barrier();
+        if (lane < width) max_scratch[lane] = max(max_scratch[lane], max_scratch[lane + width]);
+    }
+    barrier();
+    return max_scratch[0];
+}
+
+// A NaN anywhere makes the result NaN, which max() of floats does not promise: the bits of a float, with those of a
+// negative one inverted, are in its order, and NaN goes on top.
+float reduce_max(float x) {
+    uint bits = floatBitsToUint(x);
+    uint key = (bits & 0x80000000u) != 0 ? ~bits : bits | 0x80000000u;
+    if ((bits & 0x7fffffffu) > 0x7f800000u) key = 0xffffffffu;
+    key = reduce_max(key);
+    return uintBitsToFloat((key & 0x80000000u) != 0 ? key & 0x7fffffffu : ~key);
+}
+
+// sum += x, with what rounding took from the sum so far in lost (the exact sum is near sum - lost). An infinite sum stays
+// infinite instead of becoming inf - inf.
+void kahan_add(inout vec4 sum, inout vec4 lost, vec4 x) {
+    precise vec4 y = x - lost;
+    precise vec4 t = sum + y;
+    precise vec4 l = (t - sum) - y;
+    lost = mix(vec4(0), l, lessThanEqual(abs(t), vec4(3.402823466e38)));
+    sum = t;
+}

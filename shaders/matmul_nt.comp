@@ -1,0 +1,35 @@
+// matmul_nt: C = alpha A B^T, A (m, k), B (n, k), C (m, n); C += with accumulate. See lib/matmul.glsl.
+// One invocation per tile of C. Variants x_y: A and B are x, C is y.
+//variant f32
+//variant f16: -DF16 -DTO_F16
+//variant bf16: -DBF16 -DTO_BF16
+//variant f16_f32: -DF16
+//variant bf16_f32: -DBF16
+#version 450
+#include "lib/types.glsl"
+#include "lib/index.glsl"
+#include "lib/matmul.glsl"
+
+void main() {
+    uvec2 start = tile_start();
+    if (start.x >= p.m) return;
+    uint row[ROWS], column[4 * COLUMNS4];
+    vec4 sum[ROWS][COLUMNS4];
+    [[unroll]] for (uint i = 0; i < ROWS; i++) {
+        row[i] = min(start.x + i, p.m - 1) * p.lda4;
+        [[unroll]] for (uint j = 0; j < COLUMNS4; j++) sum[i][j] = vec4(0);
+    }
+    [[unroll]] for (uint j = 0; j < 4 * COLUMNS4; j++) column[j] = min(start.y * 4 + j, p.n - 1) * p.ldb4;
+    for (uint k = 0; k * 4 < p.k; k++) { // the padding of both is zero
+        vec4 a4[ROWS];
+        [[unroll]] for (uint i = 0; i < ROWS; i++) a4[i] = ld4(a[row[i] + k]);
+        [[unroll]] for (uint j = 0; j < COLUMNS4; j++) {
+            vec4 b0 = ld4(b[column[4 * j] + k]), b1 = ld4(b[column[4 * j + 1] + k]);
+            vec4 b2 = ld4(b[column[4 * j + 2] + k]), b3 = ld4(b[column[4 * j + 3] + k]);
+            [[unroll]] for (uint i = 0; i < ROWS; i++)
+                sum[i][j] += vec4(dot(a4[i], b0), dot(a4[i], b1), dot(a4[i], b2), dot(a4[i], b3));
+        }
+    }
+    [[unroll]] for (uint i = 0; i < ROWS; i++)
+        [[unroll]] for (uint j = 0; j < COLUMNS4; j++) store4(start.x + i, start.y + j, sum[i][j]);
+}
