@@ -1,0 +1,92 @@
+// Package vktest is for the tests of packages that use a device.
+//
+// Environment: VK_REQUIRE=1 makes a missing device a failure instead of a skip. LEMNOS_VALIDATE=1 runs the tests
+// under the Khronos validation layer with synchronization validation; any message fails the package,
+// and so does a layer that is not there.
+package vktest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/lemnos-ml/lemnos/vk"
+	"github.com/lemnos-ml/lemnos/vk/vktest/validation"
+)
+
+// Main is the body of a TestMain: it runs the tests and exits.
+//
+//	func TestMain(m *testing.M) { vktest.Main(m) }
+func Main(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	// Compiled kernels are kept for the process, not among the user's.
+	if os.Getenv("LEMNOS_CACHE") == "" {
+		dir, err := os.MkdirTemp("", "lemnos-cache")
+		if err != nil {
+			return fail(err)
+		}
+		defer os.RemoveAll(dir)
+		os.Setenv("LEMNOS_CACHE", dir)
+	}
+	if !validation.Wanted() {
+		return m.Run()
+	}
+	if err := validation.Start(); err != nil {
+		return fail(err)
+	}
+	code := m.Run()
+	_, err := vk.Devices() // makes the instance, where no test did
+	active := validation.Active()
+	stopErr := validation.Stop()
+	switch {
+	case errors.Is(err, vk.ErrNoDevice) && !required():
+		return code
+	case err != nil:
+		return fail(err)
+	case !active:
+		return fail(errors.New("LEMNOS_VALIDATE=1, but the Khronos validation layer is not installed"))
+	case stopErr != nil:
+		return fail(stopErr)
+	}
+	return code
+}
+
+func fail(err error) int {
+	fmt.Fprintln(os.Stderr, "vktest:", err)
+	return 1
+}
+
+func required() bool { return os.Getenv("VK_REQUIRE") == "1" }
+
+// Open opens the device of the environment ($LEMNOS_DEVICE). Without a device the test is skipped, or
+// fails when VK_REQUIRE=1. At the test's end the device is closed, and the test fails unless
+// everything it had is gone.
+func Open(t testing.TB) *vk.Device {
+	t.Helper()
+	return OpenWith(t, nil)
+}
+
+// OpenWith is Open with options.
+func OpenWith(t testing.TB, o *vk.Options) *vk.Device {
+	t.Helper()
+	d, err := vk.Open(o)
+	if errors.Is(err, vk.ErrNoDevice) && !required() {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+		got := d.Stats()
+		got.Submissions = 0
+		if want := (vk.DeviceStats{}); got != want {
+			t.Errorf("after Close: %+v, want all zero", got)
+		}
+	})
+	return d
+}
