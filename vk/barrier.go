@@ -66,7 +66,7 @@ type touched struct {
 
 func (t *touched) conflicts(a access) bool {
 	from, to := a.off, a.off+a.size
-	return t.writes.overlap(from, to) || a.mode&Write != 0 && t.reads.overlap(from, to)
+	return a.mode != 0 && t.writes.overlap(from, to) || a.mode&Write != 0 && t.reads.overlap(from, to)
 }
 
 func (t *touched) add(a access) {
