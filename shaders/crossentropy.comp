@@ -21,9 +21,8 @@ layout(constant_id = 10) const uint CACHE4 = 0; // groups of a row kept in share
 layout(push_constant) uniform P { uint n, v, stride4, loss_cols; int ignore; uint has_ignore; float smoothing, zloss; } p;
 layout(binding = 0) readonly buffer X { V x[]; };
 layout(binding = 1) readonly buffer IDS { uint ids[]; };
-layout(binding = 2) readonly buffer COUNT { vec2 count; };
-layout(binding = 3) readonly buffer STATUS { uvec4 status; };
-layout(binding = 4) writeonly buffer LOSS { float loss[]; };
+layout(binding = 2) readonly buffer STATUS { uvec4 status; };
+layout(binding = 3) writeonly buffer LOSS { float loss[]; };
 
 // The sum over a set of logits, four sets side by side. Leaving the maximum itself out keeps S - 1 accurate when the
 // other terms are tiny, and needs one exp per logit: exp(-|x - m|) is the new term or the factor of the old ones.
@@ -58,6 +57,7 @@ struct Row {
 };
 
 #ifdef GRAD
+layout(binding = 4) readonly buffer COUNT { vec2 count; };
 layout(binding = 5) readonly buffer UP { float upstream; };
 layout(binding = 6) writeonly buffer DX { V dx[]; };
 
