@@ -1,0 +1,241 @@
+package ops
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/lemnos-ml/lemnos/shaders"
+	"github.com/lemnos-ml/lemnos/vk"
+)
+
+// Compile schedules the graph: it drops operations nobody needs, places the
+// intermediates, and records the step. It returns the first error of building.
+// The graph can't be extended afterwards.
+func (g *Graph) Compile() (*Step, error) {
+	switch {
+	case g.err != nil:
+		return nil, g.err
+	case g.immediate:
+		return nil, fmt.Errorf("ops: compile: an immediate graph has run already")
+	case g.compiled:
+		return nil, fmt.Errorf("ops: compile: called twice")
+	}
+	g.compiled = true
+	calls, err := g.schedule()
+	if err != nil {
+		return nil, err
+	}
+	s := &Step{graph: g, dev: g.dev}
+	if err := s.build(calls); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// scheduled is a call with its kernel.
+type scheduled struct {
+	*Call
+	node   *node
+	kernel *vk.Kernel
+}
+
+func (c *scheduled) reads(i int) bool  { return c.kernel.Bindings()[i]&vk.Read != 0 }
+func (c *scheduled) writes(i int) bool { return c.kernel.Bindings()[i]&vk.Write != 0 }
+
+// schedule lists the calls to record, in order, without dead ones, and sets the
+// lifetime of each memory.
+func (g *Graph) schedule() ([]*scheduled, error) {
+	var all []*scheduled
+	for _, n := range g.nodes {
+		for i := range n.calls {
+			k, err := g.load(&n.calls[i])
+			if err != nil {
+				return nil, fmt.Errorf("ops: %s: %w (at %s)", n.op, err, n.where)
+			}
+			all = append(all, &scheduled{&n.calls[i], n, k})
+		}
+	}
+	needed := map[*memory]bool{}
+	var live []*scheduled
+	for _, c := range slices.Backward(all) {
+		use := false
+		for i, t := range c.Args {
+			use = use || c.writes(i) && (t.mem.keep || needed[t.mem])
+		}
+		if !use {
+			continue
+		}
+		for _, t := range c.Args {
+			needed[t.mem] = true
+		}
+		live = append(live, c)
+	}
+	slices.Reverse(live)
+	seen := map[*memory]bool{}
+	for at, c := range live {
+		for i, t := range c.Args {
+			if m := t.mem; m.graph != nil && m.input == nil {
+				if !seen[m] {
+					if !c.writes(i) {
+						return nil, fmt.Errorf("ops: %s: %v is read before anything writes it (at %s)", c.node.op, t, c.node.where)
+					}
+					seen[m], m.first = true, at
+				}
+				m.last = at
+				if m.keep {
+					m.last = len(live)
+				}
+			}
+		}
+	}
+	for at, c := range live {
+		out, in := c.Args[c.TakeOver[0]].mem, c.Args[c.TakeOver[1]].mem
+		if out != in && out.graph != nil && in.graph != nil && in.input == nil && !in.keep &&
+			out.first == at && in.last == at && out.size == in.size {
+			out.taken = in.root()
+			out.taken.last = out.last
+			out.taken.keep = out.keep // a kept output keeps the memory it took
+		}
+	}
+	return live, nil
+}
+
+// root follows take-overs to the memory that has a place.
+func (m *memory) root() *memory {
+	for m.taken != nil {
+		m = m.taken
+	}
+	return m
+}
+
+// place gives each intermediate an offset in one arena, so that memories that
+// live at the same time do not overlap: largest first, lowest free offset. It
+// returns the size of the arena in bytes.
+func place(mems []*memory, align int64) int64 {
+	slices.SortStableFunc(mems, func(a, b *memory) int {
+		return int(min(max(b.size-a.size, -1), 1))
+	})
+	var total int64
+	var placed []*memory // by offset
+	for _, m := range mems {
+		at := int64(0)
+		for _, p := range placed {
+			if p.first > m.last || p.last < m.first {
+				continue
+			}
+			if at+m.size <= p.base {
+				break
+			}
+			at = max(at, (p.base+p.size+align-1)/align*align)
+		}
+		m.base = at
+		total = max(total, at+m.size)
+		i, _ := slices.BinarySearchFunc(placed, m, func(a, b *memory) int { return int(min(max(a.base-b.base, -1), 1)) })
+		placed = slices.Insert(placed, i, m)
+	}
+	return total
+}
+
+// transients lists the memories of the calls that Compile must place.
+func transients(calls []*scheduled) []*memory {
+	var mems []*memory
+	seen := map[*memory]bool{}
+	for _, c := range calls {
+		for _, t := range c.Args {
+			if m := t.mem.root(); m.graph != nil && m.input == nil && !seen[m] {
+				seen[m] = true
+				mems = append(mems, m)
+			}
+		}
+	}
+	return mems
+}
+
+// load returns the kernel of a call, specialized for the device.
+func (g *Graph) load(c *Call) (*vk.Kernel, error) {
+	code, err := shaders.Load(c.Kernel)
+	if err != nil {
+		return nil, err
+	}
+	spec := map[uint32]uint32{0: g.local(c), 3: g.tune.subgroup}
+	for id, v := range c.Spec {
+		spec[id] = v
+	}
+	return g.dev.Kernel(c.Kernel, code, spec)
+}
+
+func (g *Graph) local(c *Call) uint32 {
+	if c.Local != 0 {
+		return c.Local
+	}
+	return g.tune.local
+}
+
+// dispatch records one call.
+func (g *Graph) dispatch(p *vk.Program, c *scheduled) error {
+	var push []byte
+	if c.Push != nil {
+		var err error
+		if push, err = binary.Append(nil, binary.LittleEndian, c.Push); err != nil {
+			return fmt.Errorf("ops: %s: push constants: %w", c.Kernel, err)
+		}
+	}
+	spans := make([]vk.Span, len(c.Args))
+	for i, t := range c.Args {
+		spans[i] = t.span()
+	}
+	groups := c.Groups
+	if c.Threads > 0 {
+		groups = ceilDiv(c.Threads, int(g.local(c.Call)))
+	}
+	p.Dispatch(c.kernel, grid(groups, g.dev.Info().Caps.MaxGroups), push, spans...)
+	return nil
+}
+
+// grid spreads n workgroups over x and y; kernels flatten it again and ignore
+// the few too many.
+func grid(n int, limit [3]uint32) [3]uint32 {
+	x := min(n, int(limit[0]))
+	return [3]uint32{uint32(x), uint32(ceilDiv(n, x)), 1}
+}
+
+// runNow executes one node of an immediate graph and waits for it.
+func (g *Graph) runNow(n *node) error {
+	p := g.dev.NewProgram()
+	defer p.Release()
+	for i := range n.calls {
+		k, err := g.load(&n.calls[i])
+		if err != nil {
+			return fmt.Errorf("ops: %s: %w (at %s)", n.op, err, n.where)
+		}
+		if err := g.dispatch(p, &scheduled{&n.calls[i], n, k}); err != nil {
+			return err
+		}
+	}
+	if err := p.End(); err != nil {
+		return fmt.Errorf("ops: %s: %w", n.op, err)
+	}
+	ticket, err := g.dev.Submit(p)
+	if err == nil {
+		err = g.dev.WaitTicket(background, ticket)
+	}
+	if err != nil {
+		return fmt.Errorf("ops: %s: %w", n.op, err)
+	}
+	n.ran = true
+	if n.checksIDs() {
+		var st [4]uint32
+		if err := Download(background, g.status, st[:]); err != nil {
+			return err
+		}
+		return g.badIndex(st)
+	}
+	return nil
+}
+
+func (n *node) checksIDs() bool {
+	return slices.ContainsFunc(n.calls, func(c Call) bool { return strings.HasPrefix(c.Kernel, "ids") })
+}

@@ -1,0 +1,108 @@
+package ops
+
+import (
+	"math"
+	"slices"
+)
+
+// CrossEntropyOptions are the variations of the loss; nil means none.
+type CrossEntropyOptions struct {
+	// IgnoreIndex, when set, is the target that marks a position without loss:
+	// it adds nothing to the sum, the count or the gradient. PyTorch uses -100.
+	IgnoreIndex *int
+	// LabelSmoothing ε in [0, 1] mixes the target with the uniform distribution.
+	LabelSmoothing float32
+	// ZLoss λ ≥ 0 adds λ·lse² per position (PaLM), lse = log Σ exp(logits).
+	ZLoss float32
+}
+
+func (o *CrossEntropyOptions) check(g *Graph, op string) bool {
+	bad := func(v float32) bool { return math.IsNaN(float64(v)) || v < 0 || math.IsInf(float64(v), 0) }
+	return g.check(!bad(o.LabelSmoothing) && o.LabelSmoothing <= 1, op, "label smoothing is %v, want 0 to 1", o.LabelSmoothing) &&
+		g.check(!bad(o.ZLoss), op, "z-loss is %v, want a finite number of at least 0", o.ZLoss)
+}
+
+// crossEntropyPush is the push block of kernel crossentropy.
+type crossEntropyPush struct {
+	N, V, Stride4, LossCols uint32
+	Ignore                  int32
+	HasIgnore               uint32
+	Smoothing, ZLoss        float32
+}
+
+// CrossEntropy returns the mean over all positions of −log softmax(logits)[target],
+// an f32 scalar. logits (…, V) is of a float type, targets (…) of I32, U32 or U16.
+// All arithmetic is f32. Targets outside [0, V) are found on the device, see
+// [Step.Wait].
+//
+// When loss is what [Graph.Backward] starts from, loss and gradient come out of
+// one kernel, and the gradient overwrites the logits if nothing reads them later:
+//
+//	d logits[j] = (softmax(logits)[j] − 1{j = target}) · seed / count
+func (g *Graph) CrossEntropy(logits, targets *Tensor, o *CrossEntropyOptions) *Tensor {
+	loss, _ := g.CrossEntropyEach(logits, targets, o)
+	return loss
+}
+
+// CrossEntropyEach is CrossEntropy that also returns the loss of each position,
+// f32 of the targets' shape.
+func (g *Graph) CrossEntropyEach(logits, targets *Tensor, o *CrossEntropyOptions) (loss, each *Tensor) {
+	const op = "cross-entropy"
+	if o == nil {
+		o = &CrossEntropyOptions{}
+	}
+	if !g.ok(op, logits, targets) || !o.check(g, op) ||
+		!g.check(logits.dtype.Float() && isIndex(targets), op, "logits %v, targets %v: want a float type and an integer type", logits, targets) ||
+		!g.check(len(logits.shape) > 0 && slices.Equal(logits.shape[:len(logits.shape)-1], targets.shape), op,
+			"logits %v and targets %v: leading shapes differ", logits, targets) {
+		return g.bad(F32), g.bad(F32)
+	}
+	count := g.checkIDs(op, targets, logits.cols(), o.IgnoreIndex)
+	each = g.New(F32, targets.shape...)
+	head := g.crossEntropyCall(logits, targets, each, o)
+	n := g.add(op, head)
+	loss = g.meanLoss(op, each, count)
+	g.record(op, loss, func(dy *Tensor) {
+		dx := g.New(logits.dtype, logits.shape...)
+		fused := head.withGrad(count, dy, dx)
+		if !n.ran && g.known(dy, n) {
+			n.calls[0] = fused // d loss is known before the step: one pass does both
+		} else {
+			g.add(op+" backward", fused)
+		}
+		g.addGrad(logits, dx)
+	}, logits)
+	return loss, each
+}
+
+// crossEntropyCall is the forward pass over the rows of logits.
+func (g *Graph) crossEntropyCall(logits, targets, each *Tensor, o *CrossEntropyOptions) Call {
+	push := crossEntropyPush{N: uint32(targets.Len()), V: uint32(logits.cols()), Stride4: uint32(logits.stride4()),
+		LossCols: uint32(each.cols()), Smoothing: o.LabelSmoothing, ZLoss: o.ZLoss}
+	if o.IgnoreIndex != nil {
+		push.Ignore, push.HasIgnore = int32(*o.IgnoreIndex), 1
+	}
+	spec := idSpec(targets)
+	if n := uint32(logits.stride4()); n <= g.tune.cache4 {
+		spec[10] = n
+	}
+	return Call{Kernel: "crossentropy." + logits.dtype.String(), Groups: min(targets.Len(), g.tune.maxRows), Local: g.tune.rowLocal,
+		Spec: spec, Push: push, Args: []*Tensor{logits, targets, g.status, each}}
+}
+
+// withGrad turns the forward call into the one that also writes d logits to dx,
+// given the number of counted positions and d loss.
+func (c Call) withGrad(count, dy, dx *Tensor) Call {
+	c.Kernel += "_grad"
+	c.Args = append(slices.Clone(c.Args), count, dy, dx)
+	c.TakeOver = [2]int{len(c.Args) - 1, 0}
+	return c
+}
+
+// meanLoss returns the mean of the counted positions.
+func (g *Graph) meanLoss(op string, each, count *Tensor) *Tensor {
+	loss := g.New(F32)
+	g.add(op, Call{Kernel: "mean", Groups: 1, Local: g.tune.rowLocal, Push: struct{ N, Cols uint32 }{uint32(each.Len()), uint32(each.cols())},
+		Args: []*Tensor{each, count, loss}})
+	return loss
+}

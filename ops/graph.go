@@ -1,0 +1,273 @@
+package ops
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/lemnos-ml/lemnos/vk"
+)
+
+// Graph collects operations. Build it with its methods, then Compile it.
+type Graph struct {
+	dev       *vk.Device
+	tune      tuning
+	immediate bool
+	err       error
+
+	nodes   []*node
+	tape    []tapeEntry
+	needs   map[*Tensor]bool    // tensors that a parameter feeds into
+	grads   map[*Tensor]*Tensor // gradients found so far by Backward
+	inputs  []*input
+	outputs []*output
+	status  *Tensor   // u32[4]: node, position and value of the first bad index
+	owned   []*Tensor // persistent memory the graph made for itself
+
+	accumulate bool // parameter gradients are added to what the arena holds
+	compiled   bool
+}
+
+// node is one operation: a few dispatches that belong together.
+type node struct {
+	op    string
+	where string // the caller's file:line
+	calls []Call
+	ran   bool // immediate mode: already executed
+}
+
+// Call is one dispatch of a kernel of package shaders.
+type Call struct {
+	Kernel  string            // file name without extension: "adamw.f32_f32"
+	Threads int               // invocations wanted, when each handles one item
+	Groups  int               // workgroups wanted, when Threads is 0
+	Local   uint32            // invocations per workgroup; 0: the device's default
+	Spec    map[uint32]uint32 // specialization constants beside the local size
+	Push    any               // struct of 4-byte fields, in the kernel's order
+	Args    []*Tensor         // in binding order
+
+	// TakeOver lets the output Args[TakeOver[0]] use the memory of the input
+	// Args[TakeOver[1]] when nothing reads that input later. Equal: no take-over.
+	TakeOver [2]int
+}
+
+// tapeEntry knows how an output's gradient flows to the inputs.
+type tapeEntry struct {
+	op, where string
+	out       *Tensor
+	back      func(dy *Tensor)
+}
+
+// input is a graph input's place in the step's input block.
+type input struct {
+	tensor *Tensor
+	shadow []byte // what the next Run sends
+}
+
+// output is a tensor mirrored to the host after each run.
+type output struct {
+	tensor *Tensor
+	offset int64
+	step   *Step
+}
+
+func (o *output) slot(run int64) []byte {
+	at := (run%ring)*o.step.outSize + o.offset
+	return o.step.out[at : at+o.tensor.mem.size]
+}
+
+// NewGraph returns an empty graph on dev.
+func NewGraph(dev *vk.Device) *Graph {
+	g := &Graph{dev: dev, tune: tune(dev.Info()), needs: map[*Tensor]bool{}, grads: map[*Tensor]*Tensor{}}
+	g.status, g.err = NewTensor(dev, U32, 4)
+	if g.err == nil {
+		g.owned = append(g.owned, g.status)
+	}
+	return g
+}
+
+// NewImmediate returns a graph that runs each operation as it is called and
+// waits for it. Release frees the results.
+func NewImmediate(dev *vk.Device) *Graph {
+	g := NewGraph(dev)
+	g.immediate = true
+	return g
+}
+
+// Device returns the device the graph was made for.
+func (g *Graph) Device() *vk.Device { return g.dev }
+
+// Err returns the first error of any operation so far.
+func (g *Graph) Err() error { return g.err }
+
+// Status returns the u32[4] that kernels consult before they write: its first
+// value is not 0 once a bad index was found in this graph.
+func (g *Graph) Status() *Tensor { return g.status }
+
+// Release frees what the graph allocated for itself: every result of an
+// immediate graph. Close of a compiled Step does it for other graphs.
+func (g *Graph) Release() {
+	for _, t := range g.owned {
+		t.Release()
+	}
+	g.owned = nil
+}
+
+// New returns an intermediate, placed by Compile; in an immediate graph it has
+// memory at once. Its values are undefined until a kernel writes them.
+func (g *Graph) New(dt DType, shape ...int) *Tensor {
+	if g.err != nil {
+		return &Tensor{dtype: dt, shape: slices.Clone(shape), mem: &memory{}}
+	}
+	if g.immediate {
+		t, err := NewTensor(g.dev, dt, shape...)
+		if err != nil {
+			g.fail("new", "%w", err)
+			return &Tensor{dtype: dt, shape: slices.Clone(shape), mem: &memory{}}
+		}
+		g.owned = append(g.owned, t)
+		return t
+	}
+	size, err := storageSize(dt, shape)
+	if err != nil {
+		g.fail("new", "%w", err)
+	}
+	return &Tensor{dtype: dt, shape: slices.Clone(shape), mem: &memory{dev: g.dev, size: size, graph: g, born: len(g.nodes)}}
+}
+
+// Input returns a tensor that the host writes with [Upload] before a run, as
+// often as it changes; until then it holds zeros. The values travel through a
+// ring, so staging the next step does not disturb the one that is running.
+func (g *Graph) Input(name string, dt DType, shape ...int) *Tensor {
+	t := g.New(dt, shape...)
+	t.name = name
+	if g.err != nil || g.immediate {
+		return t
+	}
+	in := &input{tensor: t, shadow: make([]byte, t.mem.size)}
+	t.mem.input, t.mem.keep = in, true
+	g.inputs = append(g.inputs, in)
+	return t
+}
+
+// Output keeps t after a run and copies it to the host at the end of each, so
+// that [Download] and [Step.Completed] need no work on the device.
+func (g *Graph) Output(t *Tensor) {
+	if !g.ok("output", t) || g.immediate || g.output(t) != nil {
+		return
+	}
+	o := &output{tensor: t}
+	if t.mem.graph == g {
+		t.mem.keep, t.mem.mirror = true, o
+	}
+	g.outputs = append(g.outputs, o)
+}
+
+// output returns how the memory of t is mirrored by this graph, or nil.
+func (g *Graph) output(t *Tensor) *output {
+	for _, o := range g.outputs {
+		if o.tensor.mem == t.mem {
+			return o
+		}
+	}
+	return nil
+}
+
+// Dispatch appends a kernel of the caller's own choice.
+func (g *Graph) Dispatch(op string, calls ...Call) {
+	for _, c := range calls {
+		if !g.ok(op, c.Args...) {
+			return
+		}
+	}
+	g.add(op, calls...)
+}
+
+// add appends a node, and runs it when the graph is immediate.
+func (g *Graph) add(op string, calls ...Call) *node {
+	n := &node{op: op, where: caller(), calls: calls}
+	if g.err != nil {
+		return n
+	}
+	if g.compiled {
+		g.fail(op, "the graph is compiled already")
+		return n
+	}
+	g.nodes = append(g.nodes, n)
+	if g.immediate {
+		if err := g.runNow(n); err != nil && g.err == nil {
+			g.err = err
+		}
+	}
+	return n
+}
+
+// ok reports whether an operation may go on: no earlier error, and every
+// argument exists, lives on this device and belongs to this graph or to nobody.
+func (g *Graph) ok(op string, args ...*Tensor) bool {
+	if g.err != nil {
+		return false
+	}
+	for i, t := range args {
+		switch {
+		case t == nil:
+			g.fail(op, "argument %d is nil", i)
+		case t.mem.graph == nil && t.mem.buf == nil:
+			g.fail(op, "%v has no memory: allocate its parameter set first, or it was released", t)
+		case t.mem.dev != g.dev:
+			g.fail(op, "%v lives on another device", t)
+		case t.mem.graph != nil && t.mem.graph != g:
+			g.fail(op, "%v belongs to another graph", t)
+		default:
+			continue
+		}
+		return false
+	}
+	return true
+}
+
+// check is fail when the condition does not hold.
+func (g *Graph) check(cond bool, op, format string, args ...any) bool {
+	if !cond {
+		g.fail(op, format, args...)
+	}
+	return g.err == nil
+}
+
+func (g *Graph) fail(op, format string, args ...any) {
+	if g.err == nil {
+		g.err = fmt.Errorf("ops: %s: "+format+" (at %s)", append(append([]any{op}, args...), caller())...)
+	}
+}
+
+// bad is what an operation returns after an error, so that later calls see a
+// tensor of a plausible shape and not nil.
+func (g *Graph) bad(dt DType, shape ...int) *Tensor {
+	return &Tensor{dtype: dt, shape: slices.Clone(shape), mem: &memory{dev: g.dev, graph: g}}
+}
+
+// caller finds the first frame outside the packages that build graphs.
+func caller() string {
+	var pcs [24]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])])
+	for {
+		f, more := frames.Next()
+		own := strings.Contains(f.Function, "lemnos/ops.") || strings.Contains(f.Function, "lemnos/optim.") || strings.Contains(f.Function, "lemnos/nn.")
+		if !more || !own || strings.HasSuffix(f.File, "_test.go") {
+			return fmt.Sprintf("%s:%d", f.File[strings.LastIndexByte(f.File, '/')+1:], f.Line)
+		}
+	}
+}
+
+// known reports whether t has its value before node n runs.
+func (g *Graph) known(t *Tensor, n *node) bool {
+	return t.mem.graph == nil || t.mem.input != nil || t.mem.born <= slices.Index(g.nodes, n)
+}
+
+// Fail makes err the graph's error unless it has one; for packages that add
+// operations of their own.
+func (g *Graph) Fail(op string, err error) { g.fail(op, "%w", err) }
+
+// Own makes the graph release ts together with itself.
+func (g *Graph) Own(ts ...*Tensor) { g.owned = append(g.owned, ts...) }

@@ -1,0 +1,66 @@
+package ops
+
+import "fmt"
+
+// BadIndexError reports an index outside its range, found on the device.
+type BadIndexError struct {
+	Op       string // the operation that read it
+	Where    string // file:line of the call
+	Position int    // in the tensor of indices; -1 when every position is ignored
+	Value    int64
+	Limit    int // valid indices are 0 to Limit-1
+}
+
+func (e *BadIndexError) Error() string {
+	if e.Position < 0 {
+		return fmt.Sprintf("ops: %s: every target is ignored, the mean of nothing is undefined (at %s)", e.Op, e.Where)
+	}
+	return fmt.Sprintf("ops: %s: index %d at position %d, want 0 to %d (at %s)", e.Op, e.Value, e.Position, e.Limit-1, e.Where)
+}
+
+// idSpec selects how kernels read a tensor of indices.
+func idSpec(ids *Tensor) map[uint32]uint32 {
+	if ids.dtype == U16 {
+		return map[uint32]uint32{20: 1}
+	}
+	return map[uint32]uint32{20: 0}
+}
+
+func isIndex(t *Tensor) bool { return t.dtype == I32 || t.dtype == U32 || t.dtype == U16 }
+
+// idsPush is the push block of kernel ids.
+type idsPush struct {
+	N, V      uint32
+	Ignore    int32
+	HasIgnore uint32
+	Node      uint32
+}
+
+// checkIDs appends the check of indices against [0, v) and returns how many
+// are not ignored: f32[2] of the count and its inverse.
+func (g *Graph) checkIDs(op string, ids *Tensor, v int, ignore *int) *Tensor {
+	count := g.New(F32, 2)
+	push := idsPush{N: uint32(ids.Len()), V: uint32(v), Node: uint32(len(g.nodes) + 1)}
+	if ignore != nil {
+		push.Ignore, push.HasIgnore = int32(*ignore), 1
+	}
+	g.add(op, Call{Kernel: "ids", Groups: 1, Local: g.tune.rowLocal, Spec: idSpec(ids), Push: push, Args: []*Tensor{ids, g.status, count}})
+	return count
+}
+
+// badIndex turns the status that kernel ids left into an error.
+func (g *Graph) badIndex(st [4]uint32) error {
+	if st[0] == 0 || int(st[0]) > len(g.nodes) {
+		return nil
+	}
+	n := g.nodes[st[0]-1]
+	push := n.calls[0].Push.(idsPush)
+	e := &BadIndexError{Op: n.op, Where: n.where, Position: int(st[1]), Value: int64(int32(st[2])), Limit: int(push.V)}
+	if n.calls[0].Args[0].dtype != I32 {
+		e.Value = int64(st[2])
+	}
+	if st[1] == 0xffffffff {
+		e.Position = -1
+	}
+	return e
+}

@@ -1,0 +1,167 @@
+package ops
+
+import (
+	"fmt"
+
+	"github.com/lemnos-ml/lemnos/vk"
+)
+
+// Params is an ordered set of named parameters and their gradients. All values
+// lie in one flat arena and all gradients in another of the same layout, so one
+// dispatch updates or measures them all, be they 10 or 10,000. An arena that
+// would exceed the device's largest storage range is split into several banks.
+type Params struct {
+	dev    *vk.Device
+	dtype  DType
+	list   []*Tensor
+	byName map[string]*Tensor
+	banks  []*Bank
+	err    error
+}
+
+// Bank is one flat arena of a parameter set: Values and Grads are vectors of
+// the same length that hold Tensors one after the other, each at a multiple of
+// 128 values, with zeros between.
+type Bank struct {
+	Values, Grads *Tensor
+	Tensors       []*Tensor
+}
+
+// param says where a parameter lies in its bank.
+type param struct {
+	set  *Params
+	bank int
+	off4 int // groups of four values from the start of the bank
+	grad *Tensor
+}
+
+// bankAlign is where a parameter may start, in groups of four values: 256 bytes
+// in a 16-bit type, the largest minStorageBufferOffsetAlignment Vulkan allows.
+const bankAlign = 32
+
+// NewParams returns an empty set whose values and gradients are stored as dt.
+func NewParams(dev *vk.Device, dt DType) *Params {
+	p := &Params{dev: dev, dtype: dt, byName: map[string]*Tensor{}}
+	if !dt.Float() {
+		p.err = fmt.Errorf("ops: params: storage type is %s, want a float type", dt)
+	}
+	return p
+}
+
+// Add declares a parameter. An empty or repeated name or an empty shape sticks
+// to the set and is returned by Alloc. A weight that is used twice (tied) is
+// added once and used twice.
+func (p *Params) Add(name string, shape ...int) *Tensor {
+	size, err := storageSize(p.dtype, shape)
+	switch {
+	case err != nil:
+	case name == "":
+		err = fmt.Errorf("parameter %d has no name", len(p.list))
+	case p.byName[name] != nil:
+		err = fmt.Errorf("parameter %q is there already", name)
+	case p.banks != nil:
+		err = fmt.Errorf("parameter %q added after Alloc", name)
+	}
+	if err != nil && p.err == nil {
+		p.err = fmt.Errorf("ops: params: %q: %w", name, err)
+	}
+	t := &Tensor{name: name, dtype: p.dtype, shape: append([]int(nil), shape...),
+		mem: &memory{dev: p.dev, size: size, keep: true}, param: &param{set: p}}
+	if p.err == nil {
+		p.list, p.byName[name] = append(p.list, t), t
+	}
+	return t
+}
+
+// Alloc allocates the arenas, filled with zeros. It returns the first error of
+// Add, or that the device has no memory for them.
+func (p *Params) Alloc() error {
+	switch {
+	case p.err != nil:
+		return p.err
+	case p.banks != nil:
+		return nil
+	case len(p.list) == 0:
+		return fmt.Errorf("ops: params: empty set")
+	}
+	// m and v are f32 whatever the values are, so the limit is that of f32 groups.
+	limit := int(p.dev.Info().Caps.MaxStorageRange/16) / bankAlign * bankAlign
+	var sizes []int // groups of four per bank
+	for _, t := range p.list {
+		n := ceilDiv(t.len4(), bankAlign) * bankAlign
+		if n > limit {
+			return fmt.Errorf("ops: params: %v needs %d bytes in f32, the device binds at most %d", t, n*16, limit*16)
+		}
+		if len(sizes) == 0 || sizes[len(sizes)-1]+n > limit {
+			sizes = append(sizes, 0)
+			p.banks = append(p.banks, &Bank{})
+		}
+		b := len(sizes) - 1
+		t.param.bank, t.param.off4 = b, sizes[b]
+		p.banks[b].Tensors = append(p.banks[b].Tensors, t)
+		sizes[b] += n
+	}
+	for i, b := range p.banks {
+		for _, arena := range []**Tensor{&b.Values, &b.Grads} {
+			a, err := NewTensor(p.dev, p.dtype, sizes[i]*4)
+			if err != nil {
+				p.Release()
+				return fmt.Errorf("ops: params: %w", err)
+			}
+			*arena = a
+		}
+		for _, t := range b.Tensors {
+			off := int64(t.param.off4) * 4 * int64(p.dtype.Size())
+			t.mem, t.offset = b.Values.mem, off
+			t.param.grad = &Tensor{name: t.name + ".grad", dtype: p.dtype, shape: t.shape, mem: b.Grads.mem, offset: off}
+		}
+	}
+	return nil
+}
+
+// Release frees the arenas.
+func (p *Params) Release() {
+	for _, b := range p.banks {
+		b.Values.Release()
+		b.Grads.Release()
+	}
+	p.banks = nil
+}
+
+// All returns the parameters in the order they were added.
+func (p *Params) All() []*Tensor { return p.list }
+
+// ByName returns a parameter, or nil.
+func (p *Params) ByName(name string) *Tensor { return p.byName[name] }
+
+// DType returns how values and gradients are stored.
+func (p *Params) DType() DType { return p.dtype }
+
+// Device returns the device the parameters live on.
+func (p *Params) Device() *vk.Device { return p.dev }
+
+// Banks returns the flat arenas; there are none before Alloc.
+func (p *Params) Banks() []*Bank { return p.banks }
+
+// Grad returns the gradient of parameter t, a view of the gradient arena, or
+// nil when t is not a parameter of an allocated set.
+func (p *Params) Grad(t *Tensor) *Tensor {
+	if t == nil || t.param == nil || t.param.set != p {
+		return nil
+	}
+	return t.param.grad
+}
+
+// Place tells where parameter t lies: which bank, and its first group of four
+// values and their number.
+func (p *Params) Place(t *Tensor) (bank, off4, n4 int) {
+	return t.param.bank, t.param.off4, t.len4()
+}
+
+// Part returns the view of arena, a float vector laid out like the bank of
+// parameter t (its values, gradients, or an optimizer's moments), that belongs
+// to t.
+func (p *Params) Part(arena, t *Tensor) *Tensor {
+	off := int64(t.param.off4) * 4 * int64(arena.dtype.Size())
+	return &Tensor{name: t.name, dtype: arena.dtype, shape: t.shape, mem: arena.mem, offset: arena.offset + off}
+}

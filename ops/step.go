@@ -1,0 +1,327 @@
+package ops
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/lemnos-ml/lemnos/vk"
+)
+
+var background = context.Background()
+
+// ring is how many runs of a step may be in flight: while one runs, the host
+// prepares the next.
+const ring = 2
+
+// Step is a compiled graph. Run replays it.
+type Step struct {
+	graph   *Graph
+	dev     *vk.Device
+	arena   *vk.Buffer // intermediates
+	inputs  *vk.Buffer // the input block on the device
+	inHost  *vk.Buffer // one slot of the input block per run in flight
+	outHost *vk.Buffer // likewise for outputs
+	shadow  []byte     // what the next Run sends as input block
+	out     []byte     // outHost's bytes; after Close a copy of them
+	outSize int64
+	main    *vk.Program
+	batches [ring][]*vk.Program // what one Run submits: upload, main, download
+	tickets [ring]vk.Ticket
+	runs    int64
+	calls   []*scheduled
+	status  *output
+}
+
+// Run submits the step once, with the inputs staged by [Upload] before it, and
+// returns without waiting for the result. When the run before the previous one
+// has not finished it waits for that one first.
+func (s *Step) Run() error {
+	slot := s.runs % ring
+	if err := s.dev.WaitTicket(background, s.tickets[slot]); err != nil {
+		return fmt.Errorf("ops: run: %w", err)
+	}
+	if n := int64(len(s.shadow)); n > 0 {
+		copy(s.inHost.Bytes()[slot*n:], s.shadow)
+	}
+	t, err := s.dev.Submit(s.batches[slot]...)
+	if err != nil {
+		return fmt.Errorf("ops: run: %w", err)
+	}
+	s.tickets[slot] = t
+	s.runs++
+	return nil
+}
+
+// Ready waits until the next Run would not have to wait: until at most one run
+// is unfinished.
+func (s *Step) Ready(ctx context.Context) error {
+	if err := s.dev.WaitTicket(ctx, s.tickets[s.runs%ring]); err != nil {
+		return fmt.Errorf("ops: ready: %w", err)
+	}
+	return nil
+}
+
+// Wait blocks until the last Run has finished. It returns a [*BadIndexError]
+// when an operation met an index outside its range; no parameter has been
+// updated since that run.
+func (s *Step) Wait(ctx context.Context) error {
+	if s.runs == 0 {
+		return nil
+	}
+	if err := s.dev.WaitTicket(ctx, s.tickets[(s.runs-1)%ring]); err != nil {
+		return fmt.Errorf("ops: wait: %w", err)
+	}
+	if s.status == nil {
+		return nil
+	}
+	var st [4]uint32
+	decode(st[:], s.graph.status, s.status.slot(s.runs-1))
+	if st[0] == 0 {
+		return nil
+	}
+	// Clear it on the device and in the mirror, so that the next Run starts afresh.
+	clear(s.status.slot(s.runs - 1))
+	if err := s.graph.status.mem.buf.Upload(ctx, 0, make([]byte, 16)); err != nil {
+		return fmt.Errorf("ops: wait: %w", err)
+	}
+	return s.graph.badIndex(st)
+}
+
+// Runs returns how many times Run was called.
+func (s *Step) Runs() int64 { return s.runs }
+
+// Completed copies output t, as the newest finished run left it, to dst and
+// returns the number of that run, counted from 1; 0 when none has finished yet.
+// It never waits.
+func Completed[T Number](s *Step, t *Tensor, dst []T) (run int64, err error) {
+	if err := fits[T](t, len(dst)); err != nil {
+		return 0, fmt.Errorf("ops: completed: %w", err)
+	}
+	o := s.graph.output(t)
+	if o == nil {
+		return 0, fmt.Errorf("ops: completed: %v is not an output of this step", t)
+	}
+	for run := s.runs; run > 0 && run > s.runs-ring; run-- {
+		if s.dev.Done(s.tickets[(run-1)%ring]) {
+			decode(dst, t, o.slot(run - 1)[t.offset:])
+			return run, nil
+		}
+	}
+	return 0, nil
+}
+
+// StepStats counts what one run does, and the memory that the step holds.
+type StepStats struct {
+	Submissions int   // queue submissions per run
+	Dispatches  int   // kernels per run
+	Barriers    int   // memory barriers between them
+	ArenaBytes  int64 // intermediates, overlaid
+	TotalBytes  int64 // intermediates as they would be without reuse
+	IOBytes     int64 // input block, and the host rings of inputs and outputs
+}
+
+// Stats returns the counts of the recorded step.
+func (s *Step) Stats() StepStats {
+	st := StepStats{Submissions: 1, Dispatches: s.main.Stats().Dispatches, Barriers: s.main.Stats().Barriers}
+	for _, m := range transients(s.calls) {
+		st.TotalBytes += m.size
+	}
+	for _, b := range []*vk.Buffer{s.inputs, s.inHost, s.outHost} {
+		if b != nil {
+			st.IOBytes += b.Size()
+		}
+	}
+	if s.arena != nil {
+		st.ArenaBytes = s.arena.Size()
+	}
+	return st
+}
+
+// KernelTime is one dispatch of a timed run.
+type KernelTime struct {
+	Op, Kernel string
+	Nanos      float64 // GPU time
+}
+
+// Profile runs the step once more with a time stamp around each dispatch and
+// returns the GPU times in order. It changes parameters as any run does.
+func (s *Step) Profile(ctx context.Context) ([]KernelTime, error) {
+	p := s.dev.NewProgram()
+	defer p.Release()
+	p.Timestamp()
+	for _, c := range s.calls {
+		if err := s.graph.dispatch(p, c); err != nil {
+			return nil, err
+		}
+		p.Timestamp()
+	}
+	if err := p.End(); err != nil {
+		return nil, fmt.Errorf("ops: profile: %w", err)
+	}
+	slot := s.runs % ring
+	batch := append([]*vk.Program(nil), s.batches[slot]...)
+	for i := range batch {
+		if batch[i] == s.main {
+			batch[i] = p
+		}
+	}
+	saved := s.batches[slot]
+	s.batches[slot] = batch
+	err := s.Run()
+	s.batches[slot] = saved
+	if err == nil {
+		err = s.Wait(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	at, err := p.Times(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("ops: profile: %w", err)
+	}
+	times := make([]KernelTime, len(s.calls))
+	for i, c := range s.calls {
+		times[i] = KernelTime{c.node.op, c.Kernel, at[i+1] - at[i]}
+	}
+	return times, nil
+}
+
+// Close waits for the step and frees its memory, and the graph's. The last
+// values of outputs stay readable.
+func (s *Step) Close() error {
+	err := s.dev.Wait(background)
+	s.out = slices.Clone(s.out)
+	for slot := range s.batches {
+		for _, p := range s.batches[slot] {
+			if p != s.main {
+				p.Release()
+			}
+		}
+		s.batches[slot] = nil
+	}
+	if s.main != nil {
+		s.main.Release()
+	}
+	for _, b := range []**vk.Buffer{&s.arena, &s.inputs, &s.inHost, &s.outHost} {
+		if *b != nil {
+			(*b).Release()
+			*b = nil
+		}
+	}
+	s.graph.Release()
+	return err
+}
+
+// build allocates and records.
+func (s *Step) build(calls []*scheduled) error {
+	s.calls = calls
+	align := int64(max(s.dev.Info().Caps.StorageAlign, 16))
+	if err := s.buildInputs(align); err != nil {
+		return err
+	}
+	mems := transients(calls)
+	if size := place(mems, align); size > 0 {
+		var err error
+		if s.arena, err = s.dev.NewBuffer(size); err != nil {
+			return fmt.Errorf("ops: compile: %d bytes for intermediates: %w", size, err)
+		}
+	}
+	for _, m := range mems {
+		m.buf = s.arena
+	}
+	for _, c := range calls {
+		for _, t := range c.Args {
+			if r := t.mem.root(); r != t.mem {
+				t.mem.buf, t.mem.base = r.buf, r.base
+			}
+		}
+		if s.status == nil && c.node.checksIDs() {
+			s.graph.outputs = append(s.graph.outputs, &output{tensor: s.graph.status})
+			s.status = s.graph.output(s.graph.status)
+		}
+	}
+	s.main = s.dev.NewProgram()
+	for _, c := range calls {
+		if err := s.graph.dispatch(s.main, c); err != nil {
+			return err
+		}
+	}
+	if err := s.main.End(); err != nil {
+		return fmt.Errorf("ops: compile: %w", err)
+	}
+	return s.buildTransfers(align)
+}
+
+// buildInputs lays the inputs out in one block.
+func (s *Step) buildInputs(align int64) error {
+	var size int64
+	for _, in := range s.graph.inputs {
+		in.tensor.mem.base = size
+		size += (in.tensor.mem.size + align - 1) / align * align
+	}
+	if size == 0 {
+		return nil
+	}
+	var err error
+	if s.inputs, err = s.dev.NewBuffer(size); err != nil {
+		return fmt.Errorf("ops: compile: inputs: %w", err)
+	}
+	if s.inHost, err = s.dev.NewHostBuffer(ring * size); err != nil {
+		return fmt.Errorf("ops: compile: inputs: %w", err)
+	}
+	s.shadow = make([]byte, size)
+	for _, in := range s.graph.inputs {
+		m := in.tensor.mem
+		m.buf = s.inputs
+		copy(s.shadow[m.base:], in.shadow)
+		in.shadow = s.shadow[m.base : m.base+m.size]
+	}
+	return nil
+}
+
+// buildTransfers records, for each slot of the ring, the copies around the main
+// program.
+func (s *Step) buildTransfers(align int64) error {
+	outs := s.graph.outputs
+	for _, o := range outs {
+		o.offset, o.step = s.outSize, s
+		s.outSize += (o.tensor.mem.size + align - 1) / align * align
+	}
+	if s.outSize > 0 {
+		var err error
+		if s.outHost, err = s.dev.NewHostBuffer(ring * s.outSize); err != nil {
+			return fmt.Errorf("ops: compile: outputs: %w", err)
+		}
+		s.out = s.outHost.Bytes()
+	}
+	for slot := range s.batches {
+		add := func(record func(p *vk.Program)) error {
+			p := s.dev.NewProgram()
+			s.batches[slot] = append(s.batches[slot], p)
+			record(p)
+			if err := p.End(); err != nil {
+				return fmt.Errorf("ops: compile: %w", err)
+			}
+			return nil
+		}
+		if n := int64(len(s.shadow)); n > 0 {
+			if err := add(func(p *vk.Program) { p.Copy(s.inputs.Span(0, n), s.inHost.Span(int64(slot)*n, n)) }); err != nil {
+				return err
+			}
+		}
+		s.batches[slot] = append(s.batches[slot], s.main)
+		if s.outSize == 0 {
+			continue
+		}
+		if err := add(func(p *vk.Program) {
+			for _, o := range outs {
+				m := o.tensor.mem
+				p.Copy(s.outHost.Span(int64(slot)*s.outSize+o.offset, m.size), m.buf.Span(m.base, m.size))
+			}
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

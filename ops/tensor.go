@@ -1,0 +1,163 @@
+package ops
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/lemnos-ml/lemnos/vk"
+)
+
+// Tensor is a row-major array on a device, or the promise of one inside a graph.
+type Tensor struct {
+	name   string
+	dtype  DType
+	shape  []int
+	mem    *memory
+	offset int64 // of the first value, bytes into mem
+	param  *param
+}
+
+// memory is what one or more tensors (views of each other) are stored in.
+type memory struct {
+	dev   *vk.Device
+	size  int64
+	buf   *vk.Buffer // nil until it is placed
+	base  int64      // offset of this memory in buf
+	graph *Graph     // the graph that places it; nil for persistent memory
+	keep  bool       // its values outlive the last reader
+	owned bool       // Release frees buf
+	born  int        // nodes in the graph when it was made
+
+	input  *input  // set for graph inputs
+	mirror *output // set once Graph.Output was called
+	taken  *memory // Compile let this memory take over another's
+	first  int     // first and last call that touches it; set by Compile
+	last   int
+}
+
+// NewTensor returns a tensor of zeros with memory of its own. A shape without
+// dimensions is a scalar. The caller releases it.
+func NewTensor(dev *vk.Device, dt DType, shape ...int) (*Tensor, error) {
+	size, err := storageSize(dt, shape)
+	if err != nil {
+		return nil, fmt.Errorf("ops: new tensor: %w", err)
+	}
+	buf, err := dev.NewBuffer(size)
+	if err != nil {
+		return nil, fmt.Errorf("ops: new tensor %s%v: %w", dt, shape, err)
+	}
+	return &Tensor{dtype: dt, shape: slices.Clone(shape),
+		mem: &memory{dev: dev, size: size, buf: buf, keep: true, owned: true}}, nil
+}
+
+// Release frees the memory of a tensor made by NewTensor, once the device no
+// longer uses it; for any other tensor it does nothing.
+func (t *Tensor) Release() {
+	if t != nil && t.mem != nil && t.mem.owned && t.mem.buf != nil {
+		t.mem.buf.Release()
+		t.mem.buf = nil
+	}
+}
+
+// Shape returns the dimensions; the caller must not change them.
+func (t *Tensor) Shape() []int { return t.shape }
+
+// DType returns the storage type.
+func (t *Tensor) DType() DType { return t.dtype }
+
+// Name returns the name given to a parameter or an input, "" for others.
+func (t *Tensor) Name() string { return t.name }
+
+// Len returns how many values t has, padding not counted.
+func (t *Tensor) Len() int { return product(t.shape) }
+
+// Bytes returns the device memory that t occupies, padding included.
+func (t *Tensor) Bytes() int64 {
+	n, err := storageSize(t.dtype, t.shape)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// String describes t, such as "f32[8 50257]".
+func (t *Tensor) String() string {
+	if t == nil {
+		return "nil"
+	}
+	if t.name != "" {
+		return fmt.Sprintf("%s %s%v", t.name, t.dtype, t.shape)
+	}
+	return fmt.Sprintf("%s%v", t.dtype, t.shape)
+}
+
+// cols is the length of a row, the last dimension; 1 for a scalar.
+func (t *Tensor) cols() int {
+	if len(t.shape) == 0 {
+		return 1
+	}
+	return t.shape[len(t.shape)-1]
+}
+
+// rows is the product of the dimensions before the last.
+func (t *Tensor) rows() int {
+	if len(t.shape) == 0 {
+		return 1
+	}
+	return product(t.shape[:len(t.shape)-1])
+}
+
+// stride4 is the length of a padded row, in groups of four values.
+func (t *Tensor) stride4() int { return ceilDiv(t.cols(), 4) }
+
+// len4 is how many groups of four values t has, padding included.
+func (t *Tensor) len4() int {
+	if t.dtype.Float() {
+		return t.rows() * t.stride4()
+	}
+	return ceilDiv(t.Len(), 4)
+}
+
+func (t *Tensor) span() vk.Span {
+	return t.mem.buf.Span(t.mem.base+t.offset, t.Bytes())
+}
+
+// view returns a tensor over part of t's memory.
+func (t *Tensor) view(offset int64, shape ...int) *Tensor {
+	return &Tensor{name: t.name, dtype: t.dtype, shape: slices.Clone(shape), mem: t.mem, offset: t.offset + offset}
+}
+
+// maxElements keeps every index inside a kernel within 32 bits.
+const maxElements = 1 << 32
+
+func storageSize(dt DType, shape []int) (int64, error) {
+	n := int64(1)
+	for i, d := range shape {
+		if d <= 0 {
+			return 0, fmt.Errorf("dimension %d of %s%v is %d, want at least 1", i, dt, shape, d)
+		}
+		if i == len(shape)-1 && dt.Float() {
+			d = ceilDiv(d, 4) * 4
+		}
+		if n *= int64(d); n > maxElements {
+			return 0, fmt.Errorf("%s%v has more than 2^32 values", dt, shape)
+		}
+	}
+	return (n + 3) / 4 * 4 * int64(dt.Size()), nil
+}
+
+func product(shape []int) int {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return n
+}
+
+func ceilDiv(a, b int) int { return (a + b - 1) / b }
+
+// AsF32 returns the first value of t, a tensor with 4-byte values, as an f32
+// scalar over the same memory: one word of a state that kernels keep.
+func (t *Tensor) AsF32() *Tensor {
+	return &Tensor{name: t.name, dtype: F32, mem: t.mem, offset: t.offset}
+}

@@ -1,0 +1,214 @@
+package optim
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/lemnos-ml/lemnos/ops"
+)
+
+// AdamW is the optimizer state of a parameter set: two f32 moments per value,
+// an f32 master copy when the values are stored in 16 bits, and how many steps
+// each tensor has taken.
+type AdamW struct {
+	params  *ops.Params
+	opts    Options
+	scaling Scaler
+	groups  []Group
+	group   map[*ops.Tensor]int // index into groups; tensors in none are absent
+	banks   []moments
+	scaler  *ops.Tensor // u32[4]: scale bits, good steps, steps skipped so far
+	steps   map[*ops.Tensor]int64
+
+	last  *Update // the update staged last, whose runs may not be settled
+	skips uint32  // skipped steps accounted for in steps
+}
+
+// moments are arenas laid out like a bank of parameters.
+type moments struct{ m, v, master *ops.Tensor }
+
+// NewAdamW allocates the state, zeros for the moments. 16-bit parameters get a
+// master copy of their values as they are now: initialize them first, or call
+// SyncMaster after. It refuses impossible hyper-parameters, a parameter in two
+// groups or twice in one, an empty group, and parameters of another set.
+func NewAdamW(p *ops.Params, o *Options) (*AdamW, error) {
+	if o == nil {
+		o = &Options{}
+	}
+	a := &AdamW{params: p, opts: *o, groups: append([]Group(nil), o.Groups...), group: map[*ops.Tensor]int{}, steps: map[*ops.Tensor]int64{}}
+	if len(a.groups) == 0 {
+		a.groups = []Group{{Params: p.All(), Hyper: DefaultHyper()}}
+	}
+	for i, gr := range a.groups {
+		if err := gr.Validate(); err != nil {
+			return nil, fmt.Errorf("%w (group %d)", err, i)
+		}
+		if len(gr.Params) == 0 {
+			return nil, fmt.Errorf("optim: group %d has no parameters", i)
+		}
+		for _, t := range gr.Params {
+			if p.Grad(t) == nil {
+				return nil, fmt.Errorf("optim: group %d: %v is not a parameter of this set, or the set has no memory yet", i, t)
+			}
+			if j, twice := a.group[t]; twice {
+				return nil, fmt.Errorf("optim: parameter %q is in group %d and again in group %d", t.Name(), j, i)
+			}
+			a.group[t] = i
+		}
+	}
+	if o.MaxNorm != nil {
+		if err := checkMaxNorm(*o.MaxNorm); err != nil {
+			return nil, err
+		}
+	}
+	if o.Variant != Document && o.Variant != Torch {
+		return nil, fmt.Errorf("optim: Variant is %d, want Document or Torch", o.Variant)
+	}
+	a.scaling = Scaler{Init: 1, Growth: 1, Backoff: 1}
+	if o.Scaler != nil {
+		var err error
+		if a.scaling, err = o.Scaler.withDefaults(); err != nil {
+			return nil, err
+		}
+	}
+	if err := a.alloc(); err != nil {
+		a.Release()
+		return nil, err
+	}
+	return a, nil
+}
+
+func (a *AdamW) alloc() error {
+	dev, ctx := a.params.Device(), context.Background()
+	for _, b := range a.params.Banks() {
+		a.banks = append(a.banks, moments{})
+		mo := &a.banks[len(a.banks)-1]
+		arenas := []**ops.Tensor{&mo.m, &mo.v}
+		if a.params.DType() != ops.F32 {
+			arenas = append(arenas, &mo.master)
+		}
+		for _, arena := range arenas {
+			t, err := ops.NewTensor(dev, ops.F32, b.Values.Len())
+			if err != nil {
+				return fmt.Errorf("optim: %w", err)
+			}
+			*arena = t
+		}
+	}
+	var err error
+	if a.scaler, err = ops.NewTensor(dev, ops.U32, 4); err != nil {
+		return fmt.Errorf("optim: %w", err)
+	}
+	if err := ops.Upload(ctx, a.scaler, []uint32{math.Float32bits(float32(a.scaling.Init)), 0, 0, 0}); err != nil {
+		return err
+	}
+	return a.SyncMaster()
+}
+
+// SyncMaster sets the master copy to the parameters' present values. It does
+// nothing for f32 parameters, which are their own master.
+func (a *AdamW) SyncMaster() error {
+	if a.params.DType() == ops.F32 {
+		return nil
+	}
+	g := ops.NewImmediate(a.params.Device())
+	defer g.Release()
+	for i, b := range a.params.Banks() {
+		g.CastTo(b.Values, a.banks[i].master)
+	}
+	return g.Err()
+}
+
+// Release frees the state.
+func (a *AdamW) Release() {
+	for _, b := range a.banks {
+		b.m.Release()
+		b.v.Release()
+		b.master.Release()
+	}
+	a.banks = nil
+	a.scaler.Release()
+}
+
+// SetLR sets the learning rate of every group, for the steps staged from now
+// on; Stage refuses an impossible one.
+func (a *AdamW) SetLR(lr float64) {
+	for i := range a.groups {
+		a.groups[i].LR = lr
+	}
+}
+
+// Groups returns the parameter groups; their hyper-parameters may be changed
+// between steps.
+func (a *AdamW) Groups() []Group { return a.groups }
+
+// LossScale returns the f32 scalar on the device that the gradient of the loss
+// must start from: ops.BackwardOptions.Seed. It is 1 without a Scaler.
+func (a *AdamW) LossScale() *ops.Tensor { return a.scaler.AsF32() }
+
+// Moments returns the state of parameter t, f32 tensors of its shape; master is
+// nil for f32 parameters.
+func (a *AdamW) Moments(t *ops.Tensor) (m, v, master *ops.Tensor) {
+	bank, _, _ := a.params.Place(t)
+	b := a.banks[bank]
+	m, v = a.params.Part(b.m, t), a.params.Part(b.v, t)
+	if b.master != nil {
+		master = a.params.Part(b.master, t)
+	}
+	return m, v, master
+}
+
+// State is what an optimizer needs beside its moments to go on bit for bit.
+type State struct {
+	Steps map[string]int64 // per parameter; parameters without one took none
+	Scale float32          // loss scale
+	Good  uint32           // finite steps since the scale last changed
+	Skips uint32           // steps skipped so far
+}
+
+// State waits for the steps that run and returns the counters.
+func (a *AdamW) State(ctx context.Context) (State, error) {
+	if err := a.settle(ctx); err != nil {
+		return State{}, err
+	}
+	var w [4]uint32
+	if err := ops.Download(ctx, a.scaler, w[:]); err != nil {
+		return State{}, err
+	}
+	s := State{Steps: map[string]int64{}, Scale: math.Float32frombits(w[0]), Good: w[1], Skips: w[2]}
+	for t, n := range a.steps {
+		if n > 0 {
+			s.Steps[t.Name()] = n
+		}
+	}
+	return s, nil
+}
+
+// SetState restores what State returned. Parameters are matched by name; one
+// that the set does not have is an error and nothing is changed.
+func (a *AdamW) SetState(ctx context.Context, s State) error {
+	steps := map[*ops.Tensor]int64{}
+	for name, n := range s.Steps {
+		t := a.params.ByName(name)
+		if t == nil || n < 0 {
+			return fmt.Errorf("optim: state of parameter %q with %d steps: no such parameter or impossible count", name, n)
+		}
+		steps[t] = n
+	}
+	if err := a.settle(ctx); err != nil {
+		return err
+	}
+	scale := s.Scale
+	if a.opts.Scaler == nil {
+		scale = float32(a.scaling.Init)
+	}
+	if !(scale > 0) || math.IsInf(float64(scale), 0) {
+		return fmt.Errorf("optim: loss scale is %v, want a positive number", s.Scale)
+	}
+	if err := ops.Upload(ctx, a.scaler, []uint32{math.Float32bits(scale), s.Good, s.Skips, 0}); err != nil {
+		return err
+	}
+	a.steps, a.skips, a.last = steps, s.Skips, nil
+	return nil
+}

@@ -1,0 +1,123 @@
+package optim
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/lemnos-ml/lemnos/ops"
+)
+
+// Hyper are AdamW's hyper-parameters (Loshchilov and Hutter, "Decoupled weight
+// decay regularization", 2019).
+type Hyper struct {
+	LR          float64 // learning rate α ≥ 0
+	Beta1       float64 // decay of the first moment, in [0, 1)
+	Beta2       float64 // decay of the second moment, in [0, 1)
+	Eps         float64 // ε ≥ 0, added to the root of the second moment
+	WeightDecay float64 // λ ≥ 0, decoupled: the parameter shrinks by α·λ per step
+}
+
+// DefaultHyper returns α = 1e-3, β = (0.9, 0.95), ε = 1e-8, λ = 0.
+func DefaultHyper() Hyper { return Hyper{LR: 1e-3, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8} }
+
+// Validate returns an error that names the first impossible field and its value.
+func (h Hyper) Validate() error {
+	for _, f := range []struct {
+		name  string
+		v     float64
+		limit float64
+	}{{"LR", h.LR, math.Inf(1)}, {"Beta1", h.Beta1, 1}, {"Beta2", h.Beta2, 1}, {"Eps", h.Eps, math.Inf(1)}, {"WeightDecay", h.WeightDecay, math.Inf(1)}} {
+		if !(f.v >= 0 && f.v < f.limit) { // NaN fails too
+			return fmt.Errorf("optim: %s is %v, want a number in [0, %v)", f.name, f.v, f.limit)
+		}
+	}
+	return nil
+}
+
+// Group is a set of parameters with hyper-parameters of their own.
+type Group struct {
+	Params []*ops.Tensor
+	Hyper
+}
+
+// Variant is the order of AdamW's operations.
+type Variant int
+
+const (
+	// Document is the order of the CS336 hand-out, with ε beside sqrt(v) and decay last:
+	//	α_t = α·sqrt(1−β2^t)/(1−β1^t);  θ ← θ − α_t·m/(sqrt(v)+ε);  θ ← θ − α·λ·θ
+	Document Variant = iota
+	// Torch is the order of torch.optim.AdamW, with decay first:
+	//	θ ← θ − α·λ·θ;  θ ← θ − α/(1−β1^t)·m/(sqrt(v)/sqrt(1−β2^t)+ε)
+	Torch
+)
+
+// String returns "document" or "torch".
+func (v Variant) String() string {
+	if v == Torch {
+		return "torch"
+	}
+	return "document"
+}
+
+// rates returns the step size and the factor of sqrt(v) at step t ≥ 1. Float64
+// throughout: 1−β2^t in f32 is off by whole percents at small t.
+func (h Hyper) rates(v Variant, t int64) (step, denom float64) {
+	c1, c2 := 1-math.Pow(h.Beta1, float64(t)), 1-math.Pow(h.Beta2, float64(t))
+	if v == Torch {
+		return h.LR / c1, 1 / math.Sqrt(c2)
+	}
+	return h.LR * math.Sqrt(c2) / c1, 1
+}
+
+// Options change what an optimizer does beside AdamW itself; nil means the
+// defaults.
+type Options struct {
+	Variant Variant
+	// Groups of parameters; parameters in no group are not updated. None: one
+	// group of all parameters with DefaultHyper.
+	Groups []Group
+	// MaxNorm clips the global gradient norm when set; 0 zeroes the gradients.
+	MaxNorm *float64
+	// KeepNonFinite makes a step with a NaN or infinite gradient norm go on; by
+	// default the device skips such a step: nothing is updated, no step counted.
+	KeepNonFinite bool
+	// Scaler turns dynamic loss scaling on.
+	Scaler *Scaler
+}
+
+// Scaler is the dynamic loss scale: the loss's gradient is multiplied by the
+// scale, gradients are divided by it inside the update. A non-finite norm skips
+// the step and multiplies the scale by Backoff; Interval good steps in a row
+// multiply it by Growth. It lives on the device.
+type Scaler struct {
+	Init     float64 // first scale; 0: 65536
+	Growth   float64 // 0: 2
+	Backoff  float64 // 0: 0.5
+	Interval int     // 0: 2000
+}
+
+func (s Scaler) withDefaults() (Scaler, error) {
+	if s.Init == 0 {
+		s.Init = 65536
+	}
+	if s.Growth == 0 {
+		s.Growth = 2
+	}
+	if s.Backoff == 0 {
+		s.Backoff = 0.5
+	}
+	if s.Interval == 0 {
+		s.Interval = 2000
+	}
+	for _, f := range []struct {
+		name   string
+		v      float64
+		lo, hi float64
+	}{{"Init", s.Init, 0, math.MaxFloat32}, {"Growth", s.Growth, 1, math.MaxFloat32}, {"Backoff", s.Backoff, 0, 1}, {"Interval", float64(s.Interval), 0, 1 << 24}} {
+		if !(f.v > f.lo && f.v <= f.hi) {
+			return s, fmt.Errorf("optim: Scaler.%s is %v, want a number in (%v, %v]", f.name, f.v, f.lo, f.hi)
+		}
+	}
+	return s, nil
+}

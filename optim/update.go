@@ -1,0 +1,217 @@
+package optim
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/lemnos-ml/lemnos/ops"
+)
+
+// Update is one recording of the optimizer in a graph.
+type Update struct {
+	opt     *AdamW
+	table   *chunkTable
+	hyper   *ops.Tensor // u32 (classes, 16): the kernel's HYPER
+	ctrl    *ops.Tensor
+	clip    *ops.Tensor
+	scaler  *ops.Tensor // the optimizer's, as this graph's output
+	words   []uint32
+	class   []uint32      // per parameter of the table
+	leader  []*ops.Tensor // per class, a parameter of it
+	step    *ops.Step
+	settled int64 // runs of step accounted for in opt.steps
+}
+
+// maxClasses bounds how many different (group, step count) pairs one update
+// may hold: 64 bytes each travel to the device every step.
+const maxClasses = 1024
+
+// Record appends gradient norm, clipping and the update of params to g: of
+// those that Backward found a gradient for, or, in a graph without Backward, of
+// those named, by default of all. Parameters without gradient are skipped and
+// their step count stays. Errors stick to g.
+func (a *AdamW) Record(g *ops.Graph, params ...*ops.Tensor) *Update {
+	if len(params) == 0 {
+		if params = g.Reached(a.params); len(params) == 0 {
+			params = a.params.All()
+		}
+	}
+	params, err := distinct(a.params, params)
+	params = slices.DeleteFunc(params, func(t *ops.Tensor) bool { _, in := a.group[t]; return !in })
+	if err == nil && len(params) == 0 {
+		err = fmt.Errorf("optim: no parameter to update")
+	}
+	u := &Update{opt: a, class: make([]uint32, len(params))}
+	if err == nil {
+		u.table, err = newChunkTable(a.params, params, g.Chunk4())
+	}
+	if err != nil {
+		g.Fail("adamw", err)
+		return u
+	}
+	g.Own(u.table.tables...)
+	classes := min(len(params), maxClasses)
+	u.words = make([]uint32, classes*16)
+	u.hyper = g.Input("adamw", ops.U32, classes, 16)
+	u.ctrl = g.Input("clip control", ops.F32, 8)
+	u.scaler = a.scaler
+	u.clip = recordNorm(g, a.params, u.table, u.ctrl, a.scaler, a.opts.Scaler != nil)
+	for b, mo := range a.banks {
+		n := u.table.chunks(b)
+		if n == 0 {
+			continue
+		}
+		bank := a.params.Banks()[b]
+		args := []*ops.Tensor{u.table.tables[b], u.hyper, u.clip, a.scaler, bank.Grads, mo.m, mo.v, bank.Values}
+		if mo.master != nil {
+			args = append(args, mo.master)
+		}
+		dt := a.params.DType().String()
+		g.Dispatch("adamw", ops.Call{Kernel: "adamw." + dt + "_" + dt, Groups: min(n, g.Workers()), Push: struct{ Chunks uint32 }{uint32(n)}, Args: args})
+	}
+	g.Output(u.clip)
+	g.Output(a.scaler)
+	if g.Err() == nil {
+		c := a.scaling
+		skip := float32(1)
+		if a.opts.KeepNonFinite {
+			skip = 0
+		}
+		if err := ops.Upload(context.Background(), u.ctrl, []float32{maxNormWord(a.opts.MaxNorm), skip, float32(c.Interval), float32(c.Growth), float32(c.Backoff), 0, 0, 0}); err != nil {
+			g.Fail("adamw", err)
+		}
+	}
+	return u
+}
+
+// Norm returns the global gradient norm before clipping, of the unscaled
+// gradients, as the last run of step left it; it waits for that run.
+func (u *Update) Norm(ctx context.Context) (float64, error) {
+	var c [4]float32
+	err := ops.Download(ctx, u.clip, c[:])
+	return float64(c[0]), err
+}
+
+// Skipped reports whether the last run updated nothing because its gradient
+// norm was not finite; it waits for that run.
+func (u *Update) Skipped(ctx context.Context) (bool, error) {
+	var c [4]float32
+	err := ops.Download(ctx, u.clip, c[:])
+	return math.Float32bits(c[2]) != 0, err
+}
+
+// Stage computes the numbers of the next step, from the groups'
+// hyper-parameters and each tensor's step count, and stages them for the next
+// Run of step, the compiled graph that u was recorded in. Call it once before
+// each Run. It allocates nothing.
+func (u *Update) Stage(step *ops.Step) error {
+	a := u.opt
+	for i := range a.groups {
+		if err := a.groups[i].Hyper.Validate(); err != nil {
+			return fmt.Errorf("%w (group %d)", err, i)
+		}
+	}
+	if u.step != step {
+		u.step, u.settled = step, step.Runs()
+	}
+	if a.last != u {
+		if err := a.settle(context.Background()); err != nil {
+			return err
+		}
+		u.settled = step.Runs()
+		a.last = u
+		if err := u.classify(); err != nil {
+			return err
+		}
+	}
+	if err := step.Ready(context.Background()); err != nil {
+		return err
+	}
+	if err := u.account(); err != nil {
+		return err
+	}
+	pending := step.Runs() - u.settled // at most one, as Ready waited
+	for c, t := range u.leader {
+		h := &a.groups[a.group[t]].Hyper
+		u.stageClass(u.words[c*16:c*16+16], h, a.steps[t]+pending+1)
+	}
+	return ops.Upload(context.Background(), u.hyper, u.words)
+}
+
+// stageClass fills one record of HYPER for step t, and for the steps before it
+// in case the unsettled ones turn out to be skipped.
+func (u *Update) stageClass(w []uint32, h *Hyper, t int64) {
+	put := func(i int, v float64) { w[i] = math.Float32bits(float32(v)) }
+	put(0, h.Beta1)
+	put(1, 1-h.Beta1)
+	put(2, h.Beta2)
+	put(3, 1-h.Beta2)
+	put(4, h.Eps)
+	put(5, h.LR*h.WeightDecay)
+	put(6, 0)
+	if u.opt.opts.Variant == Torch {
+		put(5, 0)
+		put(6, h.LR*h.WeightDecay)
+	}
+	w[7] = u.opt.skips
+	for j := int64(0); j < 4; j++ {
+		s, d := h.rates(u.opt.opts.Variant, max(t-j, 1))
+		put(8+2*int(j), s)
+		put(9+2*int(j), d)
+	}
+}
+
+// classify groups the parameters by (group, steps taken): they share a record.
+func (u *Update) classify() error {
+	type key struct {
+		group int
+		steps int64
+	}
+	index := map[key]uint32{}
+	u.leader = u.leader[:0]
+	for i, t := range u.table.params {
+		k := key{u.opt.group[t], u.opt.steps[t]}
+		c, ok := index[k]
+		if !ok {
+			c = uint32(len(u.leader))
+			index[k] = c
+			u.leader = append(u.leader, t)
+		}
+		u.class[i] = c
+	}
+	if len(u.leader)*16 > len(u.words) {
+		return fmt.Errorf("optim: %d different step counts in one update, want at most %d", len(u.leader), maxClasses)
+	}
+	if u.table.setClasses(u.class) {
+		return u.table.upload()
+	}
+	return nil
+}
+
+// account adds the finished runs of u to the step counts, less the skipped ones.
+func (u *Update) account() error {
+	var w [4]uint32
+	run, err := ops.Completed(u.step, u.scaler, w[:])
+	if err != nil || run <= u.settled {
+		return err
+	}
+	taken := run - u.settled - int64(w[2]-u.opt.skips)
+	for _, t := range u.table.params {
+		u.opt.steps[t] += taken
+	}
+	u.settled, u.opt.skips = run, w[2]
+	return nil
+}
+
+// settle waits for the runs of the last update and accounts for all of them.
+func (a *AdamW) settle(ctx context.Context) error {
+	if a.last == nil {
+		return nil
+	}
+	if err := a.params.Device().Wait(ctx); err != nil {
+		return fmt.Errorf("optim: %w", err)
+	}
+	return a.last.account()
+}
