@@ -1,0 +1,393 @@
+// Package house checks the rules of the house that no compiler checks: which folder may import which, where the Vulkan
+// binding and the window are, that everything exported is documented, and that files stay short and finished.
+package house
+
+import (
+	"go/ast"
+	"go/build/constraint"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const (
+	module    = "github.com/lemnos-ml/lemnos"
+	binding   = "github.com/vulkan-go/vulkan"
+	windowing = "github.com/go-gl/glfw"
+	maxLines  = 500
+)
+
+// layers says what each top folder may import of ours: binding <- vk <- ops <- {nn, optim} <- train <- tools.
+var layers = map[string][]string{
+	"vk":      {},
+	"shaders": {},
+	"ops":     {"vk", "shaders"},
+	"nn":      {"vk", "ops"},
+	"optim":   {"vk", "shaders", "ops"},
+	"train":   {"vk", "ops", "nn", "optim"},
+	"tools":   {"vk", "shaders", "ops", "nn", "optim", "train"},
+}
+
+// testLayers says what test files may import beyond layers and the packages of testSupport.
+var testLayers = map[string][]string{
+	"vk":    {"shaders", "ops", "optim"},
+	"train": {"shaders"},
+}
+
+// testSupport are packages for tests: only test files and each other import them.
+var testSupport = []string{"vk/vktest", "ops/opstest"}
+
+// root is the repository, seen from this folder.
+const root = "../.."
+
+// source is one Go file of the repository.
+type source struct {
+	path string // from the root, with slashes
+	ast  *ast.File
+	tags []string // every tag its //go:build line names
+}
+
+func (s source) folder() string { return path.Dir(s.path) }
+func (s source) test() bool     { return strings.HasSuffix(s.path, "_test.go") }
+
+// support tells whether folder is, or is below, a package for tests.
+func support(folder string) bool {
+	return slices.ContainsFunc(testSupport, func(p string) bool { return within(folder, p) })
+}
+
+// within tells whether the path p is parent or below it.
+func within(p, parent string) bool { return p == parent || strings.HasPrefix(p, parent+"/") }
+
+func top(p string) string {
+	first, _, _ := strings.Cut(p, "/")
+	return first
+}
+
+// walk calls f for every file of the repository that belongs to it.
+func walk(t *testing.T, f func(path string)) {
+	t.Helper()
+	skip := []string{".git", ".cache", "bundle", "runs", "shared"}
+	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, name)
+		if err != nil {
+			return err
+		}
+		rel = filepath.ToSlash(rel)
+		if d.IsDir() {
+			if slices.Contains(skip, rel) {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		f(rel)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sources parses every Go file, whatever its build tags.
+func sources(t *testing.T) []source {
+	t.Helper()
+	var all []source
+	walk(t, func(name string) {
+		if path.Ext(name) != ".go" || strings.Contains("/"+name, "/testdata/") {
+			return
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, name), nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, source{name, file, buildTags(t, name, file)})
+	})
+	if len(all) < 10 {
+		t.Fatalf("found %d Go files: this test looks in the wrong folder", len(all))
+	}
+	return all
+}
+
+func buildTags(t *testing.T, name string, file *ast.File) []string {
+	t.Helper()
+	var tags []string
+	for _, group := range file.Comments {
+		if group.Pos() > file.Package {
+			break
+		}
+		for _, c := range group.List {
+			if !constraint.IsGoBuild(c.Text) && !constraint.IsPlusBuild(c.Text) {
+				continue
+			}
+			expr, err := constraint.Parse(c.Text)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			collect(expr, &tags)
+		}
+	}
+	return tags
+}
+
+func collect(expr constraint.Expr, tags *[]string) {
+	switch e := expr.(type) {
+	case *constraint.TagExpr:
+		*tags = append(*tags, e.Tag)
+	case *constraint.NotExpr:
+		collect(e.X, tags)
+	case *constraint.AndExpr:
+		collect(e.X, tags)
+		collect(e.Y, tags)
+	case *constraint.OrExpr:
+		collect(e.X, tags)
+		collect(e.Y, tags)
+	}
+}
+
+// imports lists what a file imports, without quotes.
+func imports(file *ast.File) []string {
+	var all []string
+	for _, i := range file.Imports {
+		all = append(all, strings.Trim(i.Path.Value, "`\""))
+	}
+	return all
+}
+
+// importError says what is wrong with an import of ours, "" for nothing.
+func importError(folder string, test bool, imported string) string {
+	from, to := top(folder), top(imported)
+	allowed, known := layers[from]
+	switch {
+	case !known:
+		return "Go files belong into vk, shaders, ops, nn, optim, train or tools"
+	case support(imported) && !test && !support(folder):
+		return "only tests import " + imported
+	case support(imported) || from == to || slices.Contains(allowed, to):
+		return ""
+	case (test || support(folder)) && slices.Contains(testLayers[from], to):
+		return ""
+	}
+	return "the arrow points up: " + from + " may import of ours " + strings.Join(append(allowed, "nothing else"), ", ")
+}
+
+func TestImportDirections(t *testing.T) {
+	for _, s := range sources(t) {
+		for _, imported := range imports(s.ast) {
+			if ours, ok := strings.CutPrefix(imported, module+"/"); ok {
+				if msg := importError(s.folder(), s.test(), ours); msg != "" {
+					t.Errorf("%s imports %s: %s", s.path, imported, msg)
+				}
+			}
+			if within(imported, binding) && s.folder() != "vk" {
+				t.Errorf("%s imports the Vulkan binding: only package vk does", s.path)
+			}
+			if within(imported, windowing) && !slices.Contains(s.tags, "window") {
+				t.Errorf("%s imports %s without //go:build window: default builds need no X11", s.path, imported)
+			}
+		}
+		if _, known := layers[top(s.path)]; !known {
+			t.Errorf("%s: %s", s.path, importError(s.folder(), s.test(), ""))
+		}
+	}
+}
+
+func TestImportRulesSeeUpwardArrows(t *testing.T) {
+	for _, c := range []struct {
+		folder   string
+		test     bool
+		imported string
+		wrong    bool
+	}{
+		{"ops", false, "vk", false},
+		{"ops", false, "shaders", false},
+		{"ops", false, "optim", true},
+		{"ops", true, "optim", true},
+		{"vk", false, "ops", true},
+		{"vk", true, "ops", false},
+		{"vk", true, "train", true},
+		{"vk/vktest", false, "vk", false},
+		{"shaders", true, "vk", true},
+		{"nn", false, "shaders", true},
+		{"nn", false, "ops", false},
+		{"optim", false, "nn", true},
+		{"optim", true, "ops/opstest", false},
+		{"optim", false, "ops/opstest", true},
+		{"ops/opstest", false, "vk/vktest", false},
+		{"train", false, "tools/bench", true},
+		{"tools/train", false, "train", false},
+		{"extras", false, "vk", true},
+	} {
+		if msg := importError(c.folder, c.test, c.imported); (msg != "") != c.wrong {
+			t.Errorf("%s (test %v) imports %s: got %q, want wrong=%v", c.folder, c.test, c.imported, msg, c.wrong)
+		}
+	}
+}
+
+// The binding's own tags break the link when they are set; see its two wrapper files.
+func TestBindingTagsAreNotUsed(t *testing.T) {
+	for _, s := range sources(t) {
+		for _, tag := range []string{"headless", "compute", "wayland"} {
+			if slices.Contains(s.tags, tag) {
+				t.Errorf("%s: the build tag %s is the binding's, and breaks the link", s.path, tag)
+			}
+		}
+	}
+}
+
+func TestExportedIsDocumented(t *testing.T) {
+	documented := map[string]bool{} // folder: has a package comment
+	for _, s := range sources(t) {
+		if s.test() || slices.Contains(s.tags, "ignore") {
+			continue
+		}
+		documented[s.folder()] = documented[s.folder()] || s.ast.Doc.Text() != ""
+		if s.ast.Name.Name == "main" {
+			continue
+		}
+		for _, name := range undocumented(s.ast) {
+			t.Errorf("%s: %s has no doc comment", s.path, name)
+		}
+	}
+	for folder, ok := range documented {
+		if !ok {
+			t.Errorf("%s: the package has no doc comment", folder)
+		}
+	}
+}
+
+// undocumented lists the exported top-level identifiers, methods of exported types, and methods of exported interfaces
+// without a comment. A comment on a group of constants or variables, or at the end of a line, counts.
+func undocumented(file *ast.File) []string {
+	var names []string
+	check := func(id *ast.Ident, comments ...*ast.CommentGroup) {
+		if id.IsExported() && !slices.ContainsFunc(comments, func(c *ast.CommentGroup) bool { return c.Text() != "" }) {
+			names = append(names, id.Name)
+		}
+	}
+	for _, d := range file.Decls {
+		switch d := d.(type) {
+		case *ast.FuncDecl:
+			if d.Recv == nil || ast.IsExported(receiver(d.Recv.List[0].Type)) {
+				check(d.Name, d.Doc)
+			}
+		case *ast.GenDecl:
+			for _, spec := range d.Specs {
+				switch spec := spec.(type) {
+				case *ast.TypeSpec:
+					check(spec.Name, d.Doc, spec.Doc, spec.Comment)
+					if i, ok := spec.Type.(*ast.InterfaceType); ok && spec.Name.IsExported() {
+						for _, m := range i.Methods.List {
+							for _, id := range m.Names {
+								check(id, m.Doc, m.Comment)
+							}
+						}
+					}
+				case *ast.ValueSpec:
+					for _, id := range spec.Names {
+						check(id, d.Doc, spec.Doc, spec.Comment)
+					}
+				}
+			}
+		}
+	}
+	return names
+}
+
+// receiver is the name of a method's type.
+func receiver(t ast.Expr) string {
+	switch t := t.(type) {
+	case *ast.StarExpr:
+		return receiver(t.X)
+	case *ast.IndexExpr:
+		return receiver(t.X)
+	case *ast.IndexListExpr:
+		return receiver(t.X)
+	case *ast.Ident:
+		return t.Name
+	}
+	return ""
+}
+
+func TestUndocumentedIsFound(t *testing.T) {
+	const text = `package p
+
+func A() {}
+
+// B is fine.
+func B() {}
+
+type c struct{}
+
+func (c) Hidden() {}
+
+// D is fine.
+type D struct{}
+
+func (d *D) E() {}
+
+// The errors.
+var (
+	F = 1
+	G = 2
+)
+
+const H = 1
+
+const I = 2 // I is fine.
+`
+	file, err := parser.ParseFile(token.NewFileSet(), "p.go", text, parser.ParseComments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := undocumented(file), []string{"A", "E", "H"}; !slices.Equal(got, want) {
+		t.Errorf("undocumented: got %v, want %v", got, want)
+	}
+}
+
+// leftovers are what unfinished work and careless commits leave, and paths of one person's machine.
+var leftovers = []string{
+	"TODO", "FIXME", "XXX", "HACK", "not implemented", "unimplemented", "<<<<<<< ", ">>>>>>> ",
+	"/home/", "/Users/", "/root/", "/work/",
+}
+
+func TestFilesAreShortAndFinished(t *testing.T) {
+	text := []string{".go", ".c", ".h", ".comp", ".glsl", ".py", ".sh", ".md", ".mod", ""}
+	walk(t, func(name string) {
+		if strings.HasSuffix(name, ".orig") || strings.HasSuffix(name, ".rej") || strings.HasSuffix(name, "~") {
+			t.Errorf("%s: a leftover of an editor or a merge", name)
+		}
+		if !slices.Contains(text, path.Ext(name)) || strings.Contains(name, "testdata/") && path.Ext(name) != ".py" {
+			return
+		}
+		if strings.HasSuffix(name, ".test") || path.Dir(name) == "tools/house" || path.Base(name) == "SOURCES" {
+			return
+		}
+		data, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.IndexByte(string(data), 0) >= 0 {
+			t.Errorf("%s: a binary file", name)
+			return
+		}
+		lines := strings.Split(string(data), "\n")
+		if len(lines)-1 > maxLines && path.Ext(name) != ".md" {
+			t.Errorf("%s: %d lines, split what has more than %d", name, len(lines)-1, maxLines)
+		}
+		for i, line := range lines {
+			for _, word := range leftovers {
+				if strings.Contains(line, word) {
+					t.Errorf("%s:%d: %q is a leftover: %s", name, i+1, word, strings.TrimSpace(line))
+				}
+			}
+		}
+	})
+}
