@@ -1,0 +1,167 @@
+package vk
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/rand/v2"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func readTestdata(t testing.TB, name string) []byte {
+	t.Helper()
+	code, err := os.ReadFile("testdata/" + name + ".spv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return code
+}
+
+func TestReadSPIRV(t *testing.T) {
+	tests := []struct {
+		name      string
+		access    []Access
+		pushBytes int
+		spec      map[uint32]uint32
+		local     [3]uint32
+		specWidth map[uint32]int
+	}{
+		{"scale", []Access{Read, Write}, 8, nil, [3]uint32{1, 1, 1}, map[uint32]int{0: 32, 10: 32}},
+		{"scale", []Access{Read, Write}, 8, map[uint32]uint32{0: 128, 3: 8}, [3]uint32{128, 1, 1}, map[uint32]int{0: 32, 10: 32}},
+		{"increment", []Access{Read | Write}, 0, map[uint32]uint32{0: 128}, [3]uint32{64, 1, 1}, map[uint32]int{}},
+		{"spin", []Access{Read | Write}, 4, nil, [3]uint32{1, 1, 1}, map[uint32]int{}},
+		// push.comp's block holds scalars, vectors, a matrix and an array; its bindings are declared in reverse.
+		{"push", []Access{Write, Read}, 84, map[uint32]uint32{1: 3, 2: 5}, [3]uint32{2, 3, 5}, map[uint32]int{1: 32, 2: 32}},
+	}
+	for _, test := range tests {
+		s, err := readSPIRV(readTestdata(t, test.name))
+		if err != nil {
+			t.Errorf("%s: %v", test.name, err)
+			continue
+		}
+		if !reflect.DeepEqual(s.access, test.access) {
+			t.Errorf("%s: access %v, want %v", test.name, s.access, test.access)
+		}
+		if s.pushBytes != test.pushBytes {
+			t.Errorf("%s: %d bytes of push constants, want %d", test.name, s.pushBytes, test.pushBytes)
+		}
+		if got := s.workgroup(test.spec); got != test.local {
+			t.Errorf("%s: workgroup %v with %v, want %v", test.name, got, test.spec, test.local)
+		}
+		if !reflect.DeepEqual(s.specWidth, test.specWidth) {
+			t.Errorf("%s: specialization constants %v, want %v", test.name, s.specWidth, test.specWidth)
+		}
+	}
+}
+
+func TestSpecConstants(t *testing.T) {
+	s, err := readSPIRV(readTestdata(t, "scale"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids, values, err := s.specConstants(map[uint32]uint32{10: 7, 3: 8, 0: 64})
+	if err != nil || !reflect.DeepEqual(ids, []uint32{0, 10}) || !reflect.DeepEqual(values, []uint32{64, 7}) {
+		t.Errorf("ids %v, values %v, error %v; want [0 10], [64 7]: 3 is not the shader's", ids, values, err)
+	}
+	s.specWidth[10] = 64
+	if _, _, err := s.specConstants(map[uint32]uint32{10: 7}); err == nil {
+		t.Error("a 64-bit constant was accepted")
+	}
+}
+
+// edit returns the module with the first occurrence of the words old replaced.
+func edit(t *testing.T, code []byte, old, new []uint32) []byte {
+	t.Helper()
+	pack := func(words []uint32) []byte {
+		var b []byte
+		for _, w := range words {
+			b = binary.LittleEndian.AppendUint32(b, w)
+		}
+		return b
+	}
+	at := bytes.Index(code, pack(old))
+	if at < 0 {
+		t.Fatalf("words %x are not in the module", old)
+	}
+	return append(append(bytes.Clone(code[:at]), pack(new)...), code[at+4*len(old):]...)
+}
+
+func TestReadSPIRVRejects(t *testing.T) {
+	scale := readTestdata(t, "scale")
+	m, err := parseModule(readWords(t, scale))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var second uint32 // the variable with binding 1
+	for at, literal := range m.decorated {
+		if at.decoration == decorationBinding && literal == 1 {
+			second = at.id
+		}
+	}
+	bigEndian := bytes.Clone(scale)
+	binary.BigEndian.PutUint32(bigEndian, spirvMagic)
+	tests := []struct {
+		name string
+		code []byte
+		want string
+	}{
+		{"empty", nil, "not SPIR-V: 0 bytes"},
+		{"odd length", scale[:41], "not SPIR-V: 41 bytes"},
+		{"big endian", bigEndian, "not SPIR-V: starts with"},
+		{"text", []byte("#version 450\nvoid main() { }"), "not SPIR-V: starts with"},
+		{"header only", scale[:20], "without a compute entry point"},
+		{"cut off", scale[:24], "damaged SPIR-V"},
+		{"vertex shader", edit(t, scale, []uint32{executionGLCompute, m.mainID}, []uint32{0, m.mainID}), "execution model 0"},
+		{"other entry point", edit(t, scale, []uint32{0x6e69616d}, []uint32{0x6e69616e}), "other than main"},
+		{"gap in bindings", edit(t, scale, []uint32{second, decorationBinding, 1}, []uint32{second, decorationBinding, 2}), "binding 1 is missing"},
+		{"other set", edit(t, scale, []uint32{second, decorationDescriptorSet, 0}, []uint32{second, decorationDescriptorSet, 3}), "descriptor set 3"},
+	}
+	for _, test := range tests {
+		if _, err := readSPIRV(test.code); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: error %v, want one with %q", test.name, err, test.want)
+		}
+	}
+}
+
+func readWords(t *testing.T, code []byte) []uint32 {
+	t.Helper()
+	words, err := spirvWords(code)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return words
+}
+
+// TestReadSPIRVDamaged: no change of a module makes the reader panic, or take much memory or time.
+func TestReadSPIRVDamaged(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	accepted := 0
+	for _, name := range []string{"scale", "increment", "push"} {
+		code := readTestdata(t, name)
+		for range 20_000 {
+			damaged := bytes.Clone(code)
+			for range 1 + random.IntN(3) {
+				at := 4 * random.IntN(len(code)/4)
+				switch random.IntN(3) {
+				case 0:
+					damaged[at+random.IntN(4)] ^= 1 << random.IntN(8)
+				case 1:
+					binary.LittleEndian.PutUint32(damaged[at:], random.Uint32())
+				case 2:
+					binary.LittleEndian.PutUint32(damaged[at:], random.Uint32N(64))
+				}
+			}
+			if s, err := readSPIRV(damaged); err == nil {
+				accepted++
+				if s.pushBytes > 1<<20+4 || len(s.access) > len(code) {
+					t.Fatalf("%s: %d bytes of push constants, %d bindings", name, s.pushBytes, len(s.access))
+				}
+			}
+		}
+	}
+	if accepted == 0 || accepted == 60_000 {
+		t.Errorf("%d of 60000 damaged modules accepted: the test does not reach the reader", accepted)
+	}
+}
