@@ -66,7 +66,7 @@ func (d *Device) newBuffer(size int64, memoryType func([]memoryType, uint32) int
 	}
 	d.buffers[b] = struct{}{}
 	if err := b.zero(); err != nil {
-		d.destroyBuffer(b)
+		b.Release() // the device may still be at it
 		return nil, err
 	}
 	return b, nil
@@ -128,8 +128,9 @@ func (b *Buffer) zero() error {
 func (b *Buffer) Size() int64 { return b.size }
 
 // Bytes is the buffer's memory itself, nil when the host cannot see it. What the host writes is seen by
-// programs submitted afterwards; what a program wrote is seen once its ticket is done. It must not
-// be used after the buffer's Release or the device's Close.
+// programs submitted afterwards; what a program wrote is seen once its ticket is done. Reading the
+// mapping of a NewBuffer can be slow (uncached); Download is not. It must not be used after the
+// buffer's Release or the device's Close.
 func (b *Buffer) Bytes() []byte {
 	if b.mapped == nil {
 		return nil
