@@ -127,7 +127,7 @@ func TestPipelineCacheUnwritable(t *testing.T) {
 
 func TestCacheFolder(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", "/users")
-	t.Setenv("HOME", "/home/me")
+	t.Setenv("HOME", "/me")
 	t.Setenv("LocalAppData", `/users`)
 	user, err := os.UserCacheDir()
 	if err != nil {

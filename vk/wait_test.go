@@ -1,0 +1,82 @@
+package vk_test
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/lemnos-ml/lemnos/vk"
+	"github.com/lemnos-ml/lemnos/vk/vktest"
+)
+
+// spinRounds is what one dispatch of spin.comp does: lavapipe ends loops after 65,535 passes.
+const spinRounds = 50_000
+
+// spin adds n dispatches, each after the other, which keep the device busy.
+func spin(t testing.TB, p *vk.Program, d *vk.Device, s vk.Span, n int) {
+	t.Helper()
+	k := kernel(t, d, "spin", nil)
+	for range n {
+		p.Dispatch(k, [3]uint32{1, 1, 1}, words(uint32(spinRounds)), s)
+	}
+}
+
+// TestWaitCancel: a wait ends with its context, the work goes on, and the device is as good as before.
+func TestWaitCancel(t *testing.T) {
+	d := vktest.Open(t)
+	b := newBuffer(t, d, 4)
+	p := d.NewProgram()
+	spin(t, p, d, b.Span(0, 4), 500)
+	end(t, p)
+	runs := 0
+	for tries := 1; ; tries *= 2 {
+		var ticket vk.Ticket
+		for range tries {
+			ticket = submit(t, d, p)
+			runs++
+		}
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
+		err := d.WaitTicket(ctx, ticket)
+		cancel()
+		waited := time.Since(start)
+		if err == nil && tries < 100 { // a fast device was done before: give it more
+			continue
+		}
+		if !errors.Is(err, context.DeadlineExceeded) || waited > time.Second {
+			t.Errorf("after %v: %v; want the deadline exceeded after 5 ms", waited, err)
+		}
+		if err := b.Download(canceled(), 0, make([]byte, 4)); !errors.Is(err, context.Canceled) {
+			t.Errorf("Download: %v, want canceled", err)
+		}
+		if d.Done(ticket) {
+			t.Error("the submission is done as soon as its wait was canceled")
+		}
+		if err := d.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if !d.Done(ticket) {
+			t.Error("the submission is not done after Wait")
+		}
+		break
+	}
+	// A canceled context does not matter where there is nothing to wait for.
+	if err := d.Wait(canceled()); err != nil {
+		t.Errorf("Wait of an idle device: %v", err)
+	}
+	want := uint32(0)
+	for range runs * 500 * spinRounds {
+		want = want*1664525 + 1013904223 + want>>7
+	}
+	if got := binary.LittleEndian.Uint32(download(t, b, 0, 4)); got != want {
+		t.Errorf("result %d after %d runs, want %d", got, runs, want)
+	}
+}
+
+func canceled() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}
