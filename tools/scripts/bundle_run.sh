@@ -10,14 +10,16 @@ root=$PWD
 out=${OUT:-$root/out}
 mkdir -p "$out"
 
+libraries=$(PATH=$PATH:/sbin:/usr/sbin ldconfig -p)
+
 # Some machines have a driver and neither the loader nor the manifest that names the driver to it.
-if ! PATH=$PATH:/sbin:/usr/sbin ldconfig -p | grep -q 'libvulkan\.so\.1 '; then
+if [[ $libraries != *"libvulkan.so.1 "* ]]; then
 	export LD_LIBRARY_PATH=$root/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 fi
 if [[ -z ${VK_DRIVER_FILES:-}${VK_ICD_FILENAMES:-} ]] &&
 	! compgen -G '/usr/share/vulkan/icd.d/*.json' >/dev/null && ! compgen -G '/etc/vulkan/icd.d/*.json' >/dev/null; then
 	nvidia=$(find /usr/local/nvidia /opt -name 'nvidia_icd*.json' 2>/dev/null | head -n 1)
-	if [[ -z $nvidia ]] && PATH=$PATH:/sbin:/usr/sbin ldconfig -p | grep -q 'libGLX_nvidia\.so\.0'; then
+	if [[ -z $nvidia && $libraries == *"libGLX_nvidia.so.0 "* ]]; then
 		nvidia=$out/nvidia_icd.json
 		echo '{"file_format_version": "1.0.0", "ICD": {"library_path": "libGLX_nvidia.so.0", "api_version": "1.3.0"}}' >"$nvidia"
 	fi

@@ -14,7 +14,7 @@ find_first() {
 }
 
 has_loader() {
-	PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null | grep -q 'libvulkan\.so\.1 ' ||
+	[[ $(PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null) == *"libvulkan.so.1 "* ]] ||
 		[[ -n $(find_first /usr/lib/*/libvulkan.so.1 /usr/lib/libvulkan.so.1 /usr/lib64/libvulkan.so.1 \
 			/usr/local/lib/libvulkan.1.dylib /opt/homebrew/lib/libvulkan.1.dylib) ]]
 }
