@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/lemnos-ml/lemnos/ops"
 )
@@ -33,10 +34,13 @@ type moments struct{ m, v, master *ops.Tensor }
 // SyncMaster after. It refuses impossible hyper-parameters, a parameter in two
 // groups or twice in one, an empty group, and parameters of another set.
 func NewAdamW(p *ops.Params, o *Options) (*AdamW, error) {
+	if p == nil {
+		return nil, fmt.Errorf("optim: no parameter set")
+	}
 	if o == nil {
 		o = &Options{}
 	}
-	a := &AdamW{params: p, opts: *o, groups: append([]Group(nil), o.Groups...), group: map[*ops.Tensor]int{}, steps: map[*ops.Tensor]int64{}}
+	a := &AdamW{params: p, opts: *o, groups: slices.Clone(o.Groups), group: map[*ops.Tensor]int{}, steps: map[*ops.Tensor]int64{}}
 	if len(a.groups) == 0 {
 		a.groups = []Group{{Params: p.All(), Hyper: DefaultHyper()}}
 	}
@@ -120,7 +124,8 @@ func (a *AdamW) SyncMaster() error {
 	return g.Err()
 }
 
-// Release frees the state.
+// Release frees the state. Steps that update with it must have finished; the
+// optimizer can't be used afterwards.
 func (a *AdamW) Release() {
 	for _, b := range a.banks {
 		b.m.Release()
@@ -148,8 +153,12 @@ func (a *AdamW) Groups() []Group { return a.groups }
 func (a *AdamW) LossScale() *ops.Tensor { return a.scaler.AsF32() }
 
 // Moments returns the state of parameter t, f32 tensors of its shape; master is
-// nil for f32 parameters.
+// nil for f32 parameters. They are nil for a tensor that is not a parameter of
+// the set, and after Release.
 func (a *AdamW) Moments(t *ops.Tensor) (m, v, master *ops.Tensor) {
+	if a.params.Grad(t) == nil || a.banks == nil {
+		return nil, nil, nil
+	}
 	bank, _, _ := a.params.Place(t)
 	b := a.banks[bank]
 	m, v = a.params.Part(b.m, t), a.params.Part(b.v, t)

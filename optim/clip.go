@@ -75,7 +75,7 @@ func (c *chunkTable) chunks(b int) int { return len(c.words[b]) / 4 }
 
 // recordNorm appends the global norm of the chunks' gradients and the clipping
 // decision: one dispatch per bank and one for all. It returns CLIP, f32[4] of
-// norm, factor for the gradients, skip flag (bits) and unscale.
+// norm, factor for the gradients, skip flag (bits) and a second factor.
 func recordNorm(g *ops.Graph, p *ops.Params, c *chunkTable, ctrl, scaler *ops.Tensor, dynamic bool) *ops.Tensor {
 	workers := g.Workers()
 	var calls []ops.Call

@@ -2,6 +2,7 @@ package optim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -40,8 +41,12 @@ func (a *AdamW) Record(g *ops.Graph, params ...*ops.Tensor) *Update {
 	}
 	params, err := distinct(a.params, params)
 	params = slices.DeleteFunc(params, func(t *ops.Tensor) bool { _, in := a.group[t]; return !in })
-	if err == nil && len(params) == 0 {
-		err = fmt.Errorf("optim: no parameter to update")
+	switch {
+	case err != nil:
+	case a.banks == nil:
+		err = errors.New("the optimizer was released")
+	case len(params) == 0:
+		err = errors.New("no parameter of the optimizer's groups to update")
 	}
 	u := &Update{opt: a, class: make([]uint32, len(params))}
 	if err == nil {
@@ -105,15 +110,24 @@ func (u *Update) Skipped(ctx context.Context) (bool, error) {
 // Stage computes the numbers of the next step, from the groups'
 // hyper-parameters and each tensor's step count, and stages them for the next
 // Run of step, the compiled graph that u was recorded in. Call it once before
-// each Run. It allocates nothing.
+// each Run, and Run before Stage of another recording of the same optimizer. It
+// allocates nothing, except where the optimizer changes from one recording to
+// another, which also waits for the device.
 func (u *Update) Stage(step *ops.Step) error {
 	a := u.opt
+	if u.hyper == nil || step == nil {
+		return errors.New("optim: stage: the graph was not compiled")
+	}
 	for i := range a.groups {
 		if err := a.groups[i].Hyper.Validate(); err != nil {
 			return fmt.Errorf("%w (group %d)", err, i)
 		}
 	}
 	if u.step != step {
+		var norm [4]float32
+		if _, err := ops.Completed(step, u.clip, norm[:]); err != nil {
+			return fmt.Errorf("optim: stage: a step of another graph: %w", err)
+		}
 		u.step, u.settled = step, step.Runs()
 	}
 	if a.last != u {
@@ -121,10 +135,10 @@ func (u *Update) Stage(step *ops.Step) error {
 			return err
 		}
 		u.settled = step.Runs()
-		a.last = u
 		if err := u.classify(); err != nil {
 			return err
 		}
+		a.last = u
 	}
 	if err := step.Ready(context.Background()); err != nil {
 		return err
@@ -148,7 +162,7 @@ func (u *Update) stageClass(w []uint32, h *Hyper, t int64) {
 	put(1, 1-h.Beta1)
 	put(2, h.Beta2)
 	put(3, 1-h.Beta2)
-	put(4, h.Eps)
+	put(4, max(h.Eps, 0x1p-126)) // keeps 0/(0+ε) 0 when ε is: in the padding of rows, too
 	put(5, h.LR*h.WeightDecay)
 	put(6, 0)
 	if u.opt.opts.Variant == Torch {

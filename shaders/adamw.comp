@@ -1,4 +1,5 @@
-// adamw: one step of Adam with decoupled decay over all parameters. Per value, with g the gradient times clip.gscale:
+// adamw: one step of Adam with decoupled decay over all parameters. Per value, with g the gradient times clip.gscale and
+// clip.rest:
 //   m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w = w - decay_first w - step m/(sqrt(v) denom + eps);  w = w - decay w
 // The document's order has decay_first = 0, PyTorch's has decay = 0. A variant is named parameter_gradient; 16-bit
 // parameters P are written from an f32 MASTER copy, which is what w is then. Nothing is written when clip.skip is set.
@@ -21,7 +22,7 @@
 layout(push_constant) uniform P { uint chunks; } p;
 layout(binding = 0) readonly buffer CHUNKS { uvec4 chunk[]; };
 layout(binding = 1) readonly buffer HYPER { float hyper[]; };
-layout(binding = 2) readonly buffer CLIP { float norm, gscale; uint skip; float unscale; } clip;
+layout(binding = 2) readonly buffer CLIP { float norm, gscale; uint skip; float rest; } clip;
 layout(binding = 3) readonly buffer SCALER { float scale; uint good, skips, unused; } scaler;
 layout(binding = 4) readonly buffer G { V grad[]; };
 layout(binding = 5) buffer MOMENT1 { vec4 moment1[]; };
@@ -37,7 +38,7 @@ layout(binding = 7) buffer WEIGHT { vec4 weight[]; };
 
 void main() {
     if (clip.skip != 0) return;
-    float gscale = clip.gscale;
+    float gscale = clip.gscale, rest = clip.rest;
     for (uint c = flat_group(); c < p.chunks; c += flat_groups()) {
         uint first = chunk[c].x, end = first + chunk[c].y, h = chunk[c].z * 16;
         float b1 = hyper[h], one_b1 = hyper[h + 1], b2 = hyper[h + 2], one_b2 = hyper[h + 3];
@@ -45,7 +46,7 @@ void main() {
         uint j = h + 8 + 2 * min(scaler.skips - floatBitsToUint(hyper[h + 7]), 3u);
         float step_size = hyper[j], denom = hyper[j + 1];
         for (uint i = first + lane; i < end; i += LOCAL) {
-            vec4 g = ld4(grad[i]) * gscale;
+            precise vec4 g = ld4(grad[i]) * gscale * rest; // in this order: gscale rest may be subnormal
             vec4 m = b1 * moment1[i] + one_b1 * g;
             vec4 v = b2 * moment2[i] + one_b2 * g * g;
             vec4 w = weight[i];

@@ -1,7 +1,8 @@
 // clip: the global norm and what this step does with it, decided on the device. One workgroup, after norm.
 //   unscale = 1/scaler.scale                          the scale that this step's loss was multiplied by
 //   norm    = sqrt(sum of the partial sums) unscale
-//   gscale  = unscale, times max_norm/(norm + 1e-6) if max_norm >= 0 and the norm is finite and above max_norm
+//   gscale rest = unscale, times max_norm/(norm + 1e-6) if max_norm >= 0 and the norm is finite and above max_norm; two
+//             factors, as 1/3e38 alone is subnormal and a device may make it 0. rest is a power of two, mostly 1.
 //   skip    = a bad id was reported, or skip_nonfinite and the norm is not finite
 // flags bit 0, the dynamic loss scaler: a non-finite norm multiplies the scale by backoff; growth_interval finite ones in
 // a row multiply it by growth. scaler.skips counts the steps skipped.
@@ -15,7 +16,7 @@ layout(binding = 0) readonly buffer PARTIAL { uvec2 partial[]; };
 layout(binding = 1) readonly buffer CTRL { float max_norm, skip_nonfinite, growth_interval, growth, backoff, unused[3]; } c;
 layout(binding = 2) buffer SCALER { float scale; uint good, skips, unused; } scaler;
 layout(binding = 3) readonly buffer STATUS { uvec4 status; };
-layout(binding = 4) writeonly buffer CLIP { float norm, gscale; uint skip; float unscale; } clip;
+layout(binding = 4) writeonly buffer CLIP { float norm, gscale; uint skip; float rest; } clip;
 
 // 1/x, exact for powers of two whatever the driver's division does.
 float reciprocal(float x) {
@@ -45,11 +46,19 @@ void main() {
     if (lane != 0) return;
     bool finite = is_finite(norm), bad_id = status.x != 0;
     bool skip = bad_id || (c.skip_nonfinite != 0 && !finite);
-    float shrink = finite && c.max_norm >= 0 && norm > c.max_norm ? c.max_norm / (norm + 1e-6) : 1.0;
+    float shrink = 1.0, rest = 1.0;
+    if (finite && c.max_norm >= 0 && norm > c.max_norm) {
+        if (norm > 4294967296.0) rest = pow2(-64);
+        shrink = c.max_norm / ((norm + 1e-6) * rest); // below 2^64
+        if (shrink >= 1.0) { // first times shrink could overflow
+            shrink *= rest;
+            rest = 1.0;
+        }
+    }
     clip.norm = norm;
     clip.gscale = unscale * shrink;
     clip.skip = uint(skip);
-    clip.unscale = unscale;
+    clip.rest = rest;
     if (skip) scaler.skips++;
     if ((p.flags & 1u) == 0 || bad_id) return;
     if (!finite) {
