@@ -67,9 +67,9 @@ func (g *Graph) Backward(loss *Tensor, o *BackwardOptions) {
 	}
 }
 
-// Reached lists the parameters that have a gradient in this graph, in the order
-// Backward reached them.
-func (g *Graph) reached(p *Params) []*Tensor {
+// Reached returns the parameters of p for which Backward found a gradient, in
+// the order of p.
+func (g *Graph) Reached(p *Params) []*Tensor {
 	var ts []*Tensor
 	for _, t := range p.list {
 		if g.grads[t] != nil {
@@ -79,44 +79,56 @@ func (g *Graph) reached(p *Params) []*Tensor {
 	return ts
 }
 
-// Reached returns the parameters of p for which Backward found a gradient.
-func (g *Graph) Reached(p *Params) []*Tensor { return g.reached(p) }
-
 // grad returns the tensor that the gradient of x is to be written to, and
 // whether it must be added to what is there. For kernels that can add.
 func (g *Graph) grad(x *Tensor) (dx *Tensor, add bool) {
-	if dx = g.grads[x]; dx != nil {
+	dx = g.grads[x]
+	switch {
+	case x.param != nil:
+		g.grads[x] = x.param.grad
+		return x.param.grad, g.accumulate || dx != nil
+	case dx != nil && g.sole[x]:
 		return dx, true
 	}
-	if x.param != nil {
-		g.grads[x] = x.param.grad
-		return x.param.grad, g.accumulate
+	own := g.New(x.dtype, x.shape...)
+	if dx != nil {
+		g.add("copy gradient", g.copyCall(dx, own))
 	}
-	dx = g.New(x.dtype, x.shape...)
-	g.grads[x] = dx
-	return dx, false
+	g.grads[x], g.sole[x] = own, true
+	return own, dx != nil
+}
+
+// gradTarget returns where a kernel that can only overwrite puts the gradient of
+// x: its final place, or else an intermediate to be passed to addGrad.
+func (g *Graph) gradTarget(x *Tensor) (dx *Tensor, final bool) {
+	if g.grads[x] != nil || x.param != nil && g.accumulate {
+		return g.New(x.dtype, x.shape...), false
+	}
+	dx, _ = g.grad(x)
+	return dx, true
 }
 
 // addGrad gives x its share dx of the gradient, an intermediate already
-// computed. For operations whose kernels cannot add.
+// computed. For operations whose kernels cannot add. dx may be the gradient of
+// other tensors too: Add hands one to both sides.
 func (g *Graph) addGrad(x, dx *Tensor) {
 	if !g.wants(x) {
 		return
 	}
-	if x.param == nil && g.grads[x] == nil {
-		g.grads[x] = dx
+	if x.param == nil && !g.sole[x] {
+		old := g.grads[x]
+		if old == nil {
+			g.grads[x] = dx
+			return
+		}
+		sum := g.New(x.dtype, x.shape...)
+		g.add("add gradient", g.addCall(old, dx, sum))
+		g.grads[x], g.sole[x] = sum, true
 		return
 	}
 	dst, add := g.grad(x)
 	if add {
-		// An earlier share may also be somebody else's gradient (Add hands one
-		// tensor to both sides), so the sum of intermediates goes to a new one.
-		sum := dst
-		if x.param == nil {
-			sum = g.New(x.dtype, x.shape...)
-			g.grads[x] = sum
-		}
-		g.add("add gradient", g.elementwise("add", dst.dtype.String(), dst, dst, dx, sum))
+		g.add("add gradient", g.addCall(dst, dx, dst))
 		return
 	}
 	g.add("store gradient", g.copyCall(dx, dst))

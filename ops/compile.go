@@ -11,20 +11,23 @@ import (
 )
 
 // Compile schedules the graph: it drops operations nobody needs, places the
-// intermediates, and records the step. It returns the first error of building.
-// The graph can't be extended afterwards.
+// intermediates, and records the step. It returns the first error of building,
+// and then has released what the graph owned. The graph can't be extended
+// afterwards.
 func (g *Graph) Compile() (*Step, error) {
 	switch {
-	case g.err != nil:
-		return nil, g.err
 	case g.immediate:
 		return nil, fmt.Errorf("ops: compile: an immediate graph has run already")
+	case g.err != nil:
+		g.Release()
+		return nil, g.err
 	case g.compiled:
 		return nil, fmt.Errorf("ops: compile: called twice")
 	}
 	g.compiled = true
 	calls, err := g.schedule()
 	if err != nil {
+		g.Release()
 		return nil, err
 	}
 	s := &Step{graph: g, dev: g.dev}
@@ -97,7 +100,6 @@ func (g *Graph) schedule() ([]*scheduled, error) {
 			out.first == at && in.last == at && out.size == in.size {
 			out.taken = in.root()
 			out.taken.last = out.last
-			out.taken.keep = out.keep // a kept output keeps the memory it took
 		}
 	}
 	return live, nil
@@ -164,7 +166,18 @@ func (g *Graph) load(c *Call) (*vk.Kernel, error) {
 	for id, v := range c.Spec {
 		spec[id] = v
 	}
-	return g.dev.Kernel(c.Kernel, code, spec)
+	k, err := g.dev.Kernel(c.Kernel, code, spec)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(c.Args) != len(k.Bindings()):
+		return nil, fmt.Errorf("%s: %d arguments for %d bindings", c.Kernel, len(c.Args), len(k.Bindings()))
+	case c.Threads <= 0 && c.Groups <= 0:
+		return nil, fmt.Errorf("%s: neither invocations nor workgroups to run", c.Kernel)
+	case max(c.TakeOver[0], c.TakeOver[1]) >= len(c.Args) || min(c.TakeOver[0], c.TakeOver[1]) < 0:
+		return nil, fmt.Errorf("%s: take-over %v of %d arguments", c.Kernel, c.TakeOver, len(c.Args))
+	}
+	return k, nil
 }
 
 func (g *Graph) local(c *Call) uint32 {

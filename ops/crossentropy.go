@@ -19,7 +19,15 @@ type CrossEntropyOptions struct {
 func (o *CrossEntropyOptions) check(g *Graph, op string) bool {
 	bad := func(v float32) bool { return math.IsNaN(float64(v)) || v < 0 || math.IsInf(float64(v), 0) }
 	return g.check(!bad(o.LabelSmoothing) && o.LabelSmoothing <= 1, op, "label smoothing is %v, want 0 to 1", o.LabelSmoothing) &&
-		g.check(!bad(o.ZLoss), op, "z-loss is %v, want a finite number of at least 0", o.ZLoss)
+		g.check(!bad(o.ZLoss), op, "z-loss is %v, want a finite number of at least 0", o.ZLoss) &&
+		g.check(o.IgnoreIndex == nil || int64(*o.IgnoreIndex) == int64(int32(*o.IgnoreIndex)), op, "ignore index %d does not fit 32 bits", value(o.IgnoreIndex))
+}
+
+func value(p *int) int {
+	if p == nil {
+		return 0
+	}
+	return *p
 }
 
 // crossEntropyPush is the push block of kernel crossentropy.
@@ -63,14 +71,16 @@ func (g *Graph) CrossEntropyEach(logits, targets *Tensor, o *CrossEntropyOptions
 	n := g.add(op, head)
 	loss = g.meanLoss(op, each, count)
 	g.record(op, loss, func(dy *Tensor) {
-		dx := g.New(logits.dtype, logits.shape...)
+		dx, final := g.gradTarget(logits)
 		fused := head.withGrad(count, dy, dx)
 		if !n.ran && g.known(dy, n) {
 			n.calls[0] = fused // d loss is known before the step: one pass does both
 		} else {
 			g.add(op+" backward", fused)
 		}
-		g.addGrad(logits, dx)
+		if !final {
+			g.addGrad(logits, dx)
+		}
 	}, logits)
 	return loss, each
 }

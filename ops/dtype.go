@@ -1,6 +1,9 @@
 package ops
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // DType is how a tensor's values are stored. All arithmetic is f32.
 type DType uint8
@@ -32,6 +35,13 @@ func (d DType) String() string {
 		return fmt.Sprintf("dtype(%d)", uint8(d))
 	}
 	return dtypes[d].name
+}
+
+// holds reports whether v is a value of the integer type d.
+func (d DType) holds(v float32) bool {
+	limits := map[DType][2]float64{I32: {math.MinInt32, math.MaxInt32}, U32: {0, math.MaxUint32}, U16: {0, math.MaxUint16}}[d]
+	x := float64(v)
+	return x == math.Trunc(x) && limits[0] <= x && x <= limits[1]
 }
 
 // Number lists the Go types that [Upload] and [Download] move. float32 converts

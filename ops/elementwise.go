@@ -12,7 +12,17 @@ func (g *Graph) elementwise(kernel, variant string, like *Tensor, args ...*Tenso
 	return Call{Kernel: kernel + "." + variant, Threads: n, Push: struct{ N4 uint32 }{uint32(n)}, Args: args}
 }
 
-// copyCall copies x to y, of the same type and shape, bit for bit.
+// addCall is z = x + y.
+func (g *Graph) addCall(x, y, z *Tensor) Call {
+	return g.elementwise("add", x.dtype.String(), x, x, y, z)
+}
+
+// castCall is y = x, of one shape and different float types.
+func (g *Graph) castCall(x, y *Tensor) Call {
+	return g.elementwise("cast", fmt.Sprintf("%s_%s", x.dtype, y.dtype), x, x, y)
+}
+
+// copyCall copies x to y, of the same type and shape.
 func (g *Graph) copyCall(x, y *Tensor) Call {
 	n := int(x.Bytes() / 16)
 	if x.Bytes()%16 != 0 { // a 16-bit tensor with an odd number of groups
@@ -30,7 +40,7 @@ func (g *Graph) Add(a, b *Tensor) *Tensor {
 		return g.badLike(a)
 	}
 	y := g.New(a.dtype, a.shape...)
-	g.add("add", g.elementwise("add", a.dtype.String(), a, a, b, y))
+	g.add("add", g.addCall(a, b, y))
 	g.record("add", y, func(dy *Tensor) {
 		g.addGrad(a, dy)
 		g.addGrad(b, dy)
@@ -69,7 +79,7 @@ func (g *Graph) Cast(x *Tensor, dt DType) *Tensor {
 	}
 	cast := func(x *Tensor, dt DType) *Tensor {
 		y := g.New(dt, x.shape...)
-		g.add("cast", g.elementwise("cast", fmt.Sprintf("%s_%s", x.dtype, dt), x, x, y))
+		g.add("cast", g.castCall(x, y))
 		return y
 	}
 	y := cast(x, dt)
@@ -77,9 +87,10 @@ func (g *Graph) Cast(x *Tensor, dt DType) *Tensor {
 	return y
 }
 
-// Fill sets every value of t, a tensor of any type, to v.
+// Fill sets every value of t, a tensor of any type, to v; for an integer type v
+// must be one of its values.
 func (g *Graph) Fill(t *Tensor, v float32) {
-	if !g.ok("fill", t) {
+	if !g.ok("fill", t) || !g.check(t.dtype.Float() || t.dtype.holds(v), "fill", "%v with %v: no value of that type", t, v) {
 		return
 	}
 	bits, variant := f32bits(v), "b32"
@@ -109,7 +120,7 @@ func (g *Graph) View(x *Tensor, shape ...int) *Tensor {
 		return g.bad(F32, shape...)
 	}
 	y := x.view(0, shape...)
-	if !g.check(product(shape) == x.Len() && x.Len() > 0, "view", "%v as %v: %d values as %d", x, shape, x.Len(), product(shape)) ||
+	if !g.check(product(shape) == x.Len() && !slices.ContainsFunc(shape, func(d int) bool { return d < 1 }), "view", "%v as %v: %d values as %d", x, shape, x.Len(), product(shape)) ||
 		!g.check(!x.dtype.Float() || y.cols() == x.cols() || x.cols()%4 == 0 && y.cols()%4 == 0, "view",
 			"%v as %v: rows of %d and %d values are padded differently", x, shape, x.cols(), y.cols()) {
 		return g.bad(x.dtype, shape...)
@@ -121,7 +132,9 @@ func (g *Graph) View(x *Tensor, shape ...int) *Tensor {
 
 // Rows returns rows lo to hi of x's first dimension, sharing its memory. Where
 // they start must suit the device's binding alignment, or it is an error that
-// says so. The gradient of a part does not flow back to the whole.
+// says so; a part of an integer tensor that ends before x does must have a
+// multiple of four values, a float tensor at least two dimensions. The gradient
+// of a part does not flow back to the whole.
 func (g *Graph) Rows(x *Tensor, lo, hi int) *Tensor {
 	if !g.ok("rows", x) || !g.check(len(x.shape) > 0 && 0 <= lo && lo < hi && hi <= x.shape[0], "rows", "%d to %d of %v", lo, hi, x) ||
 		!g.check(!g.needs[x], "rows", "%v has a gradient, which can't flow back through a part of it", x) {
@@ -132,18 +145,18 @@ func (g *Graph) Rows(x *Tensor, lo, hi int) *Tensor {
 
 // rows is Rows for operations that see to the gradient themselves.
 func (g *Graph) rows(x *Tensor, lo, hi int) *Tensor {
-	whole := *x
-	whole.shape = x.shape[1:]
-	per := int64(whole.len4()) * 4 * int64(x.dtype.Size())
-	align := int64(g.dev.Info().Caps.StorageAlign)
 	shape := append([]int{hi - lo}, x.shape[1:]...)
-	if !x.dtype.Float() {
-		per = int64(whole.Len()) * int64(x.dtype.Size())
+	start := int64(lo) * int64(product(x.shape[1:])) * int64(x.dtype.Size())
+	if x.dtype.Float() {
+		start = x.Bytes() / int64(x.shape[0]) * int64(lo)
 	}
-	if !g.check((x.offset+per*int64(lo))%align == 0, "rows", "row %d of %v starts at byte %d, the device binds multiples of %d", lo, x, per*int64(lo), align) {
+	align := int64(g.dev.Info().Caps.StorageAlign)
+	if !g.check(!x.dtype.Float() || len(x.shape) > 1, "rows", "%v is a single row", x) ||
+		!g.check((x.offset+start)%align == 0, "rows", "row %d of %v starts at byte %d, the device binds multiples of %d", lo, x, start, align) ||
+		!g.check(x.dtype.Float() || hi == x.shape[0] || product(shape)%4 == 0, "rows", "%d to %d of %v: %d values end within a group of four", lo, hi, x, product(shape)) {
 		return g.bad(x.dtype, shape...)
 	}
-	return x.view(per*int64(lo), shape...)
+	return x.view(start, shape...)
 }
 
 func (g *Graph) badLike(t *Tensor) *Tensor {
@@ -160,6 +173,6 @@ func (g *Graph) CastTo(x, y *Tensor) {
 			g.add("cast", g.copyCall(x, y))
 			return
 		}
-		g.add("cast", g.elementwise("cast", fmt.Sprintf("%s_%s", x.dtype, y.dtype), x, x, y))
+		g.add("cast", g.castCall(x, y))
 	}
 }

@@ -20,6 +20,8 @@ type Graph struct {
 	tape    []tapeEntry
 	needs   map[*Tensor]bool    // tensors that a parameter feeds into
 	grads   map[*Tensor]*Tensor // gradients found so far by Backward
+	sole    map[*Tensor]bool    // tensors whose gradient in grads is nobody else's too
+	head    int                 // values of logits that LinearCrossEntropy holds at a time
 	inputs  []*input
 	outputs []*output
 	status  *Tensor   // u32[4]: node, position and value of the first bad index
@@ -79,7 +81,8 @@ func (o *output) slot(run int64) []byte {
 
 // NewGraph returns an empty graph on dev.
 func NewGraph(dev *vk.Device) *Graph {
-	g := &Graph{dev: dev, tune: tune(dev.Info()), needs: map[*Tensor]bool{}, grads: map[*Tensor]*Tensor{}}
+	g := &Graph{dev: dev, tune: tune(dev.Info()), needs: map[*Tensor]bool{}, grads: map[*Tensor]*Tensor{},
+		sole: map[*Tensor]bool{}, head: headChunk}
 	g.status, g.err = NewTensor(dev, U32, 4)
 	if g.err == nil {
 		g.owned = append(g.owned, g.status)
@@ -133,7 +136,7 @@ func (g *Graph) New(dt DType, shape ...int) *Tensor {
 	if err != nil {
 		g.fail("new", "%w", err)
 	}
-	return &Tensor{dtype: dt, shape: slices.Clone(shape), mem: &memory{dev: g.dev, size: size, graph: g, born: len(g.nodes)}}
+	return &Tensor{dtype: dt, shape: slices.Clone(shape), mem: &memory{dev: g.dev, size: size, graph: g}}
 }
 
 // Input returns a tensor that the host writes with [Upload] before a run, as
@@ -260,9 +263,37 @@ func caller() string {
 	}
 }
 
-// known reports whether t has its value before node n runs.
+// known reports whether t has its final value before node n runs: what writes
+// it comes earlier, if anything in this graph does.
 func (g *Graph) known(t *Tensor, n *node) bool {
-	return t.mem.graph == nil || t.mem.input != nil || t.mem.born <= slices.Index(g.nodes, n)
+	written, later := t.mem.graph == nil || t.mem.input != nil, false
+	for _, m := range g.nodes {
+		later = later || m == n
+		if !m.writes(g, t.mem) {
+			continue
+		}
+		if later {
+			return false
+		}
+		written = true
+	}
+	return written
+}
+
+// writes reports whether n may write to mem.
+func (n *node) writes(g *Graph, mem *memory) bool {
+	for i := range n.calls {
+		c := &n.calls[i]
+		for j, a := range c.Args {
+			if a.mem != mem {
+				continue
+			}
+			if k, err := g.load(c); err != nil || k.Bindings()[j]&vk.Write != 0 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Fail makes err the graph's error unless it has one; for packages that add

@@ -16,7 +16,7 @@ func TestMain(m *testing.M) { vktest.Main(m) }
 var ctx = context.Background()
 
 // tensor uploads values to a new tensor that the test releases.
-func tensor[T ops.Number](t *testing.T, dev *vk.Device, dt ops.DType, shape []int, values []T) *ops.Tensor {
+func tensor[T ops.Number](t testing.TB, dev *vk.Device, dt ops.DType, shape []int, values []T) *ops.Tensor {
 	t.Helper()
 	x, err := ops.NewTensor(dev, dt, shape...)
 	if err != nil {
@@ -32,7 +32,7 @@ func tensor[T ops.Number](t *testing.T, dev *vk.Device, dt ops.DType, shape []in
 }
 
 // values downloads a float tensor.
-func values(t *testing.T, x *ops.Tensor) []float32 {
+func values(t testing.TB, x *ops.Tensor) []float32 {
 	t.Helper()
 	out := make([]float32, x.Len())
 	if err := ops.Download(ctx, x, out); err != nil {
@@ -41,14 +41,28 @@ func values(t *testing.T, x *ops.Tensor) []float32 {
 	return out
 }
 
-// run compiles g, runs it once and waits.
-func run(t *testing.T, g *ops.Graph) *ops.Step {
+// used names the kernels that tests of this package have compiled, for
+// TestEveryKernelIsTested.
+var used = map[string]bool{}
+
+// compile compiles g; the test closes the step.
+func compile(t testing.TB, g *ops.Graph) *ops.Step {
 	t.Helper()
 	s, err := g.Compile()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
+	for _, k := range ops.Kernels(g) {
+		used[k] = true
+	}
+	return s
+}
+
+// run compiles g, runs it once and waits.
+func run(t testing.TB, g *ops.Graph) *ops.Step {
+	t.Helper()
+	s := compile(t, g)
 	if err := s.Run(); err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,10 @@ const headChunk = 1 << 22
 // LinearCrossEntropy is CrossEntropy(hidden·weightᵀ, targets) without the
 // (N, V) matrix: hidden (…, D) goes through the head weight (V, D) in chunks of
 // rows, and only one chunk of logits exists at a time. Memory is O(chunk·V).
-// The result is the same up to the order of f32 sums.
+// Logits are f32 also when hidden and weight are of a 16-bit type, and so is
+// the sum over the chunks of d weight, so the loss is that of f32 and d weight
+// is rounded once; d logits is rounded before it is multiplied by the 16-bit
+// hidden and weight.
 func (g *Graph) LinearCrossEntropy(hidden, weight, targets *Tensor, o *CrossEntropyOptions) *Tensor {
 	const op = "linear cross-entropy"
 	if o == nil {
@@ -20,57 +23,29 @@ func (g *Graph) LinearCrossEntropy(hidden, weight, targets *Tensor, o *CrossEntr
 		!g.check(slices.Equal(hidden.shape[:len(hidden.shape)-1], targets.shape), op, "hidden %v and targets %v: leading shapes differ", hidden, targets) {
 		return g.bad(F32)
 	}
-	n, d, v := targets.Len(), hidden.cols(), weight.shape[0]
-	flat := func(t *Tensor, shape ...int) *Tensor { return t.view(0, shape...) }
-	h, ids := flat(hidden, n, d), flat(targets, n)
-	count := g.checkIDs(op, targets, v, o.IgnoreIndex)
-	each := g.New(F32, n, 1) // a row each: any chunk of it starts where a device can bind
-	size := g.headRows(n, v)
-
-	// chunk computes rows lo to hi: losses, and with a gradient of the loss its
-	// shares of d hidden and d weight.
-	chunk := func(lo, hi int, dy, dh, dw *Tensor, addH, addW bool) []Call {
-		hc, tc, ec := g.rows(h, lo, hi), g.rows(ids, lo, hi), g.rows(each, lo, hi)
-		logits := g.New(hidden.dtype, hi-lo, v)
-		head := g.crossEntropyCall(logits, tc, ec, o)
-		head.Push = withLossCols(head.Push.(crossEntropyPush), 1)
-		calls := []Call{g.matmulCall("nt", hc, weight, logits, 1, false)}
-		if dy == nil {
-			return append(calls, head)
-		}
-		dlogits := g.New(hidden.dtype, hi-lo, v)
-		calls = append(calls, head.withGrad(count, dy, dlogits))
-		if dh != nil {
-			calls = append(calls, g.matmulCall("nn", dlogits, weight, g.rows(dh, lo, hi), 1, addH))
-		}
-		if dw != nil {
-			calls = append(calls, g.matmulCall("tn", dlogits, hc, dw, 1, addW || lo > 0))
-		}
-		return calls
+	n, v := targets.Len(), weight.shape[0]
+	h := &linearHead{
+		g: g, options: o, weight: weight, hidden: hidden.view(0, n, hidden.cols()), targets: targets.view(0, n),
+		count: g.checkIDs(op, targets, v, o.IgnoreIndex),
+		each:  g.New(F32, n, 1), // a row each: any chunk of it starts where a device can bind
+		rows:  min(max(g.head/v/headAlign, 1)*headAlign, n),
 	}
-	all := func(dy, dh, dw *Tensor, addH, addW bool) (calls []Call) {
-		for lo := 0; lo < n && g.err == nil; lo += size {
-			calls = append(calls, chunk(lo, min(lo+size, n), dy, dh, dw, addH, addW)...)
-		}
-		return calls
-	}
-
-	node := g.add(op, all(nil, nil, nil, false, false)...)
-	loss := g.meanLoss(op, each, count)
+	node := g.add(op, h.chunks(nil, nil, nil, false, false)...)
+	loss := g.meanLoss(op, h.each, h.count)
 	g.record(op, loss, func(dy *Tensor) {
 		var dh, dw *Tensor
 		var addH, addW bool
 		if g.wants(hidden) {
 			dh, addH = g.grad(hidden)
-			dh = flat(dh, n, d)
+			dh = dh.view(0, h.hidden.shape...)
 		}
 		if g.wants(weight) {
 			dw, addW = g.grad(weight)
 		}
 		// A gradient that others have written already must be added to after
 		// them, so the pass can't move up to where the loss is computed.
-		early := !node.ran && g.known(dy, node) && !(dh != nil && addH) && !(dw != nil && addW && !g.accumulate)
-		if calls := all(dy, dh, dw, addH, addW); early {
+		early := !node.ran && g.known(dy, node) && !addH && !(addW && !g.accumulate)
+		if calls := h.chunks(dy, dh, dw, addH, addW); early {
 			node.calls = calls
 		} else {
 			g.add(op+" backward", calls...)
@@ -79,14 +54,63 @@ func (g *Graph) LinearCrossEntropy(hidden, weight, targets *Tensor, o *CrossEntr
 	return loss
 }
 
-func withLossCols(p crossEntropyPush, cols uint32) crossEntropyPush {
-	p.LossCols = cols
-	return p
+// headAlign is what the rows of a chunk are a multiple of, so that chunks of
+// every tensor, u16 targets too, start at a multiple of 256 bytes, where any
+// device can bind.
+const headAlign = 128
+
+// linearHead is one LinearCrossEntropy.
+type linearHead struct {
+	g              *Graph
+	options        *CrossEntropyOptions
+	hidden, weight *Tensor // (N, D), (V, D)
+	targets        *Tensor // (N)
+	count, each    *Tensor
+	rows           int // of a chunk
 }
 
-// headRows is how many rows of logits a chunk has: a multiple of 64, so that
-// chunks of every tensor start where any device can bind.
-func (g *Graph) headRows(n, v int) int {
-	rows := max(headChunk/v/64*64, 64)
-	return min(rows, n)
+// chunks lists the calls for all rows: losses and, with dy, the gradient of the
+// loss, its shares of d hidden and d weight where those are wanted.
+func (h *linearHead) chunks(dy, dh, dw *Tensor, addH, addW bool) []Call {
+	g, n := h.g, h.targets.Len()
+	var calls []Call
+	sum := dw
+	if dw != nil && dw.dtype != F32 {
+		sum = g.New(F32, dw.shape...)
+		if addW {
+			calls = append(calls, g.castCall(dw, sum))
+		}
+	}
+	for lo := 0; lo < n && g.err == nil; lo += h.rows {
+		calls = append(calls, h.chunk(lo, min(lo+h.rows, n), dy, dh, sum, addH, addW || lo > 0)...)
+	}
+	if sum != dw {
+		calls = append(calls, g.castCall(sum, dw))
+	}
+	return calls
+}
+
+func (h *linearHead) chunk(lo, hi int, dy, dh, dw *Tensor, addH, addW bool) []Call {
+	g, dt := h.g, h.hidden.dtype
+	hidden := g.rows(h.hidden, lo, hi)
+	logits := g.New(F32, hi-lo, h.weight.shape[0])
+	loss := g.crossEntropyCall(logits, g.rows(h.targets, lo, hi), g.rows(h.each, lo, hi), h.options)
+	calls := []Call{g.matmulCall("nt", hidden, h.weight, logits, 1, false)}
+	if dy == nil {
+		return append(calls, loss)
+	}
+	dlogits := g.New(F32, logits.shape...)
+	calls = append(calls, loss.withGrad(h.count, dy, dlogits))
+	if dt != F32 {
+		rounded := g.New(dt, logits.shape...)
+		calls = append(calls, g.castCall(dlogits, rounded))
+		dlogits = rounded
+	}
+	if dh != nil {
+		calls = append(calls, g.matmulCall("nn", dlogits, h.weight, g.rows(dh, lo, hi), 1, addH))
+	}
+	if dw != nil {
+		calls = append(calls, g.matmulCall("tn", dlogits, hidden, dw, 1, addW))
+	}
+	return calls
 }

@@ -73,11 +73,16 @@ func matmulSizes(form string, a, b *Tensor) (m, n, k, kb int) {
 	return m, n, k, kb
 }
 
-// matmulCall is c = alpha·(a by b), or c += that.
+// matmulCall is c = alpha·(a by b), or c += that. c is of the type of a and b, or
+// f32.
 func (g *Graph) matmulCall(form string, a, b, c *Tensor, alpha float32, add bool) Call {
 	m, n, k, _ := matmulSizes(form, a, b)
 	rows, columns4 := g.tune.tileRows, g.tune.tileColumns4
-	return Call{Kernel: "matmul_" + form + "." + a.dtype.String(), Threads: ceilDiv(m, rows) * ceilDiv(n, 4*columns4), Local: g.tune.matmulLocal,
+	kernel := "matmul_" + form + "." + a.dtype.String()
+	if c.dtype != a.dtype {
+		kernel += "_" + c.dtype.String()
+	}
+	return Call{Kernel: kernel, Threads: ceilDiv(m, rows) * ceilDiv(n, 4*columns4), Local: g.tune.matmulLocal,
 		Spec: map[uint32]uint32{10: uint32(rows), 11: uint32(columns4)}, Push: matmulPush{
 			uint32(m), uint32(n), uint32(k), uint32(a.stride4()), uint32(b.stride4()), uint32(c.stride4()), b2u(add), alpha}, Args: []*Tensor{a, b, c}}
 }

@@ -31,12 +31,16 @@ type Step struct {
 	runs    int64
 	calls   []*scheduled
 	status  *output
+	closed  bool
 }
 
 // Run submits the step once, with the inputs staged by [Upload] before it, and
 // returns without waiting for the result. When the run before the previous one
 // has not finished it waits for that one first.
 func (s *Step) Run() error {
+	if s.closed {
+		return fmt.Errorf("ops: run: the step is closed")
+	}
 	slot := s.runs % ring
 	if err := s.dev.WaitTicket(background, s.tickets[slot]); err != nil {
 		return fmt.Errorf("ops: run: %w", err)
@@ -66,7 +70,7 @@ func (s *Step) Ready(ctx context.Context) error {
 // when an operation met an index outside its range; no parameter has been
 // updated since that run.
 func (s *Step) Wait(ctx context.Context) error {
-	if s.runs == 0 {
+	if s.runs == 0 || s.closed {
 		return nil
 	}
 	if err := s.dev.WaitTicket(ctx, s.tickets[(s.runs-1)%ring]); err != nil {
@@ -190,7 +194,11 @@ func (s *Step) Profile(ctx context.Context) ([]KernelTime, error) {
 // Close waits for the step and frees its memory, and the graph's. The last
 // values of outputs stay readable.
 func (s *Step) Close() error {
+	if s.closed {
+		return nil
+	}
 	err := s.dev.Wait(background)
+	s.closed = true
 	s.out = slices.Clone(s.out)
 	for slot := range s.batches {
 		for _, p := range s.batches[slot] {

@@ -26,7 +26,6 @@ type memory struct {
 	graph *Graph     // the graph that places it; nil for persistent memory
 	keep  bool       // its values outlive the last reader
 	owned bool       // Release frees buf
-	born  int        // nodes in the graph when it was made
 
 	input  *input  // set for graph inputs
 	mirror *output // set once Graph.Output was called
@@ -119,7 +118,7 @@ func (t *Tensor) len4() int {
 }
 
 func (t *Tensor) span() vk.Span {
-	return t.mem.buf.Span(t.mem.base+t.offset, t.Bytes())
+	return t.mem.buf.Span(t.mem.base+t.offset, min(t.Bytes(), t.mem.size-t.offset))
 }
 
 // view returns a tensor over part of t's memory.
@@ -136,12 +135,14 @@ func storageSize(dt DType, shape []int) (int64, error) {
 		if d <= 0 {
 			return 0, fmt.Errorf("dimension %d of %s%v is %d, want at least 1", i, dt, shape, d)
 		}
+		padded := int64(d)
 		if i == len(shape)-1 && dt.Float() {
-			d = ceilDiv(d, 4) * 4
+			padded = (padded + 3) &^ 3
 		}
-		if n *= int64(d); n > maxElements {
+		if padded <= 0 || padded > maxElements/n {
 			return 0, fmt.Errorf("%s%v has more than 2^32 values", dt, shape)
 		}
+		n *= padded
 	}
 	return (n + 3) / 4 * 4 * int64(dt.Size()), nil
 }

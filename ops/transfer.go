@@ -52,6 +52,8 @@ func Download[T Number](ctx context.Context, t *Tensor, dst []T) error {
 			return err
 		}
 		raw = m.slot(m.step.runs - 1)[t.offset : t.offset+t.Bytes()]
+	case t.mem.mirror != nil && t.mem.mirror.step != nil:
+		return fmt.Errorf("ops: download: the step that computes %v has not run yet", t)
 	case t.mem.buf == nil || !t.mem.keep:
 		return fmt.Errorf("ops: download: the values of %v are not kept; ask for them with Graph.Output", t)
 	case isRaw[T](t):

@@ -1,0 +1,42 @@
+package ops
+
+// Kernels lists the kernels that a graph's operations run.
+func Kernels(g *Graph) (names []string) {
+	for _, n := range g.nodes {
+		for _, c := range n.calls {
+			names = append(names, c.Kernel)
+		}
+	}
+	return names
+}
+
+// SetHead sets how many values of logits LinearCrossEntropy holds at a time.
+func SetHead(g *Graph, values int) { g.head = values }
+
+// Life is a memory for Place: its size in bytes, and the first and last call
+// that touches it.
+type Life struct {
+	Size        int64
+	First, Last int
+}
+
+// Place returns where place puts memories with these lives, and the arena's size.
+func Place(lives []Life, align int64) (bases []int64, total int64) {
+	mems := make([]*memory, len(lives))
+	for i, l := range lives {
+		mems[i] = &memory{size: l.Size, first: l.First, last: l.Last}
+	}
+	total = place(append([]*memory(nil), mems...), align)
+	for _, m := range mems {
+		bases = append(bases, m.base)
+	}
+	return bases, total
+}
+
+// Shares reports whether a and b start at the same byte of the device's memory.
+func Shares(a, b *Tensor) bool {
+	return a.mem.buf == b.mem.buf && a.mem.base+a.offset == b.mem.base+b.offset
+}
+
+// ToF16 and the others are the host's conversions.
+var ToF16, FromF16, ToBF16, FromBF16 = toF16, fromF16, toBF16, fromBF16
