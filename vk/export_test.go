@@ -1,0 +1,12 @@
+package vk
+
+import "unsafe"
+
+// InterposeVulkan makes f replace vkGetInstanceProcAddr; it must come before the process's first Open.
+func InterposeVulkan(f func(unsafe.Pointer) unsafe.Pointer) { wrapProcAddr = f }
+
+// OmitBarriers makes End plan no barriers from now on.
+func OmitBarriers() { omitBarriers = true }
+
+// Unmap takes the mapping away from a buffer, as it is on a card with memory of its own.
+func Unmap(b *Buffer) { b.mapped = nil }

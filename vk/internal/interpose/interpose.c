@@ -1,0 +1,281 @@
+// Functions that stand between a program and Vulkan, for 64-bit systems.
+//
+// The program asks the wrapped vkGetInstanceProcAddr (or the vkGetDeviceProcAddr it gets from there)
+// for functions; for those in the list below it gets ours, which count, may fail on request, and else
+// call the real ones. Those are always the loader's instance-level functions, which find the
+// device's by the handle they are given, so any number of devices works. All counters are atomic.
+//
+// The declarations are reduced to what a pass-through needs; handles are pointers or 64-bit numbers.
+#include "interpose.h"
+
+#include <stddef.h>
+#include <string.h>
+
+enum {
+	VK_SUCCESS = 0,
+	VK_ERROR_OUT_OF_HOST_MEMORY = -1,
+	VK_ERROR_OUT_OF_DEVICE_MEMORY = -2,
+	VK_ERROR_DEVICE_LOST = -4,
+};
+
+typedef void (*Function)(void);
+typedef Function (*ProcAddr)(void *, const char *);
+
+static ProcAddr realInstanceProcAddr, realDeviceProcAddr;
+static void *lastInstance, *lastDevice;
+
+static int64_t live[KINDS];
+static int64_t calls[FAULTS];
+static int64_t first[FAULTS] = {-1, -1, -1, -1}, last[FAULTS] = {-1, -1, -1, -1};
+static int64_t injected;
+static int lost;
+
+#define LOAD(x) __atomic_load_n(&(x), __ATOMIC_SEQ_CST)
+#define STORE(x, v) __atomic_store_n(&(x), v, __ATOMIC_SEQ_CST)
+#define ADD(x, v) __atomic_fetch_add(&(x), v, __ATOMIC_SEQ_CST)
+
+// befalls counts a call and says whether it is one to fail.
+static int befalls(int fault) {
+	int64_t n = ADD(calls[fault], 1);
+	if (n < LOAD(first[fault]) || n > LOAD(last[fault])) return 0;
+	ADD(injected, 1);
+	return 1;
+}
+
+// Objects whose vkCreate takes (device, info, allocator, handle) and whose vkDestroy (device, handle, allocator).
+#define OBJECTS(X) \
+	X(Buffer, KIND_BUFFER) \
+	X(ShaderModule, KIND_SHADER_MODULE) \
+	X(PipelineCache, KIND_PIPELINE_CACHE) \
+	X(PipelineLayout, KIND_PIPELINE_LAYOUT) \
+	X(DescriptorSetLayout, KIND_SET_LAYOUT) \
+	X(DescriptorPool, KIND_DESCRIPTOR_POOL) \
+	X(CommandPool, KIND_COMMAND_POOL) \
+	X(Fence, KIND_FENCE) \
+	X(QueryPool, KIND_QUERY_POOL)
+
+typedef int32_t (*Create)(void *, const void *, const void *, uint64_t *);
+typedef void (*Destroy)(void *, uint64_t, const void *);
+
+static int32_t create(Create real, int fault, int32_t failure, int kind, void *device, const void *info, const void *allocator, uint64_t *handle) {
+	if (befalls(fault)) return failure;
+	int32_t result = real(device, info, allocator, handle);
+	if (result == VK_SUCCESS) ADD(live[kind], 1);
+	return result;
+}
+
+static void destroy(Destroy real, int kind, void *device, uint64_t handle, const void *allocator) {
+	if (handle) ADD(live[kind], -1);
+	real(device, handle, allocator);
+}
+
+#define OBJECT(name, kind) \
+	static Create realCreate##name; \
+	static int32_t ourCreate##name(void *device, const void *info, const void *allocator, uint64_t *handle) { \
+		return create(realCreate##name, FAULT_HOST_MEMORY, VK_ERROR_OUT_OF_HOST_MEMORY, kind, device, info, allocator, handle); \
+	} \
+	static Destroy realDestroy##name; \
+	static void ourDestroy##name(void *device, uint64_t handle, const void *allocator) { \
+		destroy(realDestroy##name, kind, device, handle, allocator); \
+	}
+OBJECTS(OBJECT)
+
+static Create realAllocateMemory;
+static int32_t ourAllocateMemory(void *device, const void *info, const void *allocator, uint64_t *handle) {
+	return create(realAllocateMemory, FAULT_DEVICE_MEMORY, VK_ERROR_OUT_OF_DEVICE_MEMORY, KIND_MEMORY, device, info, allocator, handle);
+}
+
+static Destroy realFreeMemory;
+static void ourFreeMemory(void *device, uint64_t handle, const void *allocator) {
+	destroy(realFreeMemory, KIND_MEMORY, device, handle, allocator);
+}
+
+static int32_t (*realCreateDevice)(void *, const void *, const void *, void **);
+static int32_t ourCreateDevice(void *physical, const void *info, const void *allocator, void **device) {
+	if (befalls(FAULT_HOST_MEMORY)) return VK_ERROR_OUT_OF_HOST_MEMORY;
+	int32_t result = realCreateDevice(physical, info, allocator, device);
+	if (result == VK_SUCCESS) {
+		ADD(live[KIND_DEVICE], 1);
+		STORE(lastDevice, *device);
+	}
+	return result;
+}
+
+static void (*realDestroyDevice)(void *, const void *);
+static void ourDestroyDevice(void *device, const void *allocator) {
+	if (device) ADD(live[KIND_DEVICE], -1);
+	realDestroyDevice(device, allocator);
+}
+
+static int32_t (*realCreateComputePipelines)(void *, uint64_t, uint32_t, const void *, const void *, uint64_t *);
+static int32_t ourCreateComputePipelines(void *device, uint64_t cache, uint32_t count, const void *infos, const void *allocator, uint64_t *handles) {
+	if (befalls(FAULT_HOST_MEMORY)) {
+		memset(handles, 0, count * sizeof *handles);
+		return VK_ERROR_OUT_OF_HOST_MEMORY;
+	}
+	int32_t result = realCreateComputePipelines(device, cache, count, infos, allocator, handles);
+	for (uint32_t i = 0; i < count; i++) { // those that failed are zero
+		if (handles[i]) ADD(live[KIND_PIPELINE], 1);
+	}
+	return result;
+}
+
+static Destroy realDestroyPipeline;
+static void ourDestroyPipeline(void *device, uint64_t handle, const void *allocator) {
+	destroy(realDestroyPipeline, KIND_PIPELINE, device, handle, allocator);
+}
+
+// Calls that create nothing of a kind above, or nothing at all, and may run out of host memory.
+#define FALLIBLE(name, parameters, arguments) \
+	static int32_t (*real##name) parameters; \
+	static int32_t our##name parameters { \
+		return befalls(FAULT_HOST_MEMORY) ? VK_ERROR_OUT_OF_HOST_MEMORY : real##name arguments; \
+	}
+FALLIBLE(AllocateCommandBuffers, (void *device, const void *info, void **buffers), (device, info, buffers))
+FALLIBLE(AllocateDescriptorSets, (void *device, const void *info, uint64_t *sets), (device, info, sets))
+FALLIBLE(MapMemory, (void *device, uint64_t memory, uint64_t offset, uint64_t size, uint32_t flags, void **data),
+	(device, memory, offset, size, flags, data))
+FALLIBLE(BindBufferMemory, (void *device, uint64_t buffer, uint64_t memory, uint64_t offset), (device, buffer, memory, offset))
+FALLIBLE(BeginCommandBuffer, (void *command, const void *info), (command, info))
+FALLIBLE(ResetFences, (void *device, uint32_t count, const uint64_t *fences), (device, count, fences))
+
+// A recording that could not be ended is over all the same, so the real call is made.
+static int32_t (*realEndCommandBuffer)(void *);
+static int32_t ourEndCommandBuffer(void *command) {
+	int32_t result = realEndCommandBuffer(command);
+	return befalls(FAULT_HOST_MEMORY) ? VK_ERROR_OUT_OF_HOST_MEMORY : result;
+}
+
+// loses counts a call that can find the device lost; once it is, all such calls do.
+static int loses(int fault) {
+	if (befalls(fault)) STORE(lost, 1);
+	return LOAD(lost);
+}
+
+static int32_t (*realQueueSubmit)(void *, uint32_t, const void *, uint64_t);
+static int32_t ourQueueSubmit(void *queue, uint32_t count, const void *submits, uint64_t fence) {
+	return loses(FAULT_SUBMIT) ? VK_ERROR_DEVICE_LOST : realQueueSubmit(queue, count, submits, fence);
+}
+
+static int32_t (*realWaitForFences)(void *, uint32_t, const uint64_t *, uint32_t, uint64_t);
+static int32_t ourWaitForFences(void *device, uint32_t count, const uint64_t *fences, uint32_t all, uint64_t timeout) {
+	return loses(FAULT_WAIT) ? VK_ERROR_DEVICE_LOST : realWaitForFences(device, count, fences, all, timeout);
+}
+
+static int32_t (*realGetFenceStatus)(void *, uint64_t);
+static int32_t ourGetFenceStatus(void *device, uint64_t fence) {
+	return LOAD(lost) ? VK_ERROR_DEVICE_LOST : realGetFenceStatus(device, fence);
+}
+
+static int32_t (*realGetQueryPoolResults)(void *, uint64_t, uint32_t, uint32_t, size_t, void *, uint64_t, uint32_t);
+static int32_t ourGetQueryPoolResults(void *device, uint64_t pool, uint32_t from, uint32_t count, size_t size, void *data, uint64_t stride, uint32_t flags) {
+	return LOAD(lost) ? VK_ERROR_DEVICE_LOST : realGetQueryPoolResults(device, pool, from, count, size, data, stride, flags);
+}
+
+// The device behind the make-believe loss still runs what was submitted before: waiting for it is real.
+static int32_t (*realDeviceWaitIdle)(void *);
+static int32_t ourDeviceWaitIdle(void *device) {
+	int32_t result = realDeviceWaitIdle(device);
+	return LOAD(lost) ? VK_ERROR_DEVICE_LOST : result;
+}
+
+static int32_t (*realQueueWaitIdle)(void *);
+static int32_t ourQueueWaitIdle(void *queue) {
+	int32_t result = realQueueWaitIdle(queue);
+	return LOAD(lost) ? VK_ERROR_DEVICE_LOST : result;
+}
+
+static Function ourInstanceProcAddr(void *, const char *);
+static Function ourDeviceProcAddr(void *, const char *);
+
+static const struct {
+	const char *name;
+	Function ours;
+	void *real; // the variable for the real function
+} table[] = {
+#define ENTRY(name) {"vk" #name, (Function)our##name, &real##name},
+#define OBJECT_ENTRIES(name, kind) ENTRY(Create##name) ENTRY(Destroy##name)
+	OBJECTS(OBJECT_ENTRIES)
+	ENTRY(AllocateMemory) ENTRY(FreeMemory)
+	ENTRY(CreateDevice) ENTRY(DestroyDevice)
+	ENTRY(CreateComputePipelines) ENTRY(DestroyPipeline)
+	ENTRY(AllocateCommandBuffers) ENTRY(AllocateDescriptorSets)
+	ENTRY(MapMemory) ENTRY(BindBufferMemory)
+	ENTRY(BeginCommandBuffer) ENTRY(EndCommandBuffer)
+	ENTRY(ResetFences)
+	ENTRY(QueueSubmit) ENTRY(WaitForFences) ENTRY(GetFenceStatus) ENTRY(GetQueryPoolResults)
+	ENTRY(DeviceWaitIdle) ENTRY(QueueWaitIdle)
+};
+
+// Function pointers are kept through their bytes: the types differ from entry to entry.
+static void keep(void *variable, Function real) {
+	void *bits;
+	memcpy(&bits, &real, sizeof bits);
+	STORE(*(void **)variable, bits);
+}
+
+// substitute returns our function of the name, remembering the real one, or found where we have none.
+static Function substitute(const char *name, Function found) {
+	for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+		if (strcmp(name, table[i].name) != 0) continue;
+		Function real = realInstanceProcAddr(LOAD(lastInstance), name);
+		if (!real) return NULL;
+		keep(table[i].real, real);
+		return table[i].ours;
+	}
+	return found;
+}
+
+static Function ourInstanceProcAddr(void *instance, const char *name) {
+	if (instance) STORE(lastInstance, instance);
+	Function found = realInstanceProcAddr(instance, name);
+	if (!found) return NULL;
+	if (strcmp(name, "vkGetInstanceProcAddr") == 0) return (Function)ourInstanceProcAddr;
+	if (strcmp(name, "vkGetDeviceProcAddr") == 0) {
+		keep(&realDeviceProcAddr, found);
+		return (Function)ourDeviceProcAddr;
+	}
+	return substitute(name, found);
+}
+
+static Function ourDeviceProcAddr(void *device, const char *name) {
+	Function found = realDeviceProcAddr(device, name);
+	if (!found) return NULL;
+	if (strcmp(name, "vkGetDeviceProcAddr") == 0) return (Function)ourDeviceProcAddr;
+	return substitute(name, found);
+}
+
+void *interpose_wrap(void *get_instance_proc_addr) {
+	memcpy(&realInstanceProcAddr, &get_instance_proc_addr, sizeof realInstanceProcAddr);
+	ProcAddr ours = ourInstanceProcAddr;
+	void *wrapped;
+	memcpy(&wrapped, &ours, sizeof wrapped);
+	return wrapped;
+}
+
+int64_t interpose_live(int kind) { return LOAD(live[kind]); }
+int64_t interpose_calls(int fault) { return LOAD(calls[fault]); }
+int64_t interpose_injected(void) { return LOAD(injected); }
+
+void interpose_inject(int fault, int64_t from, int64_t to) {
+	STORE(last[fault], -1); // nothing fails while the range is half set
+	STORE(first[fault], from);
+	STORE(last[fault], to);
+}
+
+void interpose_reset(void) {
+	for (int i = 0; i < FAULTS; i++) {
+		interpose_inject(i, -1, -1);
+		STORE(calls[i], 0);
+	}
+	STORE(injected, 0);
+	STORE(lost, 0);
+}
+
+void interpose_lookup(const char *name, void **by_instance, void **by_device) {
+	Function f = ourInstanceProcAddr(LOAD(lastInstance), name);
+	memcpy(by_instance, &f, sizeof f);
+	ProcAddr deviceProcAddr = (ProcAddr)ourInstanceProcAddr(LOAD(lastInstance), "vkGetDeviceProcAddr");
+	f = deviceProcAddr(LOAD(lastDevice), name);
+	memcpy(by_device, &f, sizeof f);
+}

@@ -1,0 +1,25 @@
+// See interpose.go for what the calls mean, interpose.c for how they work.
+#ifndef LEMNOS_INTERPOSE_H
+#define LEMNOS_INTERPOSE_H
+
+#include <stdint.h>
+
+// Kinds of objects.
+enum {
+	KIND_BUFFER, KIND_MEMORY, KIND_SHADER_MODULE, KIND_PIPELINE, KIND_PIPELINE_CACHE, KIND_PIPELINE_LAYOUT,
+	KIND_SET_LAYOUT, KIND_DESCRIPTOR_POOL, KIND_COMMAND_POOL, KIND_FENCE, KIND_QUERY_POOL, KIND_DEVICE,
+	KINDS
+};
+
+// Faults, each with the calls that it can befall.
+enum { FAULT_DEVICE_MEMORY, FAULT_HOST_MEMORY, FAULT_SUBMIT, FAULT_WAIT, FAULTS };
+
+void *interpose_wrap(void *get_instance_proc_addr);
+int64_t interpose_live(int kind);
+void interpose_inject(int fault, int64_t first, int64_t last);
+void interpose_reset(void);
+int64_t interpose_calls(int fault);
+int64_t interpose_injected(void);
+void interpose_lookup(const char *name, void **by_instance, void **by_device);
+
+#endif
