@@ -1,0 +1,205 @@
+package train
+
+import (
+	"fmt"
+	"math"
+	"path/filepath"
+	"reflect"
+	"strings"
+
+	"github.com/lemnos-ml/lemnos/optim"
+)
+
+// Config is everything that a training run depends on: section 7 of the
+// specification, plus the model and the data. The same names are the keys of the
+// JSON file, the flags of tools/train and the fields of error messages.
+//
+// Fields marked resume:"same" define the model and the stream of batches; a
+// checkpoint is refused by a run in which one of them differs. The others,
+// hyper-parameters included, may change from one start to the next: the new
+// value holds from the checkpoint's step on.
+//
+// To add a field: declare it with its tags, give it a default in DefaultConfig
+// and a limit in Validate. File, flags, comparison and tests follow.
+type Config struct {
+	Model string `json:"model" resume:"same" usage:"architecture: bigram"`
+	Vocab int    `json:"vocab" resume:"same" usage:"vocabulary size; 256 for text read as bytes"`
+
+	Data        string  `json:"data" resume:"same" usage:"text or token file (.bin, .npy); empty: the Go standard library's source"`
+	ValFraction float64 `json:"val_fraction" resume:"same" usage:"part of the data, at its end, that is held out for evaluation"`
+	Seed        uint64  `json:"seed" resume:"same" usage:"seed of the batches and of the initial parameters"`
+	BatchSize   int     `json:"batch_size" resume:"same" usage:"sequences per batch"`
+	ContextLen  int     `json:"context_len" resume:"same" usage:"tokens per sequence"`
+	GradAccum   int     `json:"grad_accum" resume:"same" usage:"batches whose gradients are added up for one step"`
+
+	TotalSteps  int64 `json:"total_steps" resume:"free" usage:"steps of the whole run"`
+	LogEvery    int64 `json:"log_every" resume:"free" usage:"steps between lines of the log"`
+	EvalEvery   int64 `json:"eval_every" resume:"free" usage:"steps between evaluations"`
+	EvalWindows int   `json:"eval_windows" resume:"free" usage:"most windows of context_len tokens in an evaluation"`
+	CkptEvery   int64 `json:"ckpt_every" resume:"free" usage:"steps between checkpoints"`
+
+	LRMax        float64 `json:"lr_max" resume:"free" usage:"learning rate after the warm-up"`
+	LRMin        float64 `json:"lr_min" resume:"free" usage:"learning rate at cosine_iters and after it"`
+	Betas        Betas   `json:"betas" resume:"free" usage:"AdamW's decay of the first and the second moment"`
+	Eps          float64 `json:"eps" resume:"free" usage:"AdamW's epsilon"`
+	WeightDecay  float64 `json:"weight_decay" resume:"free" usage:"AdamW's decoupled weight decay"`
+	GradClipNorm float64 `json:"grad_clip_norm" resume:"free" usage:"largest norm of the gradient; 0 makes every gradient zero"`
+	WarmupIters  int64   `json:"warmup_iters" resume:"free" usage:"steps of linear warm-up"`
+	CosineIters  int64   `json:"cosine_iters" resume:"free" usage:"step at which the learning rate reaches lr_min"`
+
+	Device         string `json:"device" resume:"free" usage:"auto, an index, or part of a device's name"`
+	MixedPrecision bool   `json:"mixed_precision" resume:"same" usage:"16-bit activations, f32 master weights"`
+	HalfType       string `json:"half_type" resume:"same" usage:"16-bit type of mixed precision: bf16, or f16 with loss scaling"`
+
+	CkptDir string `json:"ckpt_dir" resume:"free" usage:"folder of the runs"`
+	RunName string `json:"run_name" resume:"free" usage:"folder of this run in ckpt_dir"`
+	Keep    int    `json:"keep" resume:"free" usage:"newest checkpoints to keep"`
+}
+
+// Betas are AdamW's decay rates of the first and the second moment.
+type Betas [2]float64
+
+// DefaultConfig returns the document's defaults, and a bigram model of bytes.
+func DefaultConfig() Config {
+	return Config{
+		Model: "bigram",
+		Vocab: 256,
+
+		ValFraction: 0.1,
+		Seed:        1,
+		BatchSize:   32,
+		ContextLen:  256,
+		GradAccum:   1,
+
+		TotalSteps:  10000,
+		LogEvery:    50,
+		EvalEvery:   500,
+		EvalWindows: 256,
+		CkptEvery:   1000,
+
+		LRMax:        3e-4,
+		LRMin:        3e-5,
+		Betas:        Betas{0.9, 0.95},
+		Eps:          1e-8,
+		WeightDecay:  0.1,
+		GradClipNorm: 1,
+		WarmupIters:  200,
+		CosineIters:  10000,
+
+		Device:         "auto",
+		MixedPrecision: true,
+		HalfType:       "bf16",
+
+		CkptDir: "./checkpoints",
+		RunName: "cs336_lm_run",
+		Keep:    3,
+	}
+}
+
+// Validate returns an error that names the first impossible field and its value.
+func (c Config) Validate() error {
+	for _, check := range []error{
+		oneOf("model", c.Model, "bigram"),
+		count("vocab", c.Vocab),
+		within("val_fraction", c.ValFraction, 0, 1),
+		count("batch_size", c.BatchSize),
+		count("context_len", c.ContextLen),
+		count("grad_accum", c.GradAccum),
+		atLeast("total_steps", c.TotalSteps, 1),
+		atLeast("log_every", c.LogEvery, 1),
+		atLeast("eval_every", c.EvalEvery, 1),
+		count("eval_windows", c.EvalWindows),
+		atLeast("ckpt_every", c.CkptEvery, 1),
+		within("lr_max", c.LRMax, 0, math.Inf(1)),
+		within("lr_min", c.LRMin, 0, math.Inf(1)),
+		within("betas[0]", c.Betas[0], 0, 1),
+		within("betas[1]", c.Betas[1], 0, 1),
+		within("eps", c.Eps, 0, math.Inf(1)),
+		within("weight_decay", c.WeightDecay, 0, math.Inf(1)),
+		within("grad_clip_norm", c.GradClipNorm, 0, math.Inf(1)),
+		atLeast("warmup_iters", c.WarmupIters, 0),
+		atLeast("cosine_iters", c.CosineIters, 0),
+		oneOf("half_type", c.HalfType, "bf16", "f16"),
+		count("keep", c.Keep),
+	} {
+		if check != nil {
+			return check
+		}
+	}
+	switch {
+	case c.ValFraction == 0:
+		return fmt.Errorf("train: val_fraction is 0: nothing would be left to evaluate on")
+	case c.BatchSize > math.MaxInt32/c.ContextLen:
+		return fmt.Errorf("train: batch_size is %d and context_len %d: more than %d tokens in a batch", c.BatchSize, c.ContextLen, math.MaxInt32)
+	case c.LRMin > c.LRMax:
+		return fmt.Errorf("train: lr_min is %v, above lr_max, which is %v", c.LRMin, c.LRMax)
+	case c.CosineIters < c.WarmupIters:
+		return fmt.Errorf("train: cosine_iters is %d, below warmup_iters, which is %d", c.CosineIters, c.WarmupIters)
+	case strings.TrimSpace(c.Device) == "":
+		return fmt.Errorf("train: device is %q, want auto, an index, or part of a name", c.Device)
+	case c.CkptDir == "":
+		return fmt.Errorf(`train: ckpt_dir is "", want a folder`)
+	case c.RunName == "" || c.RunName == "." || c.RunName == ".." || filepath.Base(c.RunName) != c.RunName || strings.ContainsAny(c.RunName, `/\`):
+		return fmt.Errorf("train: run_name is %q, want the name of a folder", c.RunName)
+	}
+	return nil
+}
+
+// schedule is the learning rate that the configuration asks for.
+func (c Config) schedule() optim.Schedule {
+	return optim.Cosine{Max: c.LRMax, Min: c.LRMin, Warmup: c.WarmupIters, End: c.CosineIters}
+}
+
+// Diff lists the fields that must be the same when a run is resumed and are not,
+// each with both values; c is the run, other the checkpoint's configuration.
+func (c Config) Diff(other Config) []string {
+	var diff []string
+	a, b := reflect.ValueOf(c), reflect.ValueOf(other)
+	for i := range a.NumField() {
+		tag := a.Type().Field(i).Tag
+		if x, y := a.Field(i).Interface(), b.Field(i).Interface(); x != y && tag.Get("resume") == "same" {
+			diff = append(diff, fmt.Sprintf("%s is %s, want %s", tag.Get("json"), show(y), show(x)))
+		}
+	}
+	return diff
+}
+
+// show prints a value so that an empty string can be seen.
+func show(v any) string {
+	if s, ok := v.(string); ok {
+		return fmt.Sprintf("%q", s)
+	}
+	return fmt.Sprint(v)
+}
+
+func oneOf(field, v string, allowed ...string) error {
+	for _, a := range allowed {
+		if v == a {
+			return nil
+		}
+	}
+	return fmt.Errorf("train: %s is %q, want %s", field, v, strings.Join(allowed, " or "))
+}
+
+// within accepts low ≤ v < high, so never NaN, and no infinity.
+func within(field string, v, low, high float64) error {
+	if !(v >= low && v < high) {
+		return fmt.Errorf("train: %s is %v, want a number in [%v, %v)", field, v, low, high)
+	}
+	return nil
+}
+
+// count accepts what a kernel can count: 1 to 2³¹−1.
+func count(field string, v int) error {
+	if v < 1 || v > math.MaxInt32 {
+		return fmt.Errorf("train: %s is %d, want 1 to %d", field, v, math.MaxInt32)
+	}
+	return nil
+}
+
+func atLeast(field string, v, low int64) error {
+	if v < low {
+		return fmt.Errorf("train: %s is %d, want at least %d", field, v, low)
+	}
+	return nil
+}

@@ -1,0 +1,366 @@
+package train
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// fieldCase says everything the tests know of one field.
+type fieldCase struct {
+	name      string
+	standard  string // the default as JSON
+	other     string // another legal value as JSON
+	override  string // the same value as text of an override
+	wrongType string // JSON of a type that the field does not have
+	bad       []string
+	free      bool // may differ when a run is resumed
+}
+
+// In the order of Config. Defaults of the document's fields are the document's.
+var fieldCases = []fieldCase{
+	{"model", `"bigram"`, ``, ``, `1`, []string{`""`, `"Bigram"`, `"transformer"`}, false},
+	{"vocab", `256`, `50257`, `50257`, `"256"`, []string{`0`, `-1`, `2147483648`}, false},
+	{"data", `""`, `"a=b.npy"`, `a=b.npy`, `7`, nil, false},
+	{"val_fraction", `0.1`, `0.05`, `.05`, `"x"`, []string{`0`, `1`, `-0.1`}, false},
+	{"seed", `1`, `18446744073709551615`, `18446744073709551615`, `-1`, nil, false},
+	{"batch_size", `32`, `64`, `64`, `1.5`, []string{`0`, `-32`, `2147483648`}, false},
+	{"context_len", `256`, `1024`, `1024`, `true`, []string{`0`, `-1`, `2147483647`}, false},
+	{"grad_accum", `1`, `4`, `4`, `[]`, []string{`0`, `-1`}, false},
+	{"total_steps", `10000`, `20000`, `20000`, `1e4`, []string{`0`, `-1`}, true},
+	{"log_every", `50`, `10`, `10`, `{}`, []string{`0`, `-1`}, true},
+	{"eval_every", `500`, `100`, `100`, `""`, []string{`0`, `-1`}, true},
+	{"eval_windows", `256`, `8`, `8`, `0.5`, []string{`0`, `-1`, `2147483648`}, true},
+	{"ckpt_every", `1000`, `200`, `200`, `false`, []string{`0`, `-1`}, true},
+	{"lr_max", `3e-4`, `6e-4`, `6e-4`, `"3e-4"`, []string{`-3e-4`, `1e-5`}, true},
+	{"lr_min", `3e-5`, `0`, `0`, `[3e-5]`, []string{`-1`, `1`}, true},
+	{"betas", `[0.9,0.95]`, `[0.8,0.999]`, `0.8,0.999`, `[0.9]`, []string{`[1,0.95]`, `[0.9,1]`, `[-0.1,0.95]`, `[0.9,-1]`}, true},
+	{"eps", `1e-8`, `1e-6`, `1e-6`, `true`, []string{`-1e-8`}, true},
+	{"weight_decay", `0.1`, `0`, `0`, `"0"`, []string{`-0.1`}, true},
+	{"grad_clip_norm", `1`, `0.5`, `0.5`, `{}`, []string{`-1`}, true},
+	{"warmup_iters", `200`, `0`, `0`, `0.5`, []string{`-1`, `10001`}, true},
+	{"cosine_iters", `10000`, `5000`, `5000`, `"x"`, []string{`-1`, `199`}, true},
+	{"device", `"auto"`, `"NVIDIA H"`, `NVIDIA H`, `0`, []string{`""`, `" "`}, true},
+	{"mixed_precision", `true`, `false`, `false`, `0`, nil, false},
+	{"half_type", `"bf16"`, `"f16"`, `f16`, `16`, []string{`""`, `"fp16"`}, false},
+	{"ckpt_dir", `"./checkpoints"`, `"runs"`, `runs`, `[]`, []string{`""`}, true},
+	{"run_name", `"cs336_lm_run"`, `"second try"`, `second try`, `1`, []string{`""`, `"."`, `".."`, `"a/b"`, `"a\\b"`, `"a/"`}, true},
+	{"keep", `3`, `1`, `1`, `1.5`, []string{`0`, `-1`}, true},
+}
+
+func TestSpec7EveryFieldHasACase(t *testing.T) {
+	var cases, fields []string
+	for _, c := range fieldCases {
+		cases = append(cases, c.name)
+	}
+	typ := reflect.TypeFor[Config]()
+	for i := range typ.NumField() {
+		tag := typ.Field(i).Tag
+		fields = append(fields, tag.Get("json"))
+		if tag.Get("usage") == "" {
+			t.Errorf("%s has no usage text", typ.Field(i).Name)
+		}
+		if r := tag.Get("resume"); r != "same" && r != "free" {
+			t.Errorf(`%s: resume is %q, want "same" or "free"`, typ.Field(i).Name, r)
+		}
+	}
+	if !slices.Equal(fields, cases) {
+		t.Errorf("fields %v, cases %v", fields, cases)
+	}
+}
+
+// set gives a field a JSON value.
+func set(t *testing.T, c *Config, field, value string) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(`{"`+field+`":`+value+`}`), c); err != nil {
+		t.Fatalf("%s = %s: %v", field, value, err)
+	}
+}
+
+func TestSpec7Defaults(t *testing.T) {
+	var want Config
+	for _, c := range fieldCases {
+		set(t, &want, c.name, c.standard)
+	}
+	got := DefaultConfig()
+	if got != want {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	if err := got.Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+func file(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "config.json")
+	if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestSpec7FieldsFromFileOverrideAndFlag(t *testing.T) {
+	for _, c := range fieldCases {
+		if c.other == "" { // one legal value only
+			continue
+		}
+		want := DefaultConfig()
+		set(t, &want, c.name, c.other)
+		if want == DefaultConfig() {
+			t.Errorf("%s: %s is the default", c.name, c.other)
+		}
+
+		got, err := ReadConfig(file(t, fmt.Sprintf(`{%q: %s}`, c.name, c.other)))
+		if err != nil || got != want {
+			t.Errorf("file, %s = %s: got %+v, %v", c.name, c.other, got, err)
+		}
+
+		got = DefaultConfig()
+		if err := got.Override(c.name + "=" + c.override); err != nil || got != want {
+			t.Errorf("override, %s=%s: got %+v, %v", c.name, c.override, got, err)
+		}
+
+		fs := flag.NewFlagSet("", flag.ContinueOnError)
+		overrides := ConfigFlags(fs)
+		if err := fs.Parse([]string{"-" + c.name + "=" + c.override}); err != nil {
+			t.Fatal(err)
+		}
+		got = DefaultConfig()
+		for _, o := range *overrides {
+			if err := got.Override(o); err != nil {
+				t.Error(err)
+			}
+		}
+		if got != want {
+			t.Errorf("flag, -%s=%s: got %+v", c.name, c.override, got)
+		}
+	}
+}
+
+func TestSpec7WrongTypesNameTheField(t *testing.T) {
+	for _, c := range fieldCases {
+		for _, value := range []string{c.wrongType, "null"} {
+			_, err := ReadConfig(file(t, fmt.Sprintf(`{%q: %s}`, c.name, value)))
+			if err == nil || !strings.Contains(err.Error(), fmt.Sprintf(": %s is %s, want", c.name, value)) {
+				t.Errorf("%s = %s: %v", c.name, value, err)
+			}
+		}
+	}
+	for _, assignment := range []string{"batch_size=", "batch_size=1.5", "seed=-1", "lr_max=fast", "betas=0.9", "betas=0.9,0.95,1",
+		"betas=", "mixed_precision=maybe", "total_steps=99999999999999999999"} {
+		c := DefaultConfig()
+		key, value, _ := strings.Cut(assignment, "=")
+		err := c.Override(assignment)
+		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%s is %q", key, value)) {
+			t.Errorf("%s: %v", assignment, err)
+		}
+		if c != DefaultConfig() {
+			t.Errorf("%s: changed the configuration to %+v", assignment, c)
+		}
+	}
+}
+
+func TestSpec7ImpossibleValuesNameTheField(t *testing.T) {
+	for _, c := range fieldCases {
+		for _, value := range c.bad {
+			_, err := ReadConfig(file(t, fmt.Sprintf(`{%q: %s}`, c.name, value)))
+			if err == nil || !strings.Contains(err.Error(), c.name) {
+				t.Errorf("%s = %s: %v", c.name, value, err)
+			}
+		}
+	}
+	for _, v := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+		for name, config := range map[string]Config{
+			"val_fraction":   {ValFraction: v},
+			"lr_max":         {LRMax: v},
+			"lr_min":         {LRMin: v},
+			"betas[0]":       {Betas: Betas{v, 0.95}},
+			"betas[1]":       {Betas: Betas{0.9, v}},
+			"eps":            {Eps: v},
+			"weight_decay":   {WeightDecay: v},
+			"grad_clip_norm": {GradClipNorm: v},
+		} {
+			bad := DefaultConfig()
+			merge(&bad, config)
+			err := bad.Validate()
+			if want := fmt.Sprintf("train: %s is %v,", name, v); err == nil || !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("%s = %v: %v", name, v, err)
+			}
+		}
+	}
+}
+
+// merge copies the fields of from that are not zero.
+func merge(c *Config, from Config) {
+	dst, src := reflect.ValueOf(c).Elem(), reflect.ValueOf(from)
+	for i := range src.NumField() {
+		if !src.Field(i).IsZero() {
+			dst.Field(i).Set(src.Field(i))
+		}
+	}
+}
+
+func TestSpec7FileErrors(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"batchsize": 3}`:                    `unknown field "batchsize"`,
+		`{"Batch_Size": 3}`:                   `unknown field "Batch_Size"`,
+		`{"": 3}`:                             `unknown field ""`,
+		`{"seed": 1, "keep": 2, "seed": 1}`:   "seed is set twice",
+		`{"seed": 1} {}`:                      "after the closing brace",
+		`{"seed": 1} x`:                       "after the closing brace",
+		`[{"seed": 1}]`:                       "want a JSON object",
+		`3`:                                   "want a JSON object",
+		``:                                    "unexpected EOF",
+		`{"seed": 1`:                          "unexpected EOF",
+		`{"seed":`:                            "seed: unexpected EOF",
+		`{"seed": 1,}`:                        "invalid character",
+		`{"seed": 01}`:                        "invalid character",
+		`{"lr_max": NaN}`:                     "lr_max: invalid character",
+		`{"lr_max": 1e999}`:                   "lr_max is 1e999",
+		`{"betas": [0.9, null]}`:              "betas is [0.9, null]",
+		`{"betas": [0.9, 0.95, 0.99]}`:        "betas is [0.9, 0.95, 0.99]",
+		`{"batch_size": 9223372036854775808}`: "batch_size is 9223372036854775808",
+	} {
+		path := file(t, text)
+		c, err := ReadConfig(path)
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: got %v, want %q and the file's name", text, err, want)
+		}
+		if c != (Config{}) {
+			t.Errorf("%s: returned %+v beside the error", text, c)
+		}
+	}
+	if _, err := ReadConfig(filepath.Join(t.TempDir(), "none.json")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("missing file: %v", err)
+	}
+	c := DefaultConfig()
+	for assignment, want := range map[string]string{"batch_size": "want key=value", "batchsize=3": `unknown field "batchsize"`} {
+		if err := c.Override(assignment); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("override %s: %v", assignment, err)
+		}
+	}
+}
+
+func TestSpec7WriteAndRead(t *testing.T) {
+	want := DefaultConfig()
+	for _, c := range fieldCases {
+		if c.other != "" {
+			set(t, &want, c.name, c.other)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "new", "run", "config.json")
+	for range 2 { // the second call replaces the file
+		if err := want.Write(path); err != nil {
+			t.Fatal(err)
+		}
+		got, err := ReadConfig(path)
+		if err != nil || got != want {
+			t.Fatalf("got %+v, %v\nwant %+v", got, err, want)
+		}
+	}
+	// What cannot be written leaves the file as it was, and nothing beside it.
+	bad := want
+	bad.LRMax = math.NaN()
+	if err := bad.Write(path); err == nil {
+		t.Error("wrote NaN")
+	}
+	if got, err := ReadConfig(path); err != nil || got != want {
+		t.Errorf("after a failed write: got %+v, %v", got, err)
+	}
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil || len(entries) != 1 {
+		t.Errorf("folder holds %v, %v", entries, err)
+	}
+}
+
+func TestSpec7Diff(t *testing.T) {
+	c := DefaultConfig()
+	if diff := c.Diff(c); len(diff) != 0 {
+		t.Errorf("same configuration: %q", diff)
+	}
+	var count int
+	all := c
+	for _, f := range fieldCases {
+		if f.other == "" {
+			continue
+		}
+		other := c
+		set(t, &other, f.name, f.other)
+		set(t, &all, f.name, f.other)
+		diff := c.Diff(other)
+		switch {
+		case f.free && len(diff) != 0:
+			t.Errorf("%s may change: %q", f.name, diff)
+		case !f.free && (len(diff) != 1 || !strings.HasPrefix(diff[0], f.name+" is ")):
+			t.Errorf("%s must not change: %q", f.name, diff)
+		case !f.free:
+			count++
+		}
+	}
+	if diff := c.Diff(all); len(diff) != count {
+		t.Errorf("%d fields differ, Diff names %q", count, diff)
+	}
+	other := c
+	other.Vocab, other.Data = 50257, "x.bin"
+	want := []string{`vocab is 50257, want 256`, `data is "x.bin", want ""`}
+	if diff := c.Diff(other); !slices.Equal(diff, want) {
+		t.Errorf("got %q, want %q", diff, want)
+	}
+}
+
+func TestSpec7Flags(t *testing.T) {
+	fs := flag.NewFlagSet("", flag.ContinueOnError)
+	var usage strings.Builder
+	fs.SetOutput(&usage)
+	overrides := ConfigFlags(fs)
+	args := []string{"-mixed_precision", "-betas", "0.5,0.75", "-seed", "3", "-seed", "4", "rest"}
+	if err := fs.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"mixed_precision=true", "betas=0.5,0.75", "seed=3", "seed=4"}; !slices.Equal(*overrides, want) {
+		t.Errorf("got %q, want %q", *overrides, want)
+	}
+	fs.PrintDefaults()
+	for _, c := range fieldCases {
+		value := strings.Trim(c.standard, `[]"`)
+		if !strings.Contains(usage.String(), "-"+c.name) {
+			t.Errorf("usage lacks -%s", c.name)
+		}
+		if def := fs.Lookup(c.name).DefValue; value != "" && !sameValue(def, value) {
+			t.Errorf("-%s: usage shows the default %q, want %q", c.name, def, value)
+		}
+	}
+	fs.SetOutput(io.Discard)
+	if err := fs.Parse([]string{"-batch_size=many"}); err == nil || !strings.Contains(err.Error(), "batch_size") {
+		t.Errorf("-batch_size=many: %v", err)
+	}
+}
+
+// sameValue takes 3e-4 and 0.0003 for the same.
+func sameValue(a, b string) bool {
+	var x, y float64
+	if json.Unmarshal([]byte(a), &x) == nil && json.Unmarshal([]byte(b), &y) == nil {
+		return x == y
+	}
+	return a == b
+}
+
+func TestSpec7Schedule(t *testing.T) {
+	s := DefaultConfig().schedule()
+	for step, want := range map[int64]float64{0: 0, 100: 1.5e-4, 200: 3e-4, 10000: 3e-5, 20000: 3e-5} {
+		if got := s.At(step); math.Abs(got-want) > 1e-18 {
+			t.Errorf("step %d: got %v, want %v", step, got, want)
+		}
+	}
+}
