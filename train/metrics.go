@@ -1,0 +1,166 @@
+package train
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+)
+
+// Record is what is known about a run at one step, one line of its metrics file:
+//
+//	{"step":500,"loss":2.91,"val_loss":2.95,"lr":0.0003,"grad_norm":0.4,"tokens_per_s":81000}
+//
+// A nil field was not measured and is left out. JSON has no NaN and no infinity:
+// the file holds the strings "NaN", "+Inf" and "-Inf" for them.
+type Record struct {
+	Step       int64    // steps done
+	Loss       *float64 // training loss, nats per token
+	ValLoss    *float64 // loss on the held-out windows, nats per token
+	LR         *float64 // learning rate of the last step
+	GradNorm   *float64 // norm of the gradient before clipping
+	TokensPerS *float64 // training tokens per second since the last record
+}
+
+// line is a Record as it is in the file.
+type line struct {
+	Step       int64   `json:"step"`
+	Loss       *number `json:"loss,omitempty"`
+	ValLoss    *number `json:"val_loss,omitempty"`
+	LR         *number `json:"lr,omitempty"`
+	GradNorm   *number `json:"grad_norm,omitempty"`
+	TokensPerS *number `json:"tokens_per_s,omitempty"`
+}
+
+// number is a float64 whose JSON covers NaN and the infinities.
+type number float64
+
+// MarshalJSON implements json.Marshaler; see [Record] for the form.
+func (r Record) MarshalJSON() ([]byte, error) {
+	return json.Marshal(line{r.Step, (*number)(r.Loss), (*number)(r.ValLoss), (*number)(r.LR), (*number)(r.GradNorm), (*number)(r.TokensPerS)})
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (r *Record) UnmarshalJSON(data []byte) error {
+	var l line
+	if err := json.Unmarshal(data, &l); err != nil {
+		return err
+	}
+	*r = Record{l.Step, (*float64)(l.Loss), (*float64)(l.ValLoss), (*float64)(l.LR), (*float64)(l.GradNorm), (*float64)(l.TokensPerS)}
+	return nil
+}
+
+func (n number) MarshalJSON() ([]byte, error) {
+	data, err := json.Marshal(float64(n))
+	if err != nil { // not finite
+		return strconv.AppendQuote(nil, strconv.FormatFloat(float64(n), 'g', -1, 64)), nil
+	}
+	return data, nil
+}
+
+func (n *number) UnmarshalJSON(data []byte) error {
+	v, err := strconv.ParseFloat(string(bytes.Trim(data, `"`)), 64)
+	*n = number(v)
+	return err
+}
+
+// Metrics is the metrics file of a run, JSON lines in the order of the steps,
+// open for appending. It is for one goroutine.
+type Metrics struct {
+	file    *os.File
+	records []Record
+}
+
+// OpenMetrics opens the file of a run that goes on after step, and cuts off what
+// an earlier start wrote beyond that step, so that the curve has each step once.
+// At step 0 a run begins anew and the file is emptied. A missing file, or folder,
+// is created.
+func OpenMetrics(path string, step int64) (*Metrics, error) {
+	old, torn, err := readMetrics(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	m := &Metrics{}
+	for _, r := range old {
+		if step > 0 && r.Step <= step {
+			m.records = append(m.records, r)
+		}
+	}
+	if torn || err != nil || len(m.records) < len(old) {
+		err := replaceFile(path, func(w io.Writer) error {
+			for _, r := range m.records {
+				if err := writeRecord(w, r); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if m.file, err = os.OpenFile(filepath.Clean(path), os.O_WRONLY|os.O_APPEND, 0); err != nil {
+		return nil, fmt.Errorf("train: metrics: %w", err)
+	}
+	return m, nil
+}
+
+// Append writes one record. The step must be that of the last record or a later one.
+func (m *Metrics) Append(r Record) error {
+	if n := len(m.records); n > 0 && r.Step < m.records[n-1].Step {
+		return fmt.Errorf("train: metrics: step %d after step %d", r.Step, m.records[n-1].Step)
+	}
+	if err := writeRecord(m.file, r); err != nil {
+		return fmt.Errorf("train: metrics: %w", err)
+	}
+	m.records = append(m.records, r)
+	return nil
+}
+
+// Records returns all records of the run, those of earlier starts included. The
+// slice is the Metrics' own.
+func (m *Metrics) Records() []Record { return m.records }
+
+// Close closes the file.
+func (m *Metrics) Close() error { return m.file.Close() }
+
+// ReadMetrics reads a metrics file. A last line that a crash cut short is left out.
+func ReadMetrics(path string) ([]Record, error) {
+	records, _, err := readMetrics(path)
+	return records, err
+}
+
+// readMetrics also tells whether the last line was cut short.
+func readMetrics(path string) (records []Record, torn bool, err error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, false, fmt.Errorf("train: metrics: %w", err)
+	}
+	for n := 1; len(data) > 0; n++ {
+		text, rest, whole := bytes.Cut(data, []byte("\n"))
+		if !whole {
+			return records, true, nil
+		}
+		var r Record
+		if err := json.Unmarshal(text, &r); err != nil {
+			return nil, false, fmt.Errorf("train: metrics %s, line %d: %w", path, n, err)
+		}
+		records, data = append(records, r), rest
+	}
+	return records, false, nil
+}
+
+// writeRecord writes a line in one call, so that a crash leaves at most one torn line.
+func writeRecord(w io.Writer, r Record) error {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(text, '\n'))
+	return err
+}
