@@ -59,7 +59,12 @@ func (g *Graph) Backward(loss *Tensor, o *BackwardOptions) {
 		return
 	}
 	g.accumulate = o.Accumulate
-	g.grads[loss] = seed
+	g.backward(loss, seed)
+}
+
+// backward walks the tape from y, whose gradient is dy, to the parameters.
+func (g *Graph) backward(y, dy *Tensor) {
+	g.grads[y] = dy
 	for _, e := range slices.Backward(g.tape) {
 		if dy := g.grads[e.out]; dy != nil {
 			e.back(dy)

@@ -40,3 +40,17 @@ func Shares(a, b *Tensor) bool {
 
 // ToF16 and the others are the host's conversions.
 var ToF16, FromF16, ToBF16, FromBF16 = toF16, fromF16, toBF16, fromBF16
+
+// BackwardFrom is Backward from any tensor y, whose gradient is dy.
+func BackwardFrom(g *Graph, y, dy *Tensor, accumulate bool) {
+	if g.err != nil {
+		return
+	}
+	g.accumulate = accumulate
+	g.backward(y, dy)
+}
+
+// MatMulInto appends c += alpha·(a by b).
+func MatMulInto(g *Graph, kind string, a, b, c *Tensor, alpha float32) {
+	g.add("matmul", g.matmulCall(kind, a, b, c, alpha, true))
+}
