@@ -1,0 +1,241 @@
+package train
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// CheckpointPath returns the name of a run's checkpoint, such as dir/run-00001000.safetensors.
+func CheckpointPath(dir, run string, step int64) string {
+	return filepath.Join(dir, fmt.Sprintf("%s-%08d%s", run, step, checkpointExt))
+}
+
+const (
+	checkpointExt = ".safetensors"
+	tempExt       = ".tmp"
+)
+
+// SaveFile writes tensors and metadata as a safetensors file with checksums. The values go to a temporary file in the
+// folder of path, which is created if missing; the file is synced and renamed to path, and then the folder is synced.
+// So path is at every moment what it was before or the whole new file, and on an error what it was before (after a
+// failed sync of the folder: either). Errors name the tensor.
+func SaveFile(path string, meta map[string]string, entries []Entry) error {
+	return saveFile(osFiles{}, path, meta, entries)
+}
+
+func saveFile(files fileSystem, path string, meta map[string]string, entries []Entry) error {
+	err := writeAtomic(files, path, func(w outFile) error { return writeSafetensors(w, meta, entries) })
+	if err != nil {
+		return fmt.Errorf("train: save %s: %w", path, err)
+	}
+	return nil
+}
+
+// SaveCheckpoint writes the checkpoint of a step with SaveFile and then removes all but the newest keep (0: none).
+// It returns the checkpoint's path, which is set as soon as the file is whole, even where removing failed. Only one
+// process may save checkpoints of a run.
+func SaveCheckpoint(dir, run string, step int64, meta map[string]string, entries []Entry, keep int) (path string, err error) {
+	return saveCheckpoint(osFiles{}, dir, run, step, meta, entries, keep)
+}
+
+func saveCheckpoint(files fileSystem, dir, run string, step int64, meta map[string]string, entries []Entry, keep int) (string, error) {
+	if err := checkRun(run); err != nil {
+		return "", err
+	}
+	if step < 0 || keep < 0 {
+		return "", fmt.Errorf("train: save checkpoint of step %d, keep %d: both must be at least 0", step, keep)
+	}
+	path := CheckpointPath(dir, run, step)
+	if err := saveFile(files, path, meta, entries); err != nil {
+		return "", err
+	}
+	if keep == 0 {
+		return path, nil
+	}
+	return path, prune(files, dir, run, keep, step)
+}
+
+// Latest returns the checkpoint of a run with the highest step, or an empty path when there is none. A file that is
+// still being written is none: it does not have its name yet.
+func Latest(dir, run string) (path string, step int64, err error) {
+	if err := checkRun(run); err != nil {
+		return "", 0, err
+	}
+	steps, _, err := listRun(osFiles{}, dir, run)
+	if err != nil || len(steps) == 0 {
+		return "", 0, err
+	}
+	step = steps[len(steps)-1]
+	return CheckpointPath(dir, run, step), step, nil
+}
+
+// Prune removes all checkpoints of a run but the keep >= 1 with the highest steps, and what writers that were killed
+// have left. No checkpoint of the run may be being written.
+func Prune(dir, run string, keep int) error {
+	if err := checkRun(run); err != nil {
+		return err
+	}
+	if keep < 1 {
+		return fmt.Errorf("train: keep %d checkpoints: want at least 1", keep)
+	}
+	return prune(osFiles{}, dir, run, keep, -1)
+}
+
+// prune never removes the checkpoint of step saved, even where others have higher steps.
+func prune(files fileSystem, dir, run string, keep int, saved int64) error {
+	steps, leftovers, err := listRun(files, dir, run)
+	if err != nil {
+		return err
+	}
+	for _, step := range steps[:max(0, len(steps)-keep)] {
+		if step != saved {
+			leftovers = append(leftovers, CheckpointPath(dir, run, step))
+		}
+	}
+	var failed []error
+	for _, path := range leftovers {
+		if err := files.Remove(path); err != nil {
+			failed = append(failed, fmt.Errorf("train: remove old checkpoint: %w", err))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// checkRun reports a run name that would leave the folder.
+func checkRun(run string) error {
+	if run == "" || run == "." || run == ".." || strings.ContainsAny(run, "/\\\x00") {
+		return fmt.Errorf("train: run name %q is not the name of a file", run)
+	}
+	return nil
+}
+
+// listRun returns the steps of a run's checkpoints, ascending, and the paths of temporary files. A folder that does not
+// exist holds none.
+func listRun(files fileSystem, dir, run string) (steps []int64, leftovers []string, err error) {
+	names, err := files.Names(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("train: checkpoints: %w", err)
+	}
+	for _, name := range names {
+		base, isTemp := name, false
+		if hidden, ok := strings.CutPrefix(name, "."); ok && strings.HasSuffix(name, tempExt) {
+			if end := strings.LastIndex(hidden, checkpointExt+"."); end >= 0 {
+				base, isTemp = hidden[:end+len(checkpointExt)], true
+			}
+		}
+		step, ok := stepOf(base, run)
+		switch {
+		case !ok:
+		case isTemp:
+			leftovers = append(leftovers, filepath.Join(dir, name))
+		default:
+			steps = append(steps, step)
+		}
+	}
+	slices.Sort(steps)
+	return steps, leftovers, nil
+}
+
+// stepOf returns the step in the file name of a run's checkpoint.
+func stepOf(name, run string) (int64, bool) {
+	digits, isRun := strings.CutPrefix(name, run+"-")
+	digits, isCheckpoint := strings.CutSuffix(digits, checkpointExt)
+	step, err := strconv.ParseUint(digits, 10, 63)
+	ok := isRun && isCheckpoint && err == nil && name == filepath.Base(CheckpointPath("", run, int64(step)))
+	return int64(step), ok
+}
+
+// fileSystem is what saving asks of the operating system. Tests put failures and crashes behind it.
+type fileSystem interface {
+	MkdirAll(dir string) error
+	Create(path string) (outFile, error) // a new file; an error if path exists
+	Rename(from, to string) error
+	Remove(path string) error
+	SyncDir(dir string) error
+	Names(dir string) ([]string, error) // of the files in a folder
+}
+
+type outFile interface {
+	io.Writer
+	io.WriterAt
+	Sync() error
+	Close() error
+}
+
+// writeAtomic gives path the contents that write produces, or leaves it as it was. See SaveFile.
+func writeAtomic(files fileSystem, path string, write func(outFile) error) error {
+	dir, base := filepath.Split(path)
+	dir = cmp.Or(filepath.Clean(dir), ".")
+	if err := files.MkdirAll(dir); err != nil {
+		return err
+	}
+	temp := filepath.Join(dir, fmt.Sprintf(".%s.%016x%s", base, rand.Uint64(), tempExt))
+	f, err := files.Create(temp)
+	if err != nil {
+		return err
+	}
+	if err = write(f); err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = files.Rename(temp, path)
+	}
+	if err != nil {
+		return errors.Join(err, files.Remove(temp))
+	}
+	return files.SyncDir(dir)
+}
+
+// osFiles is the fileSystem of the machine.
+type osFiles struct{}
+
+// MkdirAll creates a folder and those above it, and syncs the folders that got a new entry.
+func (osFiles) MkdirAll(dir string) error {
+	var grown []string
+	for at := dir; ; at = filepath.Dir(at) {
+		if _, err := os.Stat(at); !errors.Is(err, fs.ErrNotExist) || at == filepath.Dir(at) {
+			break
+		}
+		grown = append(grown, filepath.Dir(at))
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	for _, at := range grown {
+		if err := syncFolder(at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (osFiles) Create(path string) (outFile, error) {
+	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+}
+
+func (osFiles) Rename(from, to string) error { return os.Rename(from, to) }
+func (osFiles) Remove(path string) error     { return os.Remove(path) }
+func (osFiles) SyncDir(dir string) error     { return syncFolder(dir) }
+
+func (osFiles) Names(dir string) ([]string, error) {
+	list, err := os.ReadDir(dir)
+	var names []string
+	for _, entry := range list {
+		if !entry.IsDir() {
+			names = append(names, entry.Name())
+		}
+	}
+	return names, err
+}
