@@ -20,7 +20,7 @@ type AdamW struct {
 	group   map[*ops.Tensor]int // index into groups; tensors in none are absent
 	banks   []moments
 	scaler  *ops.Tensor // u32[4]: scale bits, good steps, steps skipped so far
-	steps   map[*ops.Tensor]int64
+	steps   []int64     // taken by each parameter, in the order of params.All
 
 	last  *Update // the update staged last, whose runs may not be settled
 	skips uint32  // skipped steps accounted for in steps
@@ -40,7 +40,7 @@ func NewAdamW(p *ops.Params, o *Options) (*AdamW, error) {
 	if o == nil {
 		o = &Options{}
 	}
-	a := &AdamW{params: p, opts: *o, groups: slices.Clone(o.Groups), group: map[*ops.Tensor]int{}, steps: map[*ops.Tensor]int64{}}
+	a := &AdamW{params: p, opts: *o, groups: slices.Clone(o.Groups), group: map[*ops.Tensor]int{}, steps: make([]int64, len(p.All()))}
 	if len(a.groups) == 0 {
 		a.groups = []Group{{Params: p.All(), Hyper: DefaultHyper()}}
 	}
@@ -186,9 +186,9 @@ func (a *AdamW) State(ctx context.Context) (State, error) {
 		return State{}, err
 	}
 	s := State{Steps: map[string]int64{}, Scale: math.Float32frombits(w[0]), Good: w[1], Skips: w[2]}
-	for t, n := range a.steps {
-		if n > 0 {
-			s.Steps[t.Name()] = n
+	for i, t := range a.params.All() {
+		if a.steps[i] > 0 {
+			s.Steps[t.Name()] = a.steps[i]
 		}
 	}
 	return s, nil
@@ -197,13 +197,10 @@ func (a *AdamW) State(ctx context.Context) (State, error) {
 // SetState restores what State returned. Parameters are matched by name; one
 // that the set does not have is an error and nothing is changed.
 func (a *AdamW) SetState(ctx context.Context, s State) error {
-	steps := map[*ops.Tensor]int64{}
 	for name, n := range s.Steps {
-		t := a.params.ByName(name)
-		if t == nil || n < 0 {
+		if a.params.ByName(name) == nil || n < 0 {
 			return fmt.Errorf("optim: state of parameter %q with %d steps: no such parameter or impossible count", name, n)
 		}
-		steps[t] = n
 	}
 	if err := a.settle(ctx); err != nil {
 		return err
@@ -218,6 +215,9 @@ func (a *AdamW) SetState(ctx context.Context, s State) error {
 	if err := ops.Upload(ctx, a.scaler, []uint32{math.Float32bits(scale), s.Good, s.Skips, 0}); err != nil {
 		return err
 	}
-	a.steps, a.skips, a.last = steps, s.Skips, nil
+	for i, t := range a.params.All() {
+		a.steps[i] = s.Steps[t.Name()]
+	}
+	a.skips, a.last = s.Skips, nil
 	return nil
 }

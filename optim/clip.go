@@ -2,6 +2,7 @@ package optim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -85,9 +86,6 @@ func recordNorm(g *ops.Graph, p *ops.Params, c *chunkTable, ctrl, scaler *ops.Te
 		groups[b] = min(workers, c.chunks(b))
 		total += groups[b]
 	}
-	if total == 0 {
-		total = 1
-	}
 	partial := g.New(ops.U32, total, 2)
 	base := 0
 	for b, n := range groups {
@@ -131,10 +129,15 @@ func maxNormWord(v *float64) float32 {
 //	if norm > maxNorm { every gradient *= maxNorm/(norm+1e-6) }
 //
 // It waits for the device. A parameter named twice counts once. A norm that is
-// NaN or infinite leaves the gradients as they are and is returned.
+// NaN or infinite leaves the gradients as they are and is returned. The
+// gradients are taken as they lie: under loss scaling clip inside the update
+// (Options.MaxNorm), which knows the scale. A maxNorm of +Inf only measures.
 func ClipGradNorm(ctx context.Context, p *ops.Params, maxNorm float64, params ...*ops.Tensor) (norm float64, err error) {
 	if err := checkMaxNorm(maxNorm); err != nil {
 		return 0, err
+	}
+	if p == nil {
+		return 0, errors.New("optim: no parameter set")
 	}
 	if len(params) == 0 {
 		params = p.All()
@@ -142,6 +145,9 @@ func ClipGradNorm(ctx context.Context, p *ops.Params, maxNorm float64, params ..
 	params, err = distinct(p, params)
 	if err != nil {
 		return 0, err
+	}
+	if len(params) == 0 {
+		return 0, errors.New("optim: the set has no parameters")
 	}
 	g := ops.NewGraph(p.Device())
 	defer g.Release()

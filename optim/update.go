@@ -19,8 +19,9 @@ type Update struct {
 	clip    *ops.Tensor
 	scaler  *ops.Tensor // the optimizer's, as this graph's output
 	words   []uint32
-	class   []uint32      // per parameter of the table
-	leader  []*ops.Tensor // per class, a parameter of it
+	params  []int    // the parameters of the table, as indices into opt.steps
+	class   []uint32 // of each of them
+	leader  []int    // per class, the index into params of one that is in it
 	step    *ops.Step
 	settled int64 // runs of step accounted for in opt.steps
 }
@@ -48,7 +49,7 @@ func (a *AdamW) Record(g *ops.Graph, params ...*ops.Tensor) *Update {
 	case len(params) == 0:
 		err = errors.New("no parameter of the optimizer's groups to update")
 	}
-	u := &Update{opt: a, class: make([]uint32, len(params))}
+	u := &Update{opt: a, params: a.positions(params), class: make([]uint32, len(params))}
 	if err == nil {
 		u.table, err = newChunkTable(a.params, params, g.Chunk4())
 	}
@@ -89,6 +90,19 @@ func (a *AdamW) Record(g *ops.Graph, params ...*ops.Tensor) *Update {
 		}
 	}
 	return u
+}
+
+// positions finds params, distinct tensors of the set, in its order.
+func (a *AdamW) positions(params []*ops.Tensor) []int {
+	at := make(map[*ops.Tensor]int, len(a.steps))
+	for i, t := range a.params.All() {
+		at[t] = i
+	}
+	list := make([]int, len(params))
+	for i, t := range params {
+		list[i] = at[t]
+	}
+	return list
 }
 
 // Norm returns the global gradient norm before clipping, of the unscaled
@@ -147,9 +161,9 @@ func (u *Update) Stage(step *ops.Step) error {
 		return err
 	}
 	pending := step.Runs() - u.settled // at most one, as Ready waited
-	for c, t := range u.leader {
-		h := &a.groups[a.group[t]].Hyper
-		u.stageClass(u.words[c*16:c*16+16], h, a.steps[t]+pending+1)
+	for c, i := range u.leader {
+		h := &a.groups[a.group[u.table.params[i]]].Hyper
+		u.stageClass(u.words[c*16:c*16+16], h, a.steps[u.params[i]]+pending+1)
 	}
 	return ops.Upload(context.Background(), u.hyper, u.words)
 }
@@ -186,12 +200,12 @@ func (u *Update) classify() error {
 	index := map[key]uint32{}
 	u.leader = u.leader[:0]
 	for i, t := range u.table.params {
-		k := key{u.opt.group[t], u.opt.steps[t]}
+		k := key{u.opt.group[t], u.opt.steps[u.params[i]]}
 		c, ok := index[k]
 		if !ok {
 			c = uint32(len(u.leader))
 			index[k] = c
-			u.leader = append(u.leader, t)
+			u.leader = append(u.leader, i)
 		}
 		u.class[i] = c
 	}
@@ -212,8 +226,8 @@ func (u *Update) account() error {
 		return err
 	}
 	taken := run - u.settled - int64(w[2]-u.opt.skips)
-	for _, t := range u.table.params {
-		u.opt.steps[t] += taken
+	for _, i := range u.params {
+		u.opt.steps[i] += taken
 	}
 	u.settled, u.opt.skips = run, w[2]
 	return nil
