@@ -154,7 +154,8 @@ static int loses(int fault) {
 
 static int32_t (*realQueueSubmit)(void *, uint32_t, const void *, uint64_t);
 static int32_t ourQueueSubmit(void *queue, uint32_t count, const void *submits, uint64_t fence) {
-	return loses(FAULT_SUBMIT) ? VK_ERROR_DEVICE_LOST : realQueueSubmit(queue, count, submits, fence);
+	if (loses(FAULT_SUBMIT)) return VK_ERROR_DEVICE_LOST;
+	return befalls(FAULT_HOST_MEMORY) ? VK_ERROR_OUT_OF_HOST_MEMORY : realQueueSubmit(queue, count, submits, fence);
 }
 
 static int32_t (*realWaitForFences)(void *, uint32_t, const uint64_t *, uint32_t, uint64_t);

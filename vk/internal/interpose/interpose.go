@@ -62,7 +62,7 @@ const (
 	DeviceMemory Fault = C.FAULT_DEVICE_MEMORY // vkAllocateMemory: VK_ERROR_OUT_OF_DEVICE_MEMORY
 	// HostMemory: VK_ERROR_OUT_OF_HOST_MEMORY from every vkCreate call but vkCreateInstance, from
 	// vkAllocateCommandBuffers, vkAllocateDescriptorSets, vkMapMemory, vkBindBufferMemory,
-	// vkBeginCommandBuffer, vkEndCommandBuffer and vkResetFences.
+	// vkBeginCommandBuffer, vkEndCommandBuffer, vkResetFences and vkQueueSubmit.
 	HostMemory Fault = C.FAULT_HOST_MEMORY
 	LostSubmit Fault = C.FAULT_SUBMIT // vkQueueSubmit: VK_ERROR_DEVICE_LOST
 	LostWait   Fault = C.FAULT_WAIT   // vkWaitForFences: VK_ERROR_DEVICE_LOST

@@ -1,0 +1,43 @@
+package vk_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/lemnos-ml/lemnos/vk/internal/interpose"
+	"github.com/lemnos-ml/lemnos/vk/vktest"
+)
+
+// TestInterpose: the counters see a device's objects, and what vkGetDeviceProcAddr gives is counted too.
+func TestInterpose(t *testing.T) {
+	d := vktest.Open(t)
+	before := interpose.Live()
+	b := newBuffer(t, d, 1024)
+	p := d.NewProgram()
+	p.Dispatch(kernel(t, d, "increment", nil), [3]uint32{4, 1, 1}, nil, b.Span(0, 1024))
+	end(t, p)
+	after := interpose.Live()
+	var grown []string
+	for kind, name := range interpose.Kinds() {
+		if after[kind] > before[kind] {
+			grown = append(grown, name)
+		}
+	}
+	want := "buffers, device memory, pipelines, pipeline layouts, descriptor set layouts, descriptor pools"
+	if got := strings.Join(grown, ", "); got != want {
+		t.Errorf("a buffer, a kernel and a program made %s; want %s", got, want)
+	}
+	if got, want := before.String(), "1 pipeline caches, 1 command pools, 16 fences, 1 devices"; got != want {
+		t.Errorf("a new device has %s; want %s", got, want)
+	}
+	for _, name := range []string{"vkCreateBuffer", "vkQueueSubmit", "vkDestroyDevice"} {
+		if byInstance, byDevice := interpose.Lookup(name); byInstance == nil || byInstance != byDevice {
+			t.Errorf("%s: vkGetInstanceProcAddr gives %v, vkGetDeviceProcAddr %v", name, byInstance, byDevice)
+		}
+	}
+	for _, name := range []string{"vkCmdDispatch", "vkNoSuchFunction"} {
+		if byInstance, byDevice := interpose.Lookup(name); (byInstance == nil) != (byDevice == nil) {
+			t.Errorf("%s: vkGetInstanceProcAddr gives %v, vkGetDeviceProcAddr %v", name, byInstance, byDevice)
+		}
+	}
+}
