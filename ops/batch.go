@@ -14,7 +14,7 @@ func (g *Graph) Batch(tokens *Tensor, b, m int, seed uint64) (x, y, at *Tensor) 
 	}
 	at = g.Input("batch", U32, 4)
 	x, y = g.New(I32, b, m), g.New(I32, b, m)
-	g.add(op, Call{Kernel: "batch", Threads: b * m, Spec: idSpec(tokens), Push: struct{ B, M, N, SeedLo, SeedHi uint32 }{
+	g.add(op, Call{Kernel: "batch", Items: b * m, Spec: idSpec(tokens), Push: struct{ B, M, N, SeedLo, SeedHi uint32 }{
 		uint32(b), uint32(m), uint32(tokens.Len()), uint32(seed), uint32(seed >> 32)}, Args: []*Tensor{tokens, at, x, y}})
 	return x, y, at
 }

@@ -162,7 +162,7 @@ func (g *Graph) load(c *Call) (*vk.Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	spec := map[uint32]uint32{0: g.local(c), 3: g.tune.subgroup}
+	spec := map[uint32]uint32{0: g.local(c), 3: g.tune.subgroup, 13: g.tune.work}
 	for id, v := range c.Spec {
 		spec[id] = v
 	}
@@ -172,8 +172,8 @@ func (g *Graph) load(c *Call) (*vk.Kernel, error) {
 		return nil, err
 	case len(c.Args) != len(k.Bindings()):
 		return nil, fmt.Errorf("%s: %d arguments for %d bindings", c.Kernel, len(c.Args), len(k.Bindings()))
-	case c.Threads <= 0 && c.Groups <= 0:
-		return nil, fmt.Errorf("%s: neither invocations nor workgroups to run", c.Kernel)
+	case c.Items <= 0 && c.Threads <= 0 && c.Groups <= 0:
+		return nil, fmt.Errorf("%s: no items, invocations or workgroups to run", c.Kernel)
 	case max(c.TakeOver[0], c.TakeOver[1]) >= len(c.Args) || min(c.TakeOver[0], c.TakeOver[1]) < 0:
 		return nil, fmt.Errorf("%s: take-over %v of %d arguments", c.Kernel, c.TakeOver, len(c.Args))
 	}
@@ -200,9 +200,12 @@ func (g *Graph) dispatch(p *vk.Program, c *scheduled) error {
 	for i, t := range c.Args {
 		spans[i] = t.span()
 	}
-	groups := c.Groups
-	if c.Threads > 0 {
-		groups = ceilDiv(c.Threads, int(g.local(c.Call)))
+	groups, local := c.Groups, int(g.local(c.Call))
+	switch {
+	case c.Items > 0:
+		groups = ceilDiv(c.Items, local*int(g.tune.work))
+	case c.Threads > 0:
+		groups = ceilDiv(c.Threads, local)
 	}
 	p.Dispatch(c.kernel, grid(groups, g.dev.Info().Caps.MaxGroups), push, spans...)
 	return nil

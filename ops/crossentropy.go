@@ -93,9 +93,7 @@ func (g *Graph) crossEntropyCall(logits, targets, each *Tensor, o *CrossEntropyO
 		push.Ignore, push.HasIgnore = int32(*o.IgnoreIndex), 1
 	}
 	spec := idSpec(targets)
-	if n := uint32(logits.stride4()); n <= g.tune.cache4 {
-		spec[10] = n
-	}
+	spec[10] = g.tune.keep4
 	return Call{Kernel: "crossentropy." + logits.dtype.String(), Groups: min(targets.Len(), g.tune.maxRows), Local: g.tune.rowLocal,
 		Spec: spec, Push: push, Args: []*Tensor{logits, targets, g.status, each}}
 }

@@ -6,10 +6,10 @@ import (
 	"slices"
 )
 
-// elementwise is a call over groups of four values, one invocation each.
+// elementwise is a call over groups of four values.
 func (g *Graph) elementwise(kernel, variant string, like *Tensor, args ...*Tensor) Call {
 	n := like.len4()
-	return Call{Kernel: kernel + "." + variant, Threads: n, Push: struct{ N4 uint32 }{uint32(n)}, Args: args}
+	return Call{Kernel: kernel + "." + variant, Items: n, Push: struct{ N4 uint32 }{uint32(n)}, Args: args}
 }
 
 // addCall is z = x + y.
@@ -26,12 +26,12 @@ func (g *Graph) castCall(x, y *Tensor) Call {
 func (g *Graph) copyCall(x, y *Tensor) Call {
 	n := int(x.Bytes() / 16)
 	if x.Bytes()%16 != 0 { // a 16-bit tensor with an odd number of groups
-		return Call{Kernel: "scale." + x.dtype.String(), Threads: x.len4(), Push: struct {
+		return Call{Kernel: "scale." + x.dtype.String(), Items: x.len4(), Push: struct {
 			N4 uint32
 			S  float32
 		}{uint32(x.len4()), 1}, Args: []*Tensor{x, y}}
 	}
-	return Call{Kernel: "copy", Threads: n, Push: struct{ N4 uint32 }{uint32(n)}, Args: []*Tensor{x, y}}
+	return Call{Kernel: "copy", Items: n, Push: struct{ N4 uint32 }{uint32(n)}, Args: []*Tensor{x, y}}
 }
 
 // Add returns a + b, of the same type and shape. d a = d b = d y.
@@ -108,7 +108,7 @@ func (g *Graph) Fill(t *Tensor, v float32) {
 	}
 	cols, stride := t.rowLayout()
 	rows := t.len4() * 4 / stride
-	g.add("fill", Call{Kernel: "fill." + variant, Threads: t.len4(), Push: struct{ Rows, Cols, Stride4, Bits uint32 }{
+	g.add("fill", Call{Kernel: "fill." + variant, Items: t.len4(), Push: struct{ Rows, Cols, Stride4, Bits uint32 }{
 		uint32(rows), uint32(cols), uint32(stride / 4), bits}, Args: []*Tensor{t}})
 }
 

@@ -19,7 +19,7 @@ func (g *Graph) Embed(table, ids *Tensor) *Tensor {
 	g.checkIDs(op, ids, v, nil)
 	y := g.New(table.dtype, append(slices.Clone(ids.shape), d)...)
 	push := embedPush{uint32(ids.Len()), uint32(v), uint32(table.stride4())}
-	g.add(op, Call{Kernel: "embed." + table.dtype.String(), Threads: ids.Len() * table.stride4(), Spec: idSpec(ids), Push: push,
+	g.add(op, Call{Kernel: "embed." + table.dtype.String(), Items: ids.Len() * table.stride4(), Spec: idSpec(ids), Push: push,
 		Args: []*Tensor{table, ids, g.status, y}})
 	g.record(op, y, func(dy *Tensor) {
 		dst, add := g.grad(table)

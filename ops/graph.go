@@ -42,8 +42,9 @@ type node struct {
 // Call is one dispatch of a kernel of package shaders.
 type Call struct {
 	Kernel  string            // file name without extension: "adamw.f32_f32"
-	Threads int               // invocations wanted, when each handles one item
-	Groups  int               // workgroups wanted, when Threads is 0
+	Items   int               // items of a kernel that takes several per invocation (for_flat)
+	Threads int               // or invocations wanted, when each handles one item
+	Groups  int               // or workgroups wanted
 	Local   uint32            // invocations per workgroup; 0: the device's default
 	Spec    map[uint32]uint32 // specialization constants beside the local size
 	Push    any               // struct of 4-byte fields, in the kernel's order

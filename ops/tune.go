@@ -6,6 +6,7 @@ import "github.com/lemnos-ml/lemnos/vk"
 // choice gives the same values up to the order of f32 sums.
 type tuning struct {
 	local                  uint32 // invocations per workgroup of elementwise kernels
+	work                   uint32 // groups of four values that each of them handles
 	rowLocal               uint32 // of kernels that give a workgroup to each row
 	subgroup               uint32 // 1: reduce through shared memory only
 	workers                int    // workgroups of kernels that stride over chunks
@@ -13,16 +14,16 @@ type tuning struct {
 	matmulLocal            uint32 // invocations per workgroup of matrix products
 	tileRows, tileColumns4 int    // of the product, per invocation
 	chunk4                 int    // groups of four values per chunk of a parameter arena
-	cache4                 uint32 // row groups that cross-entropy may keep in shared memory
+	keep4                  uint32 // row groups that an invocation of cross-entropy keeps in registers
 }
 
 func tune(i vk.Info) tuning {
 	c := i.Caps
-	t := tuning{local: 256, rowLocal: 256, subgroup: 1, workers: 1024, maxRows: 1 << 16, matmulLocal: 64, tileRows: 4, tileColumns4: 2, chunk4: 4096, cache4: c.SharedMemory * 3 / 4 / 16}
+	t := tuning{local: 256, work: 4, rowLocal: 256, subgroup: 1, workers: 1024, maxRows: 1 << 16, matmulLocal: 64, tileRows: 4, tileColumns4: 2, chunk4: 4096, keep4: 8}
 	if i.Kind == vk.CPU {
 		// A workgroup is a loop on one core there: few invocations, each with much
-		// to do, and no shared-memory copy of what the cache holds anyway.
-		t.local, t.rowLocal, t.workers, t.cache4 = 64, 32, 64, 0
+		// to do.
+		t.local, t.rowLocal, t.workers = 64, 32, 64
 		t.matmulLocal, t.tileRows, t.tileColumns4 = 8, 16, 8
 	} else if c.SubgroupArithmetic {
 		t.subgroup = c.SubgroupSize

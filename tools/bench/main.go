@@ -1,0 +1,230 @@
+// Bench measures the kernels of package shaders on one device, through the
+// calls of ops and optim that training makes. Every result is checked against
+// the host before it is timed. Times are the device's own, medians of several
+// runs; each run is paired with a copy by a shader, the yardstick for what the
+// memory allows.
+//
+//	go run ./tools/bench [-device name] [-run regexp] [-size MiB] [-quick] [-json]
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/vk"
+)
+
+func main() {
+	var c config
+	device := flag.String("device", "", "index or part of the name of a device; default: the best one")
+	pattern := flag.String("run", "", "measure only rows whose name and shape match this `regexp`")
+	asJSON := flag.Bool("json", false, "print JSON")
+	flag.IntVar(&c.mib, "size", 64, "`MiB` of the tensors that memory-bound kernels read")
+	flag.BoolVar(&c.quick, "quick", false, "small tensors and few runs: does it work, not how fast")
+	flag.Parse()
+	if err := run(*device, *pattern, *asJSON, c); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// config is how large and how often to measure.
+type config struct {
+	mib   int
+	quick bool
+}
+
+// bytes is the size of the tensors that memory-bound kernels read.
+func (c config) bytes() int {
+	if c.quick {
+		return 1 << 20
+	}
+	return c.mib << 20
+}
+
+// runs returns how often to time a step, and after how long to stop early.
+func (c config) runs() (least, most int, limit time.Duration) {
+	if c.quick {
+		return 3, 3, 0
+	}
+	return 7, 51, 2 * time.Second
+}
+
+func run(device, pattern string, asJSON bool, c config) error {
+	if c.mib < 1 {
+		return fmt.Errorf("bench: -size is %d, want at least 1 MiB", c.mib)
+	}
+	wanted, err := regexp.Compile(pattern)
+	if err != nil {
+		return fmt.Errorf("bench: -run: %w", err)
+	}
+	dev, err := vk.Open(&vk.Options{Device: device})
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	if dev.Info().Caps.TimestampPeriod == 0 {
+		return fmt.Errorf("bench: %s has no time stamps", dev.Info().Name)
+	}
+	r := report{Device: dev.Info().Name, Driver: dev.Info().Driver, MiB: float64(c.bytes()) / (1 << 20)}
+	yardstick, err := open(dev, copyCase("copy", c.bytes()))
+	if err != nil {
+		return err
+	}
+	defer yardstick.close()
+	for _, k := range cases(c) {
+		if !slices.ContainsFunc(k.parts, func(p part) bool { return wanted.MatchString(p.name + " " + k.shape) }) {
+			continue
+		}
+		rows, err := measure(dev, k, yardstick, c)
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			if wanted.MatchString(row.Name + " " + row.Shape) {
+				r.Rows = append(r.Rows, row)
+			}
+		}
+	}
+	if wanted.MatchString("train step") {
+		if r.Train, err = trainStep(dev, c); err != nil {
+			return err
+		}
+	}
+	if asJSON {
+		e := json.NewEncoder(os.Stdout)
+		e.SetIndent("", "  ")
+		return e.Encode(r)
+	}
+	return r.print(os.Stdout)
+}
+
+// opened is a benchmark that was compiled, run once and checked.
+type opened struct {
+	c    benchmark
+	step *ops.Step
+	run  *running
+}
+
+func open(dev *vk.Device, c benchmark) (*opened, error) {
+	r := &running{dev: dev, ctx: context.Background(), graph: ops.NewGraph(dev)}
+	c.build(r)
+	step, err := r.graph.Compile()
+	if err != nil || r.err != nil {
+		r.release()
+		return nil, fmt.Errorf("bench: %s %s: %w", c.parts[0].name, c.shape, firstError(r.err, err))
+	}
+	o := &opened{c, step, r}
+	if err := o.check(); err != nil {
+		o.close()
+		return nil, fmt.Errorf("bench: %s %s: %w", c.parts[0].name, c.shape, err)
+	}
+	return o, nil
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// check runs the step once and compares what it left with the host's values.
+func (o *opened) check() error {
+	if err := o.stage(); err != nil {
+		return err
+	}
+	if err := o.step.Run(); err != nil {
+		return err
+	}
+	if err := o.step.Wait(o.run.ctx); err != nil {
+		return err
+	}
+	if o.run.check == nil {
+		return fmt.Errorf("no check")
+	}
+	return o.run.check()
+}
+
+func (o *opened) stage() error {
+	if o.run.stage == nil {
+		return nil
+	}
+	return o.run.stage(o.step)
+}
+
+// profile runs the step once and returns the nanoseconds of each part.
+func (o *opened) profile() ([]float64, error) {
+	if err := o.stage(); err != nil {
+		return nil, err
+	}
+	times, err := o.step.Profile(o.run.ctx)
+	if err != nil {
+		return nil, err
+	}
+	sums := make([]float64, len(o.c.parts))
+	for i, p := range o.c.parts {
+		for _, t := range times {
+			if p.covers(t.Kernel) {
+				sums[i] += t.Nanos
+			}
+		}
+	}
+	return sums, nil
+}
+
+func (o *opened) close() {
+	o.step.Close()
+	o.run.release()
+}
+
+// measure times the parts of a benchmark, each run next to one of the yardstick: what
+// else the machine does then slows both.
+func measure(dev *vk.Device, c benchmark, yardstick *opened, cfg config) ([]row, error) {
+	o, err := open(dev, c)
+	if err != nil {
+		return nil, err
+	}
+	defer o.close()
+	least, most, limit := cfg.runs()
+	nanos, ratios := make([][]float64, len(c.parts)), make([][]float64, len(c.parts))
+	for start, n := time.Now(), 0; n < least || n < most && time.Since(start) < limit; n++ {
+		copied, err := yardstick.profile()
+		if err != nil {
+			return nil, err
+		}
+		times, err := o.profile()
+		if err != nil {
+			return nil, fmt.Errorf("bench: %s %s: %w", c.parts[0].name, c.shape, err)
+		}
+		for i, t := range times {
+			nanos[i] = append(nanos[i], t)
+			ratios[i] = append(ratios[i], (c.parts[i].bytes/t)/(yardstick.c.parts[0].bytes/copied[0]))
+		}
+	}
+	rows := make([]row, len(c.parts))
+	for i, p := range c.parts {
+		ns := median(nanos[i])
+		rows[i] = row{Name: p.name, Shape: c.shape, Nanos: ns, Runs: len(nanos[i])}
+		if p.flops > 0 {
+			rows[i].GFLOPS = p.flops / ns
+		} else {
+			rows[i].GBs, rows[i].OfCopy = p.bytes/ns, 100*median(ratios[i])
+		}
+	}
+	return rows, nil
+}
+
+func median(x []float64) float64 {
+	x = slices.Sorted(slices.Values(x))
+	return (x[(len(x)-1)/2] + x[len(x)/2]) / 2
+}

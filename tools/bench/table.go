@@ -1,0 +1,79 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+)
+
+// report is what bench prints.
+type report struct {
+	Device string    `json:"device"`
+	Driver string    `json:"driver"`
+	MiB    float64   `json:"mib"` // size of the tensors that memory-bound kernels read
+	Rows   []row     `json:"kernels"`
+	Train  *trainRow `json:"train,omitempty"`
+}
+
+// row is one kernel, or a few that work together, at one shape.
+type row struct {
+	Name   string  `json:"name"`
+	Shape  string  `json:"shape"`
+	Nanos  float64 `json:"ns"`                 // GPU time, median
+	GBs    float64 `json:"gb_per_s,omitempty"` // algorithmic bytes, in 10^9 per second
+	OfCopy float64 `json:"percent_of_copy"`    // of the copy's GB/s, median over the runs
+	GFLOPS float64 `json:"gflop_per_s,omitempty"`
+	Runs   int     `json:"runs"`
+}
+
+// trainRow is a replayed training step of the bigram model.
+type trainRow struct {
+	Shape        string  `json:"shape"`
+	Submissions  uint64  `json:"submissions"` // queue submissions per step
+	Dispatches   int     `json:"dispatches"`
+	Barriers     int     `json:"barriers"`
+	Nanos        float64 `json:"ns"` // wall clock per step, mean
+	TokensPerSec float64 `json:"tokens_per_s"`
+}
+
+func (r report) print(w io.Writer) error {
+	fmt.Fprintf(w, "%s, %s\n", r.Device, r.Driver)
+	if len(r.Rows) > 0 {
+		fmt.Fprintf(w, "tensors of %.4g MiB; GB/s of the bytes each kernel has to move; %% of the GB/s of a copy in the same run\n\n", r.MiB)
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "kernel\tshape\ttime\tGB/s\t% of copy\tGFLOP/s\truns\t")
+	for _, x := range r.Rows {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t\n", x.Name, x.Shape, short(x.Nanos), number(x.GBs, 2), number(x.OfCopy, 0), number(x.GFLOPS, 1), x.Runs)
+	}
+	if len(r.Rows) > 0 {
+		if err := t.Flush(); err != nil {
+			return err
+		}
+	}
+	if x := r.Train; x != nil {
+		fmt.Fprintf(w, "\nbigram training step, %s: %s, %.0f tokens/s, %d submission, %d dispatches, %d barriers\n",
+			x.Shape, short(x.Nanos), x.TokensPerSec, x.Submissions, x.Dispatches, x.Barriers)
+	}
+	return nil
+}
+
+// number leaves what was not measured empty.
+func number(x float64, decimals int) string {
+	if x == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.*f", decimals, x)
+}
+
+func short(nanos float64) string {
+	d := time.Duration(nanos)
+	switch {
+	case d > time.Second:
+		return d.Round(time.Millisecond).String()
+	case d > time.Millisecond:
+		return d.Round(time.Microsecond).String()
+	}
+	return d.Round(10 * time.Nanosecond).String()
+}

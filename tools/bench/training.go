@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/optim"
+	"github.com/lemnos-ml/lemnos/vk"
+)
+
+// optimizerCase is clipping and AdamW of n parameters. The rows count, per f32
+// parameter: norm 4 bytes (the gradient), AdamW 28 (gradient, two moments and
+// value in; moments and value out), both together 32.
+func optimizerCase(dt ops.DType, n int) benchmark {
+	s := float64(dt.Size())
+	norm, update := s*float64(n), (s+24)*float64(n)
+	if dt != ops.F32 {
+		update = (s + 16 + 8 + s) * float64(n) // the f32 master copy is read and written, the value written
+	}
+	name := dt.String()
+	return benchmark{fmt.Sprintf("%s[%d]", dt, n), []part{
+		{name: "norm " + name, kernels: "norm", bytes: norm},
+		{name: "adamw " + name, kernels: "adamw", bytes: update},
+		{name: "clip+adamw " + name, kernels: "norm clip adamw", bytes: norm + update},
+	}, func(r *running) {
+		params := ops.NewParams(r.dev, dt)
+		w := params.Add("w", n)
+		if err := params.Alloc(); err != nil {
+			r.fail(err)
+			return
+		}
+		r.owned = append(r.owned, params)
+		data := normals(n)
+		r.fail(ops.Upload(r.ctx, w, data))
+		r.fail(ops.Upload(r.ctx, params.Grad(w), data))
+		one := 1.0
+		hyper := optim.Hyper{LR: 0.5, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, WeightDecay: 0.1}
+		a, err := optim.NewAdamW(params, &optim.Options{MaxNorm: &one, Groups: []optim.Group{{Params: params.All(), Hyper: hyper}}})
+		if err != nil {
+			r.fail(err)
+			return
+		}
+		r.owned = append(r.owned, a)
+		update := a.Record(r.graph)
+		r.stage = update.Stage
+		tolerance := 1e-5
+		if dt != ops.F32 {
+			tolerance = 8e-3
+		}
+		clip := math.Inf(1)
+		r.expect(w, tolerance, func(i int) float64 {
+			if math.IsInf(clip, 1) {
+				clip = 1 / (norm2(data) + 1e-6)
+			}
+			return firstUpdate(hyper, float64(data[i]), float64(data[i])*min(clip, 1))
+		})
+	}}
+}
+
+func norm2(x []float32) float64 {
+	var sum float64
+	for _, v := range x {
+		sum += float64(v) * float64(v)
+	}
+	return math.Sqrt(sum)
+}
+
+// firstUpdate is w after AdamW's first step with gradient g.
+func firstUpdate(h optim.Hyper, w, g float64) float64 {
+	m, v := (1-h.Beta1)*g, (1-h.Beta2)*g*g
+	w -= h.LR * math.Sqrt(1-h.Beta2) / (1 - h.Beta1) * m / (math.Sqrt(v) + h.Eps)
+	return w - h.LR*h.WeightDecay*w
+}
+
+// trainStep measures what a user of the bigram model gets: sampling, loss,
+// gradient, clipping and update, replayed with two steps in flight.
+func trainStep(dev *vk.Device, c config) (*trainRow, error) {
+	vocab, batch, context_, steps := 256, 32, 256, 200
+	if c.quick {
+		batch, context_, steps = 4, 32, 5
+	}
+	r := &running{dev: dev, ctx: context.Background(), graph: ops.NewGraph(dev)}
+	defer r.release()
+	row, err := r.train(vocab, batch, context_, steps)
+	if err != nil {
+		return nil, fmt.Errorf("bench: train step: %w", err)
+	}
+	return row, nil
+}
+
+func (r *running) train(vocab, batch, length, steps int) (*trainRow, error) {
+	params := ops.NewParams(r.dev, ops.F32)
+	table := params.Add("table", vocab, vocab)
+	if err := params.Alloc(); err != nil {
+		return nil, err
+	}
+	r.owned = append(r.owned, params)
+	one := 1.0
+	adamw, err := optim.NewAdamW(params, &optim.Options{MaxNorm: &one})
+	if err != nil {
+		return nil, err
+	}
+	r.owned = append(r.owned, adamw)
+	tokens, err := ops.NewTensor(r.dev, ops.U16, 1<<16)
+	if err != nil {
+		return nil, err
+	}
+	r.owned = append(r.owned, tokens)
+	text := make([]uint16, tokens.Len())
+	for i := range text {
+		text[i] = uint16(idBelow(i, vocab))
+	}
+	if err := ops.Upload(r.ctx, tokens, text); err != nil {
+		return nil, err
+	}
+
+	g := r.graph
+	x, y, at := g.Batch(tokens, batch, length, 1)
+	loss := g.CrossEntropy(g.Embed(table, x), y, nil)
+	g.Backward(loss, nil)
+	g.Output(loss)
+	update := adamw.Record(g)
+	step, err := g.Compile()
+	if err != nil {
+		return nil, err
+	}
+	defer step.Close()
+
+	run := func(k int) error {
+		if err := ops.Upload(r.ctx, at, []uint32{uint32(k), 0, 0, 0}); err != nil {
+			return err
+		}
+		if err := update.Stage(step); err != nil {
+			return err
+		}
+		return step.Run()
+	}
+	if err := run(0); err != nil {
+		return nil, err
+	}
+	first, err := ops.Item(r.ctx, loss)
+	if err != nil {
+		return nil, err
+	}
+	if want := math.Log(float64(vocab)); !(math.Abs(float64(first)-want) < 1e-5) {
+		return nil, fmt.Errorf("the first loss is %v, want log %d = %v", first, vocab, want)
+	}
+	submissions := r.dev.Stats().Submissions
+	start := time.Now()
+	for k := range steps {
+		if err := run(1 + k); err != nil {
+			return nil, err
+		}
+	}
+	if err := step.Wait(r.ctx); err != nil {
+		return nil, err
+	}
+	perStep := time.Since(start) / time.Duration(steps)
+	st := step.Stats()
+	return &trainRow{Shape: fmt.Sprintf("V=%d B=%d T=%d", vocab, batch, length),
+		Submissions: uint64(r.dev.Stats().Submissions-submissions) / uint64(steps), Dispatches: st.Dispatches, Barriers: st.Barriers,
+		Nanos: float64(perStep), TokensPerSec: float64(batch*length) / perStep.Seconds()}, nil
+}

@@ -1,0 +1,94 @@
+// Devices lists the Vulkan devices of this machine, in the order that an index
+// given to -device counts them, with the limits and features that kernels are
+// chosen by.
+//
+//	go run ./tools/devices [-json]
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/lemnos-ml/lemnos/vk"
+)
+
+func main() {
+	asJSON := flag.Bool("json", false, "print JSON")
+	flag.Parse()
+	if err := run(*asJSON); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// listed is a device as JSON has it: the kind by name.
+type listed struct {
+	vk.Info
+	Kind string
+}
+
+func run(asJSON bool) error {
+	infos, err := vk.Devices()
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		list := make([]listed, len(infos))
+		for i, d := range infos {
+			list[i] = listed{d, d.Kind.String()}
+		}
+		e := json.NewEncoder(os.Stdout)
+		e.SetIndent("", "  ")
+		return e.Encode(list)
+	}
+	for _, d := range infos {
+		fmt.Print(describe(d))
+	}
+	return nil
+}
+
+func describe(d vk.Info) string {
+	c := d.Caps
+	var b strings.Builder
+	line := func(label, format string, args ...any) {
+		fmt.Fprintf(&b, "    %-15s %s\n", label, fmt.Sprintf(format, args...))
+	}
+	fmt.Fprintf(&b, "%d: %s\n", d.Index, d.Name)
+	line("kind", "%s", d.Kind)
+	line("driver", "%s", d.Driver)
+	line("Vulkan", "%s", d.API)
+	line("memory", "%s, %s", size(d.Memory), choose(c.HostVisible, "mapped by the host: uploads need no staging", "not mapped by the host: uploads are staged"))
+	line("allocation", "at most %s at a time", size(c.MaxAllocation))
+	line("tensor", "at most %s in one binding, bound at multiples of %d bytes", size(c.MaxStorageRange), c.StorageAlign)
+	line("workgroup", "at most %d invocations (%d x %d x %d), %s of shared memory", c.MaxInvocations, c.MaxLocalSize[0], c.MaxLocalSize[1], c.MaxLocalSize[2], size(uint64(c.SharedMemory)))
+	line("dispatch", "at most %d x %d x %d workgroups, %d bytes of push constants", c.MaxGroups[0], c.MaxGroups[1], c.MaxGroups[2], c.PushBytes)
+	line("subgroup", "%d invocations, %s arithmetic", c.SubgroupSize, choose(c.SubgroupArithmetic, "with", "without"))
+	line("arithmetic", "%s", strings.Join([]string{has(c.Float16, "16-bit floats"), has(c.Storage16, "16-bit storage"), has(c.Int64, "64-bit integers"), has(c.Float64, "64-bit floats")}, ", "))
+	line("time stamps", "%s", choose(c.TimestampPeriod > 0, fmt.Sprintf("%g ns per tick", c.TimestampPeriod), "none"))
+	return b.String()
+}
+
+func choose(yes bool, a, b string) string {
+	if yes {
+		return a
+	}
+	return b
+}
+
+func has(yes bool, what string) string { return choose(yes, what, "no "+what) }
+
+// size writes a number of bytes in the largest unit that leaves at least 1.
+func size(n uint64) string {
+	for _, u := range []struct {
+		name  string
+		shift uint
+	}{{"TiB", 40}, {"GiB", 30}, {"MiB", 20}, {"KiB", 10}} {
+		if n>>u.shift > 0 {
+			return fmt.Sprintf("%.4g %s", float64(n)/float64(uint64(1)<<u.shift), u.name)
+		}
+	}
+	return fmt.Sprintf("%d bytes", n)
+}
