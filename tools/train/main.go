@@ -1,0 +1,128 @@
+// Train trains a language model on a text or token file, on whatever Vulkan
+// device is there, and leaves checkpoints, a metrics file and a loss plot in the
+// run's folder. Without -data it trains on the Go standard library's source.
+// Started again, it goes on where it was; -fresh starts over.
+//
+//	go run ./tools/train -total_steps 2000 -data corpus.txt
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/lemnos-ml/lemnos/nn"
+	"github.com/lemnos-ml/lemnos/train"
+	"github.com/lemnos-ml/lemnos/vk"
+)
+
+func main() {
+	err := run(os.Args[1:])
+	switch {
+	case errors.Is(err, train.ErrInterrupted):
+		fmt.Fprintf(os.Stderr, "%v\nresume with:\n  go run ./tools/train %s\n", err, resumeArgs(os.Args[1:]))
+		os.Exit(130)
+	case errors.Is(err, flag.ErrHelp):
+		os.Exit(2)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	cfg, fresh, err := parse(args)
+	if err != nil {
+		return err
+	}
+	if fresh {
+		if err := os.RemoveAll(cfg.Dir()); err != nil {
+			return err
+		}
+	}
+	// The second signal kills at once: the handler is gone after the first.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+
+	dev, err := vk.Open(&vk.Options{Device: cfg.Device})
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	data, err := train.OpenData(cfg)
+	if err != nil {
+		return err
+	}
+	defer data.Close()
+	model, err := nn.NewBigram(dev, cfg.Storage(), cfg.Vocab)
+	if err != nil {
+		return err
+	}
+	defer model.Params().Release()
+
+	if err := train.Run(ctx, dev, cfg, model, data, train.Hooks{Logger: slog.New(slog.NewTextHandler(os.Stdout, nil))}); err != nil {
+		return err
+	}
+	fmt.Printf("done: checkpoints, metrics and loss.png are in %s\n", cfg.Dir())
+	return nil
+}
+
+// parse reads -config first, then the flags that override it.
+func parse(args []string) (cfg train.Config, fresh bool, err error) {
+	fs := flag.NewFlagSet("train", flag.ContinueOnError)
+	file := fs.String("config", "", "JSON file of a configuration; flags override it")
+	fs.BoolVar(&fresh, "fresh", false, "delete the run's folder and start over")
+	overrides := train.ConfigFlags(fs)
+	if err := fs.Parse(args); err != nil {
+		return cfg, false, err
+	}
+	if fs.NArg() > 0 {
+		return cfg, false, fmt.Errorf("train: unexpected argument %q", fs.Arg(0))
+	}
+	cfg = quick()
+	if *file != "" {
+		if cfg, err = train.ReadConfig(*file); err != nil {
+			return cfg, false, err
+		}
+	}
+	for _, o := range *overrides {
+		if err := cfg.Override(o); err != nil {
+			return cfg, false, err
+		}
+	}
+	return cfg, fresh, cfg.Validate()
+}
+
+// quick is the default of this tool: the document's configuration, but as long
+// and with a learning rate as a bigram model of bytes needs.
+func quick() train.Config {
+	cfg := train.DefaultConfig()
+	cfg.TotalSteps, cfg.CosineIters, cfg.WarmupIters = 1000, 1000, 50
+	cfg.EvalEvery, cfg.CkptEvery = 100, 200
+	cfg.LRMax, cfg.LRMin, cfg.WeightDecay = 0.1, 0.01, 0
+	cfg.BatchSize, cfg.ContextLen = 16, 64
+	cfg.RunName = "bigram-go"
+	return cfg
+}
+
+// resumeArgs is the command line without -fresh, quoted for a shell.
+func resumeArgs(args []string) string {
+	var out []string
+	for _, a := range args {
+		if a == "-fresh" || a == "--fresh" {
+			continue
+		}
+		if strings.ContainsAny(a, " \t\"'$&|;<>()*?\\") {
+			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		}
+		out = append(out, a)
+	}
+	return strings.Join(out, " ")
+}

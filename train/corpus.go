@@ -1,0 +1,95 @@
+package train
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// OpenData opens what cfg.Data names: a token file (.bin, .npy), or a text read
+// as bytes; without a name the Go standard library's source. The last
+// cfg.ValFraction of it is held out. Every token must be below cfg.Vocab.
+func OpenData(cfg Config) (Data, error) {
+	all, err := openTokens(cfg)
+	if err != nil {
+		return Data{}, err
+	}
+	cut := all.Len() - int64(float64(all.Len())*cfg.ValFraction)
+	d := Data{Train: all.Slice(0, cut), Val: all.Slice(cut, all.Len()), close: all.Close}
+	for _, part := range []*Tokens{d.Train, d.Val} {
+		if err := errors.Join(part.Fits(cfg.ContextLen), part.CheckVocab(cfg.Vocab)); err != nil {
+			return Data{}, errors.Join(fmt.Errorf("%w (%s)", err, dataName(cfg)), all.Close())
+		}
+	}
+	return d, nil
+}
+
+// Close unmaps the token file.
+func (d Data) Close() error { return d.close() }
+
+func openTokens(cfg Config) (*Tokens, error) {
+	switch ext := strings.ToLower(filepath.Ext(cfg.Data)); {
+	case cfg.Data == "":
+		text, err := GoSource()
+		if err != nil {
+			return nil, err
+		}
+		return TextTokens(text), nil
+	case ext == ".bin" || ext == ".npy":
+		return OpenTokens(cfg.Data, nil)
+	}
+	text, err := os.ReadFile(cfg.Data)
+	if err != nil {
+		return nil, fmt.Errorf("train: data: %w", err)
+	}
+	return TextTokens(text), nil
+}
+
+func dataName(cfg Config) string {
+	if cfg.Data == "" {
+		return "the Go standard library's source"
+	}
+	return cfg.Data
+}
+
+// goSourceBytes is enough text to train on for minutes, and loads at once.
+const goSourceBytes = 16 << 20
+
+// GoSource returns about 16 MB of the Go standard library's source, found
+// through `go env GOROOT`: its files in the order of their paths, tests left
+// out. Text that every Go programmer has at hand.
+func GoSource() ([]byte, error) {
+	out, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		return nil, fmt.Errorf("train: no -data given and `go env GOROOT` failed: %w", err)
+	}
+	var text bytes.Buffer
+	root := filepath.Join(strings.TrimSpace(string(out)), "src")
+	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (d.Name() == "testdata" || d.Name() == "vendor"):
+			return fs.SkipDir
+		case text.Len() >= goSourceBytes:
+			return fs.SkipAll
+		case d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go"):
+			return nil
+		}
+		b, err := os.ReadFile(path)
+		text.Write(b)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("train: Go source: %w", err)
+	}
+	if text.Len() == 0 {
+		return nil, fmt.Errorf("train: no Go source under %s", root)
+	}
+	return text.Bytes(), nil
+}

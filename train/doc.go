@@ -1,0 +1,31 @@
+// Package train goes from files to a trained model: configuration, token data
+// and batches, the loop, evaluation, metrics and checkpoints.
+//
+// [Run] is the whole of it for a model behind the two methods of [Model]:
+//
+//	data, err := train.OpenData(cfg)
+//	…
+//	err = train.Run(ctx, dev, cfg, model, data, train.Hooks{})
+//
+// [Trainer] and [Evaluator] are its parts, for a loop of one's own.
+//
+// # Files
+//
+// A run lives in the folder cfg.CkptDir/cfg.RunName: config.json, metrics.jsonl
+// (a [Record] per line), loss.png and the newest cfg.Keep checkpoints. A
+// checkpoint is a safetensors file with the parameters under their own names and
+// the optimizer's moments under adamw.m., adamw.v. and adamw.master. before them;
+// its metadata holds iteration, step counts, loss scale and configuration. Files
+// appear whole or not at all.
+//
+// # Resuming
+//
+// A run that was interrupted, crashed or killed and is started again goes on
+// from its newest checkpoint and ends with the same bits as one that was not
+// stopped: batches, learning rates and evaluations are pure functions of the
+// step. A checkpoint of a configuration that differs in what defines the model
+// or the data is refused; other fields may change, see [Config].
+//
+// Losses are in nats per token. Nothing here is for more than one goroutine at a
+// time; Run itself writes checkpoints from a goroutine that ends before it does.
+package train

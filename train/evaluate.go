@@ -1,0 +1,97 @@
+package train
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/vk"
+)
+
+// Evaluator measures a model on fixed windows of held-out tokens: the first
+// windows, one after the other without overlap, the same at every evaluation.
+type Evaluator struct {
+	cfg     Config
+	step    *ops.Step
+	x, y    *ops.Tensor // i32 (B, T) inputs
+	loss    *ops.Tensor
+	windows Windows
+}
+
+// NewEvaluator records the forward pass. It uses at most cfg.EvalWindows windows
+// of tokens; there must be one at least.
+func NewEvaluator(dev *vk.Device, cfg Config, model Model, tokens *Tokens) (*Evaluator, error) {
+	if err := tokens.Fits(cfg.ContextLen); err != nil {
+		return nil, err
+	}
+	g := ops.NewGraph(dev)
+	b, m := cfg.BatchSize, cfg.ContextLen
+	e := &Evaluator{cfg: cfg, windows: Windows{Tokens: tokens, B: b, M: m, Limit: int64(cfg.EvalWindows)}, x: g.Input("inputs", ops.I32, b, m), y: g.Input("targets", ops.I32, b, m)}
+	e.loss = model.Loss(g, e.x, e.y)
+	g.Output(e.loss)
+	var err error
+	if e.step, err = g.Compile(); err != nil {
+		g.Release()
+		return nil, fmt.Errorf("train: evaluation: %w", err)
+	}
+	return e, nil
+}
+
+// Close frees the recorded pass.
+func (e *Evaluator) Close() error { return e.step.Close() }
+
+// Windows returns how many windows an evaluation covers.
+func (e *Evaluator) Windows() int64 { return e.windows.Count() }
+
+// Loss returns the mean loss over the windows, in nats per token.
+func (e *Evaluator) Loss(ctx context.Context) (float64, error) {
+	n := e.cfg.BatchSize * e.cfg.ContextLen
+	x, y := make([]int32, n), make([]int32, n)
+	var sum float64
+	for first := int64(0); first < e.windows.Count(); {
+		rows, err := e.windows.Gather(first, x, y)
+		if err != nil {
+			return 0, err
+		}
+		if err := ops.Upload(ctx, e.x, x); err != nil {
+			return 0, err
+		}
+		if err := ops.Upload(ctx, e.y, y); err != nil {
+			return 0, err
+		}
+		if err := e.step.Run(); err != nil {
+			return 0, fmt.Errorf("train: evaluation: %w", err)
+		}
+		if err := e.step.Wait(ctx); err != nil {
+			return 0, fmt.Errorf("train: evaluation: %w", err)
+		}
+		loss, err := ops.Item(ctx, e.loss)
+		if err != nil {
+			return 0, fmt.Errorf("train: evaluation: %w", err)
+		}
+		sum += float64(loss) * float64(rows)
+		first += int64(rows)
+	}
+	return sum / float64(e.windows.Count()), nil
+}
+
+// UnigramEntropy returns the cross-entropy, in nats per token, of the
+// evaluation's targets under the token frequencies of the training text (with
+// one added to each count): what a model reaches that knows how often each
+// token occurs and nothing about what comes next.
+func (e *Evaluator) UnigramEntropy(training *Tokens, vocab int) (float64, error) {
+	counts := make([]float64, vocab)
+	for i := range counts {
+		counts[i] = 1
+	}
+	total := float64(vocab) + float64(training.Len())
+	err := each(training, 0, training.Len(), func(id int32) error { counts[id]++; return nil })
+	if err != nil {
+		return 0, err
+	}
+	var sum float64
+	n := e.windows.Count() * int64(e.cfg.ContextLen)
+	err = each(e.windows.Tokens, 1, n, func(id int32) error { sum -= math.Log(counts[id] / total); return nil })
+	return sum / float64(n), err
+}

@@ -1,0 +1,13 @@
+package train
+
+import "github.com/lemnos-ml/lemnos/ops"
+
+// Model is what the loop trains: parameters, and a loss that can be appended to
+// any graph. nn.Bigram is one; users write their own from ops alone.
+type Model interface {
+	// Params returns the allocated parameters, always the same set.
+	Params() *ops.Params
+	// Loss appends the mean loss, in nats per token, of targets y given inputs x,
+	// both integer (B, T); a target of -100 does not count.
+	Loss(g *ops.Graph, x, y *ops.Tensor) *ops.Tensor
+}

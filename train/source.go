@@ -1,0 +1,108 @@
+package train
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/vk"
+)
+
+// source feeds batches to recorded steps. Tokens that fit stay on the device
+// and a kernel draws the windows; others are gathered by a goroutine while the
+// previous step runs. Both give the same batches.
+type source struct {
+	cfg      Config
+	dev      *vk.Device
+	resident *ops.Tensor // u16 or u32 (n); nil when the tokens stay on disk
+	prefetch *Prefetcher
+}
+
+// feed is a batch inside one graph: what the host writes, and what the model reads.
+type feed struct {
+	x, y *ops.Tensor // i32 (B, T)
+	at   *ops.Tensor // batch number, with resident tokens
+}
+
+// residentShare is the part of the device's memory that tokens may take.
+const residentShare = 8
+
+func newSource(dev *vk.Device, cfg Config, tokens *Tokens) (*source, error) {
+	s := &source{cfg: cfg, dev: dev}
+	n, width := tokens.Len(), tokens.Width()
+	if err := tokens.Fits(cfg.ContextLen); err != nil {
+		return nil, err
+	}
+	info := dev.Info()
+	if bytes := uint64(n) * uint64(width); bytes > info.Caps.MaxStorageRange || bytes > info.Memory/residentShare || n >= 1<<32 {
+		s.prefetch = NewPrefetcher(&Sampler{Tokens: tokens, Seed: cfg.Seed, B: cfg.BatchSize, M: cfg.ContextLen})
+		return s, nil
+	}
+	dt := ops.U16
+	if width == 4 {
+		dt = ops.U32
+	}
+	t, err := ops.NewTensor(dev, dt, int(n))
+	if err != nil {
+		return nil, fmt.Errorf("train: tokens on the device: %w", err)
+	}
+	if err := uploadTokens(t, tokens); err != nil {
+		t.Release()
+		return nil, err
+	}
+	s.resident = t
+	return s, nil
+}
+
+func uploadTokens(t *ops.Tensor, tokens *Tokens) error {
+	if t.DType() == ops.U16 {
+		ids := make([]uint16, tokens.Len())
+		if err := tokens.Read16(ids, 0); err != nil {
+			return err
+		}
+		return ops.Upload(context.Background(), t, ids)
+	}
+	ids := make([]int32, tokens.Len())
+	if err := tokens.Read(ids, 0); err != nil {
+		return err
+	}
+	words := make([]uint32, len(ids))
+	for i, id := range ids {
+		words[i] = uint32(id)
+	}
+	return ops.Upload(context.Background(), t, words)
+}
+
+// feed appends the batch's tensors to g.
+func (s *source) feed(g *ops.Graph) *feed {
+	b, m := s.cfg.BatchSize, s.cfg.ContextLen
+	if s.resident != nil {
+		x, y, at := g.Batch(s.resident, b, m, s.cfg.Seed)
+		return &feed{x: x, y: y, at: at}
+	}
+	return &feed{x: g.Input("inputs", ops.I32, b, m), y: g.Input("targets", ops.I32, b, m)}
+}
+
+// stage makes batch k the next run's.
+func (s *source) stage(f *feed, k int64) error {
+	ctx := context.Background()
+	if f.at != nil {
+		return ops.Upload(ctx, f.at, []uint32{uint32(k), uint32(uint64(k) >> 32), 0, 0})
+	}
+	x, y, err := s.prefetch.Batch(k)
+	if err != nil {
+		return err
+	}
+	if err := ops.Upload(ctx, f.x, x); err != nil {
+		return err
+	}
+	return ops.Upload(ctx, f.y, y)
+}
+
+// close frees the resident tokens, or ends the goroutine.
+func (s *source) close() {
+	s.resident.Release()
+	if s.prefetch != nil {
+		s.prefetch.Close()
+	}
+}

@@ -1,0 +1,146 @@
+package train
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+
+	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/optim"
+)
+
+// The names of a checkpoint's files, and of its tensors: a parameter's own name, and these before
+// it for the optimizer's state of it.
+const (
+	checkpointName = "checkpoint" // what the files' names begin with
+
+	prefixM      = "adamw.m."
+	prefixV      = "adamw.v."
+	prefixMaster = "adamw.master."
+)
+
+// stateTensor is one tensor of the training state under its checkpoint name.
+type stateTensor struct {
+	name string
+	*ops.Tensor
+}
+
+// tensors lists everything on the device that a checkpoint must hold.
+func (t *Trainer) tensors() []stateTensor {
+	var all []stateTensor
+	for _, p := range t.model.Params().All() {
+		m, v, master := t.opt.Moments(p)
+		all = append(all, stateTensor{p.Name(), p}, stateTensor{prefixM + p.Name(), m}, stateTensor{prefixV + p.Name(), v})
+		if master != nil {
+			all = append(all, stateTensor{prefixMaster + p.Name(), master})
+		}
+	}
+	return all
+}
+
+// Snapshot is the training state in host memory, so that the loop goes on while
+// it is being written.
+type Snapshot struct {
+	Iteration int64
+	meta      map[string]string
+	entries   []Entry
+}
+
+// Snapshot waits for the submitted steps and copies the state off the device.
+func (t *Trainer) Snapshot(ctx context.Context) (*Snapshot, error) {
+	if err := t.Wait(ctx); err != nil {
+		return nil, err
+	}
+	st, err := t.opt.State(ctx)
+	if err != nil {
+		return nil, err
+	}
+	optState, err := json.Marshal(st)
+	if err != nil {
+		return nil, fmt.Errorf("train: checkpoint: %w", err)
+	}
+	cfg, err := json.Marshal(t.cfg)
+	if err != nil {
+		return nil, fmt.Errorf("train: checkpoint: %w", err)
+	}
+	s := &Snapshot{Iteration: t.iter, meta: map[string]string{
+		"format": "lemnos-1", "iteration": strconv.FormatInt(t.iter, 10), "optimizer": string(optState), "config": string(cfg)}}
+	for _, x := range t.tensors() {
+		raw, err := download(ctx, x.Tensor)
+		if err != nil {
+			return nil, fmt.Errorf("train: checkpoint: %s: %w", x.name, err)
+		}
+		s.entries = append(s.entries, Entry{Name: x.name, DType: fileDType(x.DType()), Shape: x.Shape(),
+			Write: func(w io.Writer) error { _, err := w.Write(raw); return err }})
+	}
+	return s, nil
+}
+
+// Restore makes the state that of a checkpoint file, after which training goes
+// on bit for bit. The file is checked whole (checksum, names, shapes, types,
+// configuration) before anything changes. The next Step is the one after the
+// checkpoint's iteration.
+func (t *Trainer) Restore(ctx context.Context, path string) error {
+	f, err := OpenFile(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	iter, st, err := t.checkFile(f)
+	if err != nil {
+		return fmt.Errorf("train: checkpoint %s: %w", path, err)
+	}
+	for _, x := range t.tensors() {
+		if err := restoreTensor(ctx, f, x); err != nil {
+			return fmt.Errorf("train: checkpoint %s: %s: %w", path, x.name, err)
+		}
+	}
+	if err := t.opt.SetState(ctx, st); err != nil {
+		return err
+	}
+	t.iter = iter
+	return nil
+}
+
+// checkFile compares a checkpoint with this trainer.
+func (t *Trainer) checkFile(f *File) (iter int64, st optim.State, err error) {
+	meta := f.Meta()
+	if iter, err = strconv.ParseInt(meta["iteration"], 10, 64); err != nil || iter < 0 {
+		return 0, st, fmt.Errorf("iteration is %q: not a checkpoint of a training run", meta["iteration"])
+	}
+	if err = json.Unmarshal([]byte(meta["optimizer"]), &st); err != nil {
+		return 0, st, fmt.Errorf("optimizer state: %w", err)
+	}
+	var cfg Config
+	if err = json.Unmarshal([]byte(meta["config"]), &cfg); err != nil {
+		return 0, st, fmt.Errorf("configuration: %w", err)
+	}
+	if diff := t.cfg.Diff(cfg); len(diff) > 0 {
+		return 0, st, fmt.Errorf("is of another configuration: %v", diff)
+	}
+	want := map[string]bool{}
+	for _, x := range t.tensors() {
+		want[x.name] = true
+		dt, shape, ok := f.Info(x.name)
+		switch {
+		case !ok:
+			return 0, st, fmt.Errorf("tensor %q is missing", x.name)
+		case dt != fileDType(x.DType()) || !slices.Equal(shape, x.Shape()):
+			return 0, st, fmt.Errorf("tensor %q is %s%v, want %s%v", x.name, dt, shape, fileDType(x.DType()), x.Shape())
+		}
+	}
+	for _, name := range f.Names() {
+		if !want[name] {
+			return 0, st, fmt.Errorf("tensor %q is not one of this model", name)
+		}
+	}
+	for name := range st.Steps {
+		if t.model.Params().ByName(name) == nil {
+			return 0, st, fmt.Errorf("optimizer state of %q, which is no parameter of this model", name)
+		}
+	}
+	return iter, st, nil
+}

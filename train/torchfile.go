@@ -1,0 +1,396 @@
+package train
+
+import (
+	"archive/zip"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+)
+
+// torchStorages are the typed storages of PyTorch, with the safetensors name of their values.
+var torchStorages = map[string]string{
+	"FloatStorage": "F32", "HalfStorage": "F16", "BFloat16Storage": "BF16", "DoubleStorage": "F64",
+	"LongStorage": "I64", "IntStorage": "I32", "ShortStorage": "I16", "CharStorage": "I8",
+	"ByteStorage": "U8", "BoolStorage": "BOOL",
+}
+
+// maxPickleSize is far above the description of any checkpoint, which takes some 200 bytes for each tensor.
+const maxPickleSize = 64 << 20
+
+// torchArchive is the zip file that torch.save writes: NAME/data.pkl describes the objects, NAME/data/KEY holds the
+// values of a storage.
+type torchArchive struct {
+	data     *mapped
+	entries  map[string]*zip.File
+	prefix   string // NAME/
+	storages map[string]*torchStorage
+	stored   int64 // bytes in storages
+}
+
+type torchStorage struct {
+	dtype  string
+	count  int64 // values
+	offset int64 // in the file
+	data   io.ReaderAt
+}
+
+// openTorchArchive maps a file and finds its parts.
+func openTorchArchive(path string) (*torchArchive, error) {
+	data, err := openMapped(path)
+	if err != nil {
+		return nil, err
+	}
+	a := &torchArchive{data: data, entries: map[string]*zip.File{}, storages: map[string]*torchStorage{}}
+	if err := a.index(); err != nil {
+		return nil, errors.Join(fmt.Errorf("train: %s: %w", path, err), data.Close())
+	}
+	return a, nil
+}
+
+func (a *torchArchive) index() error {
+	var start [13]byte
+	if _, err := a.data.ReadAt(start[:], 0); err != nil && err != io.EOF {
+		return err
+	}
+	// Files of before PyTorch 1.6 begin with a pickled magic number.
+	if start[0] == 0x80 && string(start[2:13]) == "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50" {
+		return errors.New("the format of before PyTorch 1.6 is not read: load and save it again with a newer PyTorch")
+	}
+	archive, err := zip.NewReader(a.data, a.data.Size())
+	if err != nil {
+		return fmt.Errorf("not a file of torch.save, or truncated: %w", err)
+	}
+	for _, entry := range archive.File {
+		if a.entries[entry.Name] != nil {
+			return fmt.Errorf("zip entry %q is there twice", entry.Name)
+		}
+		a.entries[entry.Name] = entry
+		if prefix, ok := strings.CutSuffix(entry.Name, "data.pkl"); ok && strings.Count(prefix, "/") == 1 && strings.HasSuffix(prefix, "/") {
+			if a.prefix != "" {
+				return fmt.Errorf("both %sdata.pkl and %s are there", a.prefix, entry.Name)
+			}
+			a.prefix = prefix
+		}
+	}
+	if a.prefix == "" {
+		return errors.New("not a file of torch.save: the zip file has no NAME/data.pkl")
+	}
+	if entry := a.entries[a.prefix+"byteorder"]; entry != nil {
+		order, err := a.read(entry, 16)
+		if err != nil {
+			return err
+		}
+		if string(order) != "little" {
+			return fmt.Errorf("byte order %q, want little", order)
+		}
+	}
+	return nil
+}
+
+// locate checks that an entry is stored as it is and inside the file, and returns where.
+func (a *torchArchive) locate(entry *zip.File) (offset int64, err error) {
+	if entry.Method != zip.Store || entry.CompressedSize64 != entry.UncompressedSize64 {
+		return 0, fmt.Errorf("zip entry %q is compressed, which torch.save does not do", entry.Name)
+	}
+	if offset, err = entry.DataOffset(); err != nil {
+		return 0, fmt.Errorf("zip entry %q: %w", entry.Name, err)
+	}
+	if size := entry.UncompressedSize64; offset < 0 || offset > a.data.Size() || size > uint64(a.data.Size()-offset) {
+		return 0, fmt.Errorf("zip entry %q of %d bytes does not lie inside the file: truncated or damaged", entry.Name, size)
+	}
+	return offset, nil
+}
+
+// read returns a small entry, after its checksum was verified.
+func (a *torchArchive) read(entry *zip.File, limit uint64) ([]byte, error) {
+	if _, err := a.locate(entry); err != nil {
+		return nil, err
+	}
+	if entry.UncompressedSize64 > limit {
+		return nil, fmt.Errorf("zip entry %q has %d bytes, more than %d", entry.Name, entry.UncompressedSize64, limit)
+	}
+	r, err := entry.Open()
+	if err != nil {
+		return nil, fmt.Errorf("zip entry %q: %w", entry.Name, err)
+	}
+	data := make([]byte, entry.UncompressedSize64)
+	if _, err := io.ReadFull(r, data); err != nil {
+		return nil, fmt.Errorf("zip entry %q: %w", entry.Name, err)
+	}
+	if _, err := r.Read(make([]byte, 1)); err != io.EOF { // the checksum is compared at the end
+		return nil, fmt.Errorf("zip entry %q: damaged: %w", entry.Name, err)
+	}
+	return data, nil
+}
+
+// unpickle returns the object that was saved. The storages of its tensors are verified.
+func (a *torchArchive) unpickle() (any, error) {
+	src, err := a.read(a.entries[a.prefix+"data.pkl"], maxPickleSize)
+	if err != nil {
+		return nil, err
+	}
+	r := pickleReader{src: src, persistent: a.storage, call: callTorch}
+	return r.read()
+}
+
+// storage returns the storage of a persistent id ("storage", type, key, device, number of values).
+func (a *torchArchive) storage(id any) (any, error) {
+	tuple, _ := id.(pickleTuple)
+	if len(tuple) != 5 || tuple[0] != "storage" {
+		return nil, fmt.Errorf("a persistent id that is %s, not a storage", describePickle(id))
+	}
+	kind, _ := tuple[1].(pickleGlobal)
+	key, isKey := tuple[2].(string)
+	count, isCount := tuple[4].(int64)
+	dtype, ok := torchStorages[kind.name]
+	if !ok || kind.module != "torch" {
+		return nil, fmt.Errorf("a storage of type %s, which is not supported", describePickle(tuple[1]))
+	}
+	if !isKey || !isCount {
+		return nil, fmt.Errorf("a storage with the key %s and %s values", describePickle(tuple[2]), describePickle(tuple[4]))
+	}
+	s := a.storages[key]
+	if s == nil {
+		var err error
+		if s, err = a.openStorage(key, dtype); err != nil {
+			return nil, err
+		}
+		a.storages[key] = s
+	}
+	if s.dtype != dtype || s.count != count {
+		return nil, fmt.Errorf("storage %q: %d values of %s are described, the file has %d of %s", key, count, dtype, s.count, s.dtype)
+	}
+	return s, nil
+}
+
+func (a *torchArchive) openStorage(key, dtype string) (*torchStorage, error) {
+	name := a.prefix + "data/" + key
+	entry := a.entries[name]
+	if entry == nil {
+		return nil, fmt.Errorf("zip entry %.80q of a tensor's values is missing", name)
+	}
+	offset, err := a.locate(entry)
+	if err != nil {
+		return nil, err
+	}
+	size := int64(entry.UncompressedSize64)
+	if size%elementSize[dtype] != 0 {
+		return nil, fmt.Errorf("zip entry %q: %d bytes are no whole number of values of %s", name, size, dtype)
+	}
+	// Entries that overlap could make a small file endless to verify.
+	if a.stored += size; a.stored > a.data.Size() {
+		return nil, errors.New("the storages together are larger than the file")
+	}
+	r, err := entry.Open()
+	if err != nil {
+		return nil, fmt.Errorf("zip entry %q: %w", name, err)
+	}
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		return nil, fmt.Errorf("zip entry %q: damaged: %w", name, err)
+	}
+	return &torchStorage{dtype, size / elementSize[dtype], offset, a.data}, nil
+}
+
+// callTorch stands for the calls that a state_dict may make.
+func callTorch(f pickleGlobal, args pickleTuple) (any, error) {
+	switch f {
+	case pickleGlobal{"collections", "OrderedDict"}:
+		if len(args) == 0 {
+			return new(pickleDict), nil
+		}
+	case pickleGlobal{"torch._utils", "_rebuild_tensor_v2"}:
+		// storage, offset, size, stride, requires_grad, backward_hooks[, metadata]
+		if len(args) == 6 || len(args) == 7 {
+			return rebuildTensor(args[0], args[1], args[2], args[3])
+		}
+	case pickleGlobal{"torch._utils", "_rebuild_parameter"}:
+		// data, requires_grad, backward_hooks
+		if len(args) == 3 {
+			if t, ok := args[0].(*TorchTensor); ok {
+				return t, nil
+			}
+		}
+	default:
+		return nil, fmt.Errorf("asks for %s, which is not among the few that a checkpoint needs; nothing was executed", describePickle(f))
+	}
+	return nil, fmt.Errorf("%s with %d unexpected arguments", describePickle(f), len(args))
+}
+
+// TorchTensor is a tensor in a file of torch.save: a view of a storage, whose values are read when they are asked for.
+type TorchTensor struct {
+	DType string // as safetensors names it: "F32", "F16", "BF16", "F64", "I64", …
+	Shape []int
+
+	storage *torchStorage
+	offset  int64   // values
+	strides []int64 // values
+}
+
+// rebuildTensor makes a tensor and checks that it lies inside its storage.
+func rebuildTensor(storage, offset, size, stride any) (*TorchTensor, error) {
+	s, ok := storage.(*torchStorage)
+	first, isInt := offset.(int64)
+	shape, isShape := pickleInts(size)
+	strides, isStride := pickleInts(stride)
+	if !ok || !isInt || !isShape || !isStride || len(shape) != len(strides) || len(shape) > maxDims || first < 0 {
+		return nil, fmt.Errorf("a tensor made of %s, offset %s, size %s, stride %s",
+			describePickle(storage), describePickle(offset), describePickle(size), describePickle(stride))
+	}
+	t := &TorchTensor{DType: s.dtype, Shape: make([]int, len(shape)), storage: s, offset: first, strides: strides}
+	for i, dim := range shape {
+		if int64(int(dim)) != dim {
+			return nil, fmt.Errorf("a tensor of shape %v", shape)
+		}
+		t.Shape[i] = int(dim)
+	}
+	if slices.Contains(shape, 0) {
+		return t, nil
+	}
+	count, last := int64(1), first
+	for i, dim := range shape {
+		// Both products stay below the square of count, which the file's size bounds.
+		if dim > s.count/count || (dim > 1 && strides[i] > s.count/(dim-1)) {
+			return nil, fmt.Errorf("a tensor of shape %v and strides %v in a storage of %d values: it lies outside, or repeats values (save a copy made with .clone())",
+				shape, strides, s.count)
+		}
+		count *= dim
+		last += (dim - 1) * strides[i]
+	}
+	if last < 0 || last >= s.count {
+		return nil, fmt.Errorf("a tensor of shape %v and strides %v from value %d on lies outside its storage of %d values", shape, strides, first, s.count)
+	}
+	return t, nil
+}
+
+// pickleInts returns a tuple of integers that are at least 0.
+func pickleInts(v any) ([]int64, bool) {
+	tuple, ok := v.(pickleTuple)
+	if !ok || len(tuple) > maxDims {
+		return nil, false
+	}
+	list := make([]int64, len(tuple))
+	for i, item := range tuple {
+		if list[i], ok = item.(int64); !ok || list[i] < 0 {
+			return nil, false
+		}
+	}
+	return list, true
+}
+
+// Len returns the number of values.
+func (t *TorchTensor) Len() int {
+	n := 1
+	for _, dim := range t.Shape {
+		n *= dim
+	}
+	return n
+}
+
+// Open returns the values, little-endian and row-major whatever the strides are.
+func (t *TorchTensor) Open() io.Reader {
+	size := elementSize[t.DType]
+	run, outer := int64(1), len(t.Shape) // values that lie together, and the dimensions outside them
+	for outer > 0 && (t.Shape[outer-1] == 1 || t.strides[outer-1] == run) {
+		outer--
+		run *= int64(t.Shape[outer])
+	}
+	start := t.storage.offset + t.offset*size
+	if t.Len() == 0 {
+		run = 0
+	}
+	if outer == 0 || t.Len() == 0 {
+		return io.NewSectionReader(t.storage.data, start, run*size)
+	}
+	return &stridedReader{t: t, outer: t.Shape[:outer], index: make([]int64, outer), start: start, size: size, run: run * size}
+}
+
+// stridedReader reads the runs of a tensor that is not contiguous in row-major order.
+type stridedReader struct {
+	t         *TorchTensor
+	outer     []int
+	index     []int64 // of the run, one for each outer dimension
+	start     int64   // of the tensor, bytes
+	size, run int64   // bytes of a value and of a run
+	done      int64   // bytes of the run that were read
+	exhausted bool
+}
+
+func (r *stridedReader) Read(p []byte) (n int, err error) {
+	for n < len(p) {
+		if r.exhausted {
+			return n, io.EOF
+		}
+		at := r.start + r.done
+		for i, index := range r.index {
+			at += index * r.t.strides[i] * r.size
+		}
+		part := p[n:min(int64(len(p)), int64(n)+r.run-r.done)]
+		if _, err := r.t.storage.data.ReadAt(part, at); err != nil {
+			return n, unexpectedEnd(err)
+		}
+		n += len(part)
+		if r.done += int64(len(part)); r.done == r.run {
+			r.done = 0
+			r.exhausted = !r.advance()
+		}
+	}
+	return n, nil
+}
+
+// advance goes to the next run and reports whether there is one.
+func (r *stridedReader) advance() bool {
+	for i := len(r.index) - 1; i >= 0; i-- {
+		if r.index[i]++; r.index[i] < int64(r.outer[i]) {
+			return true
+		}
+		r.index[i] = 0
+	}
+	return false
+}
+
+// Floats returns the values of a tensor of type F32, F16, BF16 or F64 in float32; only F64 is rounded.
+func (t *TorchTensor) Floats() ([]float32, error) {
+	size := int(elementSize[t.DType])
+	if !strings.Contains(" F32 F16 BF16 F64 ", " "+t.DType+" ") {
+		return nil, fmt.Errorf("train: values of type %s, want floating point", t.DType)
+	}
+	values := make([]float32, t.Len())
+	block := make([]byte, min(1<<16, len(values)*size))
+	r := t.Open()
+	for rest := values; len(rest) > 0; {
+		raw := block[:min(len(block), len(rest)*size)]
+		if _, err := io.ReadFull(r, raw); err != nil {
+			return nil, fmt.Errorf("train: reading a tensor of shape %v: %w", t.Shape, err)
+		}
+		for i := range len(raw) / size {
+			rest[i] = floatFrom(t.DType, raw[i*size:])
+		}
+		rest = rest[len(raw)/size:]
+	}
+	return values, nil
+}
+
+func floatFrom(dtype string, b []byte) float32 {
+	switch dtype {
+	case "F32":
+		return math.Float32frombits(binary.LittleEndian.Uint32(b))
+	case "F64":
+		return float32(math.Float64frombits(binary.LittleEndian.Uint64(b)))
+	case "BF16":
+		return math.Float32frombits(uint32(binary.LittleEndian.Uint16(b)) << 16)
+	}
+	// f16: sign, 5 bits of exponent with bias 15, 10 bits of fraction.
+	h := uint32(binary.LittleEndian.Uint16(b))
+	sign, exponent, fraction := h>>15<<31, h>>10&31, h&1023
+	switch exponent {
+	case 0: // subnormal: fraction * 2^-24, exact in float32
+		return math.Float32frombits(sign | math.Float32bits(float32(fraction)*0x1p-24))
+	case 31: // infinite or NaN
+		return math.Float32frombits(sign | 0x7f800000 | fraction<<13)
+	}
+	return math.Float32frombits(sign | (exponent+127-15)<<23 | fraction<<13)
+}

@@ -1,0 +1,56 @@
+package train
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+
+	"github.com/lemnos-ml/lemnos/ops"
+)
+
+// fileDType is the safetensors name of a storage type.
+func fileDType(dt ops.DType) string {
+	return map[ops.DType]string{ops.F32: "F32", ops.F16: "F16", ops.BF16: "BF16", ops.I32: "I32", ops.U32: "U32", ops.U16: "U16"}[dt]
+}
+
+// download returns the values of a float tensor as a file holds them:
+// little-endian, without padding.
+func download(ctx context.Context, t *ops.Tensor) ([]byte, error) {
+	if t.DType() == ops.F32 {
+		v := make([]float32, t.Len())
+		if err := ops.Download(ctx, t, v); err != nil {
+			return nil, err
+		}
+		return binary.Append(nil, binary.LittleEndian, v)
+	}
+	v := make([]uint16, t.Len())
+	if err := ops.Download(ctx, t, v); err != nil {
+		return nil, err
+	}
+	return binary.Append(nil, binary.LittleEndian, v)
+}
+
+// restoreTensor uploads the tensor of that name from a checked file.
+func restoreTensor(ctx context.Context, f *File, x stateTensor) error {
+	r, err := f.Open(x.name)
+	if err != nil {
+		return err
+	}
+	raw := make([]byte, x.Len()*x.DType().Size())
+	if _, err := io.ReadFull(r, raw); err != nil {
+		return fmt.Errorf("reading: %w", err)
+	}
+	if x.DType() == ops.F32 {
+		v := make([]float32, x.Len())
+		if _, err := binary.Decode(raw, binary.LittleEndian, v); err != nil {
+			return err
+		}
+		return ops.Upload(ctx, x.Tensor, v)
+	}
+	v := make([]uint16, x.Len())
+	if _, err := binary.Decode(raw, binary.LittleEndian, v); err != nil {
+		return err
+	}
+	return ops.Upload(ctx, x.Tensor, v)
+}
