@@ -41,9 +41,11 @@ suite() {
 	local name=$1 icd=$2
 	shift 2
 	[[ -n $icd ]] || skip "there is no $name here"
+	local list
+	list=$(packages)
 	env -u VK_DRIVER_FILES -u VK_ADD_DRIVER_FILES -u LEMNOS_DEVICE VK_ICD_FILENAMES="$icd" VK_REQUIRE=1 \
 		MALLOC_PERTURB_=165 LEMNOS_CACHE="$work/cache-$name" \
-		go test -count=1 -p 2 -vet=off -timeout 20m "$@" $(packages)
+		go test -count=1 -p 2 -vet=off -timeout 20m "$@" $list
 }
 
 part_format() {
