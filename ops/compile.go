@@ -45,7 +45,6 @@ type scheduled struct {
 	kernel *vk.Kernel
 }
 
-func (c *scheduled) reads(i int) bool  { return c.kernel.Bindings()[i]&vk.Read != 0 }
 func (c *scheduled) writes(i int) bool { return c.kernel.Bindings()[i]&vk.Write != 0 }
 
 // schedule lists the calls to record, in order, without dead ones, and sets the

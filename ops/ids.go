@@ -11,6 +11,7 @@ type BadIndexError struct {
 	Limit    int // valid indices are 0 to Limit-1
 }
 
+// Error names the operation, the position and the value.
 func (e *BadIndexError) Error() string {
 	if e.Position < 0 {
 		return fmt.Sprintf("ops: %s: every target is ignored, the mean of nothing is undefined (at %s)", e.Op, e.Where)
