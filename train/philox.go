@@ -30,7 +30,7 @@ func philox4x32(counter [4]uint32, key [2]uint32) [4]uint32 {
 // (low k, high k, r, rank), multiplies them by n-m and keeps the upper 64 bits of the product. The batch kernel draws
 // the same numbers.
 func Starts(starts []int64, seed, k uint64, rank uint32, n int64, m int) error {
-	if m < 1 || n-1 < int64(m) {
+	if m < 1 || n <= int64(m) {
 		return fmt.Errorf("train: %d tokens have no window of context length %d, which needs %d", n, m, int64(m)+1)
 	}
 	key := [2]uint32{uint32(seed), uint32(seed >> 32)}
