@@ -272,3 +272,41 @@ func TestRestoreRefusesAnotherConfiguration(t *testing.T) {
 		t.Errorf("a longer run with another learning rate ended at step %d: %v", last.Step, err)
 	}
 }
+
+// TestStepIsOneSubmissionWithoutAllocation is the promise of a replayed step.
+func TestStepIsOneSubmissionWithoutAllocation(t *testing.T) {
+	dev := vktest.Open(t)
+	c := smallRun(t, t.TempDir())
+	data, err := train.OpenData(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer data.Close()
+	model, err := nn.NewBigram(dev, c.Storage(), c.Vocab)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer model.Params().Release()
+	tr, err := train.NewTrainer(dev, c, model, data.Train)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close()
+	step := func() {
+		if err := tr.Step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	step()
+	before := dev.Stats().Submissions
+	const runs = 20
+	if n := testing.AllocsPerRun(runs, step); n != 0 {
+		t.Errorf("a step makes %v allocations, want 0", n)
+	}
+	if n := dev.Stats().Submissions - before; n != runs+1 { // AllocsPerRun warms up with one more
+		t.Errorf("%d steps made %d submissions, want one each", runs+1, n)
+	}
+	if err := tr.Wait(ctx); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -28,15 +28,13 @@ type feed struct {
 const residentShare = 8
 
 func newSource(dev *vk.Device, cfg Config, tokens *Tokens) (*source, error) {
-	s := &source{cfg: cfg, dev: dev}
 	n, width := tokens.Len(), tokens.Width()
 	if err := tokens.Fits(cfg.ContextLen); err != nil {
 		return nil, err
 	}
 	info := dev.Info()
 	if bytes := uint64(n) * uint64(width); bytes > info.Caps.MaxStorageRange || bytes > info.Memory/residentShare || n >= 1<<32 {
-		s.prefetch = NewPrefetcher(&Sampler{Tokens: tokens, Seed: cfg.Seed, B: cfg.BatchSize, M: cfg.ContextLen})
-		return s, nil
+		return hostSource(dev, cfg, tokens), nil
 	}
 	dt := ops.U16
 	if width == 4 {
@@ -50,8 +48,12 @@ func newSource(dev *vk.Device, cfg Config, tokens *Tokens) (*source, error) {
 		t.Release()
 		return nil, err
 	}
-	s.resident = t
-	return s, nil
+	return &source{cfg: cfg, dev: dev, resident: t}, nil
+}
+
+// hostSource gathers batches on the host.
+func hostSource(dev *vk.Device, cfg Config, tokens *Tokens) *source {
+	return &source{cfg: cfg, dev: dev, prefetch: NewPrefetcher(&Sampler{Tokens: tokens, Seed: cfg.Seed, B: cfg.BatchSize, M: cfg.ContextLen})}
 }
 
 func uploadTokens(t *ops.Tensor, tokens *Tokens) error {
