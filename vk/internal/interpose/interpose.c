@@ -8,6 +8,9 @@
 // The declarations are reduced to what a pass-through needs; handles are pointers or 64-bit numbers.
 #include "interpose.h"
 
+#ifdef __linux__
+#include <malloc.h>
+#endif
 #include <stddef.h>
 #include <string.h>
 
@@ -279,4 +282,12 @@ void interpose_lookup(const char *name, void **by_instance, void **by_device) {
 	ProcAddr deviceProcAddr = (ProcAddr)ourInstanceProcAddr(LOAD(lastInstance), "vkGetDeviceProcAddr");
 	f = deviceProcAddr(LOAD(lastDevice), name);
 	memcpy(by_device, &f, sizeof f);
+}
+
+void interpose_perturb(int value) {
+#ifdef M_PERTURB
+	mallopt(M_PERTURB, value);
+#else
+	(void)value; // not the GNU C library
+#endif
 }

@@ -112,3 +112,7 @@ func Lookup(name string) (byInstance, byDevice unsafe.Pointer) {
 	C.interpose_lookup(s, &byInstance, &byDevice)
 	return byInstance, byDevice
 }
+
+// Perturb replaces the byte that $MALLOC_PERTURB_ asked the GNU C library to fill memory with; 0 ends the
+// filling. Drivers on the CPU take device memory from malloc: filling it takes longer than most tests.
+func Perturb(value byte) { C.interpose_perturb(C.int(value)) }

@@ -21,5 +21,6 @@ void interpose_reset(void);
 int64_t interpose_calls(int fault);
 int64_t interpose_injected(void);
 void interpose_lookup(const char *name, void **by_instance, void **by_device);
+void interpose_perturb(int value);
 
 #endif
