@@ -1,5 +1,5 @@
 // add: z = x + y, n4 groups of four values. Z may be X or Y.
-// One invocation per group of four, or fewer: they stride.
+// WORK groups per invocation, see lib/index.glsl.
 //variant f32
 //variant f16: -DF16
 //variant bf16: -DBF16
@@ -11,5 +11,5 @@ layout(binding = 0) readonly buffer X { V x[]; };
 layout(binding = 1) readonly buffer Y { V y[]; };
 layout(binding = 2) writeonly buffer Z { V z[]; };
 void main() {
-    for (uint i = flat_index(); i < p.n4; i += flat_count()) z[i] = st4(ld4(x[i]) + ld4(y[i]));
+    for_flat(i, p.n4) z[i] = st4(ld4(x[i]) + ld4(y[i]));
 }

@@ -1,7 +1,7 @@
 // batch: b windows of m tokens out of n, and the same moved on by one: x[r] = tokens[i : i + m], y[r] = tokens[i + 1 : i + m + 1].
 // The start i of row r is uniform over all n - m windows: (u (n - m)) >> 64 with u the words 1 and 0 of
 // philox4x32(counter = (k_lo, k_hi, r, rank), key = seed): a pure function of seed, batch number k, row and rank.
-// X, Y (b, m) dense i32. One invocation per token, or fewer: they stride.
+// X, Y (b, m) dense i32. WORK tokens per invocation, see lib/index.glsl.
 #version 450
 #include "lib/index.glsl"
 #include "lib/philox.glsl"
@@ -21,7 +21,8 @@ uint start(uint row) {
 }
 
 void main() {
-    for (uint i = flat_index(); i < p.b * p.m; i += flat_count()) {
+    uint n = p.b * p.m;
+    for_flat(i, n) {
         uint from = start(i / p.m) + i % p.m;
         x[i] = load_id(tokens, from);
         y[i] = load_id(tokens, from + 1);

@@ -1,5 +1,5 @@
 // cast: y = x in another storage type, rounded to nearest even; n4 groups of four values.
-// One invocation per group of four, or fewer: they stride.
+// WORK groups per invocation, see lib/index.glsl.
 //variant f32_f16: -DTO_F16
 //variant f32_bf16: -DTO_BF16
 //variant f16_f32: -DF16
@@ -13,5 +13,5 @@ layout(push_constant) uniform P { uint n4; } p;
 layout(binding = 0) readonly buffer X { V x[]; };
 layout(binding = 1) writeonly buffer Y { W y[]; };
 void main() {
-    for (uint i = flat_index(); i < p.n4; i += flat_count()) y[i] = st4_to(ld4(x[i]));
+    for_flat(i, p.n4) y[i] = st4_to(ld4(x[i]));
 }

@@ -4,7 +4,8 @@
 // X, DX (n, v), IDS (n), LOSS (n / loss_cols, loss_cols). M is never added to log S where it would only be subtracted
 // again. A row whose target is ignore has loss 0 and gradient 0. Logits of -inf are legal; a row with NaN or +inf, or of
 // -inf alone, gives NaN, itself alone. DX may be X: an invocation writes only what it alone has read.
-// One workgroup per row, or fewer: they stride. Each row is read twice, or once as far as CACHE4 groups hold it.
+// One workgroup per row, or fewer: they stride. An invocation holds KEEP4 groups of four logits in registers at a time: a
+// row of at most KEEP4 LOCAL groups is read from memory once, a longer one twice.
 //variant f32
 //variant f16: -DF16
 //variant bf16: -DBF16
@@ -17,120 +18,162 @@
 #include "lib/reduce.glsl"
 #include "lib/math.glsl"
 #include "lib/ids.glsl"
-layout(constant_id = 10) const uint CACHE4 = 0; // groups of a row kept in shared memory for the second pass
+layout(constant_id = 14) const uint KEEP4 = 8;
+layout(constant_id = 12) const bool SMOOTH = true; // false when smoothing is 0: saves its arithmetic
 layout(push_constant) uniform P { uint n, v, stride4, loss_cols; int ignore; uint has_ignore; float smoothing, zloss; } p;
 layout(binding = 0) readonly buffer X { V x[]; };
 layout(binding = 1) readonly buffer IDS { uint ids[]; };
 layout(binding = 2) readonly buffer STATUS { uvec4 status; };
 layout(binding = 3) writeonly buffer LOSS { float loss[]; };
+// Loops below are do-while, and what is rare stands outside of them: on lavapipe an if runs both of its sides, and a loop
+// its body once more than it turns.
 
-// The sum over a set of logits, four sets side by side. Leaving the maximum itself out keeps S - 1 accurate when the
-// other terms are tiny, and needs one exp per logit: exp(-|x - m|) is the new term or the factor of the old ones.
-struct Sums {
-    vec4 m;         // maximum
-    vec4 s, lost;   // sum of exp(x - m) over all but one maximum; lost as in kahan_add. The empty set has s = -1
-    vec4 size, gap; // for smoothing: how many, and the sum of m - x
-};
+uint full;        // groups of the row that are full; what is left of it is the tail
+vec4 tile[KEEP4]; // group k is number start + lane + k LOCAL; -inf from full on
+bool owns(uint group) { return group % LOCAL == lane; }
 
-vec4 distance4(vec4 a, vec4 b) { return mix(abs(a - b), vec4(0), equal(a, b)); } // inf - inf is 0 here
-
-void include(inout Sums sums, vec4 x, bvec4 valid) {
-    vec4 far = distance4(x, sums.m), e = exp4(-far);
-    bvec4 up = greaterThan(x, sums.m);
-    if (p.smoothing > 0) {
-        vec4 moved = mix(sums.size * far, vec4(0), equal(sums.size, vec4(0)));
-        sums.gap += mix(mix(vec4(0), far, valid), moved, up);
-        sums.size += vec4(valid);
+void load_tile(uint row, uint start) {
+    [[unroll]] for (uint k = 0, i = start + lane; k < KEEP4; k++, i += LOCAL) {
+        tile[k] = vec4(-INFINITY);
+        if (i < full) tile[k] = ld4(x[row + i]);
     }
-    vec4 factor = mix(vec4(1), e, up);
-    sums.s = (sums.s + vec4(up)) * factor;
-    sums.lost *= factor;
-    kahan_add(sums.s, sums.lost, mix(mix(vec4(0), e, valid), vec4(0), up));
-    sums.m = mix(sums.m, x, up);
 }
 
-// What the whole row comes to.
-struct Row {
-    float m, rest; // maximum; S - 1
-    float lse;
-    float target, gap; // x[t] - M; sum of M - x[j]
-};
+// The logits seen so far, four sets side by side. The maxima are counted and not summed: that keeps S - 1 accurate when
+// the other terms are tiny.
+vec4 top;         // maximum
+vec4 tops;        // how many are equal to it
+vec4 below, lost; // sum of exp(x - top) over the others; lost as in kahan_add
+vec4 seen, gap;   // for smoothing: how many, and the sum of top - x
+
+vec4 difference(vec4 a, vec4 b) { return mix(a - b, vec4(0), equal(a, b)); } // inf - inf is 0 here
+vec4 where(bvec4 condition, vec4 a) { return mix(vec4(0), a, condition); }   // without 0 inf
+
+// A row starts with its tail, which one invocation has: one logit in each set, or none.
+void start_row(uint row) {
+    bvec4 inside = lessThan(full * 4 + uvec4(0, 1, 2, 3), uvec4(owns(full) ? p.v : 0));
+    top = vec4(-INFINITY);
+    if (inside.x) top = mix(top, ld4(x[row + full]), inside);
+    tops = seen = vec4(inside);
+    below = lost = gap = vec4(0);
+}
+
+void add_tile(uint start) {
+    vec4 larger = top;
+    [[unroll]] for (uint k = 0; k < KEEP4; k++) larger = max(larger, tile[k]); // a NaN may be dropped here, not in the sum
+    vec4 reference = mix(larger, vec4(0), equal(larger, vec4(-INFINITY)));
+    vec4 factor = exp4(top - reference), terms = vec4(0), equals = vec4(0);
+    [[unroll]] for (uint k = 0; k < KEEP4; k++) {
+        bvec4 is_top = equal(tile[k], larger);
+        terms += mix(exp4(tile[k] - reference), vec4(0), is_top);
+        equals += vec4(is_top);
+    }
+    if (SMOOTH) {
+        vec4 gaps = where(notEqual(seen, vec4(0)), seen * difference(larger, top));
+        [[unroll]] for (uint k = 0, i = start + lane; k < KEEP4; k++, i += LOCAL) {
+            gaps += where(bvec4(i < full), difference(larger, tile[k]));
+            seen += float(i < full);
+        }
+        gap += gaps;
+    }
+    bvec4 moved = greaterThan(larger, top);
+    below = (below + where(moved, tops)) * factor;
+    lost *= factor;
+    kahan_add(below, lost, terms);
+    tops = mix(tops, vec4(0), moved) + equals;
+    top = larger;
+}
+
+// What a row comes to: its maximum, S - 1, log S, lse, x[t] - M, and the mean of M - x[j].
+struct Row { float m, rest, log_s, lse, target, gap; };
+
+Row finish_row(float target_logit) {
+    Row r;
+    r.m = reduce_max(max(max(top.x, top.y), max(top.z, top.w)));
+    bvec4 is_top = equal(top, vec4(r.m));
+    vec4 rest = (below - lost + mix(tops, vec4(0), is_top)) * exp4(top - r.m);
+    gap += where(notEqual(seen, vec4(0)), seen * difference(vec4(r.m), top));
+    vec4 total = reduce_sum(vec4(dot(rest, vec4(1)), dot(where(is_top, tops), vec4(1)), target_logit, dot(gap, vec4(1))));
+    r.rest = is_finite(r.m) ? total.x + (total.y - 1.0) : NAN;
+    r.log_s = log1p1(r.rest);
+    r.lse = r.log_s + r.m;
+    r.target = total.z - r.m;
+    r.gap = total.w / float(p.v);
+    return r;
+}
 
 #ifdef GRAD
 layout(binding = 4) readonly buffer COUNT { vec2 count; };
 layout(binding = 5) readonly buffer UP { float upstream; };
 layout(binding = 6) writeonly buffer DX { V dx[]; };
 
-shared V cache[CACHE4 > 0 ? CACHE4 : 1];
-void keep(uint i, V x4) { if (i < CACHE4) cache[i] = x4; }
-
-void write_gradient(uint first, uint target, bool ignored, Row row) {
-    float scale = upstream * count.y;
-    float inverse = 1.0 / (1.0 + row.rest);
-    float z = 2.0 * p.zloss * row.lse, uniform_part = p.smoothing / float(p.v);
-    for (uint i = lane; i < p.stride4; i += LOCAL) {
-        uvec4 column = i * 4 + uvec4(0, 1, 2, 3);
-        vec4 e = exp4(ld4(i < CACHE4 ? cache[i] : x[first + i]) - row.m);
-        // On the target p - 1 = ((e - 1) - (S - 1))/S: no cancellation when p is near 1.
-        vec4 probability = e * inverse;
-        vec4 on_target = ((e - 1.0) - row.rest) * inverse + p.smoothing;
-        vec4 d = mix(probability, on_target, equal(column, uvec4(target))) + probability * z - uniform_part;
-        bvec4 zero = greaterThanEqual(column, uvec4(ignored ? 0 : p.v));
-        dx[first + i] = st4(mix(d * scale, vec4(0), zero));
-    }
+// The group of the target and the tail, by their owners.
+void write_special(uint row, uint group, uint target, Row r) {
+    if (!owns(group) || group >= p.stride4) return;
+    uvec4 column = group * 4 + uvec4(0, 1, 2, 3);
+    vec4 e = exp4(ld4(x[row + group]) - r.m), inverse = vec4(1.0 / (1.0 + r.rest)), z = e * (2.0 * p.zloss * r.lse);
+    // p - 1 = ((e - 1) - (S - 1))/S on the target: no cancellation when p is near 1.
+    vec4 d = mix((e + z) * inverse, ((e - 1.0) - r.rest + z) * inverse + p.smoothing, equal(column, uvec4(target)));
+    d = (d - p.smoothing / float(p.v)) * (upstream * count.y);
+    dx[row + group] = st4(where(lessThan(column, uvec4(p.v)), d));
 }
+
+void write_gradient(uint row, uint target, Row r) {
+    float scale = upstream * count.y, everywhere = -p.smoothing / float(p.v) * scale;
+    float factor = (1.0 + 2.0 * p.zloss * r.lse) / (1.0 + r.rest) * scale;
+    uint start = 0;
+    do {
+        if (full > KEEP4 * LOCAL) load_tile(row, start);
+        [[unroll]] for (uint k = 0, i = start + lane; k < KEEP4; k++, i += LOCAL) {
+            vec4 d = exp4(tile[k] - r.m) * factor;
+            if (SMOOTH) d += everywhere;
+            if (i < full && i != target / 4) dx[row + i] = st4(d);
+        }
+        start += KEEP4 * LOCAL;
+    } while (start < full);
+    write_special(row, target / 4, target, r);
+    if (target / 4 != full) write_special(row, full, target, r);
+}
+
+void clear_gradient(uint row) { for (uint i = lane; i < p.stride4; i += LOCAL) dx[row + i] = V(0); }
 #else
-void keep(uint i, V x4) {}
-void write_gradient(uint first, uint target, bool ignored, Row row) {}
+void write_gradient(uint row, uint target, Row r) {}
+void clear_gradient(uint row) {}
 #endif
 
-float loss_of(Row row) {
-    float log_s = log1p1(row.rest);
-    float value = (1.0 - p.smoothing) * (log_s - row.target);
-    if (p.smoothing > 0) value += p.smoothing * (log_s + row.gap / float(p.v));
-    if (p.zloss > 0) value += p.zloss * row.lse * row.lse;
-    return value;
-}
-
 void write_loss(uint r, float value) {
+    if (lane != 0) return;
     uint column = r % p.loss_cols, stride = (p.loss_cols + 3) / 4 * 4;
     uint i = r / p.loss_cols * stride + column;
     loss[i] = value;
     if (column + 1 == p.loss_cols) for (uint c = p.loss_cols; c < stride; c++) loss[++i] = 0.0;
 }
 
-Row read_row(uint first, uint target) {
-    Sums sums = Sums(vec4(-INFINITY), vec4(-1), vec4(0), vec4(0), vec4(0));
-    float target_logit = 0.0;
-    for (uint i = lane; i * 4 < p.v; i += LOCAL) {
-        V stored = x[first + i];
-        keep(i, stored);
-        bvec4 valid = lessThan(i * 4 + uvec4(0, 1, 2, 3), uvec4(p.v));
-        vec4 x4 = ld4(stored);
-        if (i == target / 4) target_logit = x4[target % 4];
-        include(sums, mix(vec4(-INFINITY), x4, valid), valid);
-    }
-    vec4 m = sums.m;
-    Row row;
-    row.m = reduce_max(max(max(m.x, m.y), max(m.z, m.w)));
-    bvec4 top = equal(m, vec4(row.m));
-    vec4 below = mix(exp4(m - row.m) * (sums.s + 1.0 - sums.lost), sums.s - sums.lost, top);
-    vec4 gap = sums.gap + mix(sums.size * distance4(m, vec4(row.m)), vec4(0), equal(sums.size, vec4(0)));
-    vec4 total = reduce_sum(vec4(dot(below, vec4(1)), dot(vec4(top), vec4(1)), target_logit, dot(gap, vec4(1))));
-    row.rest = is_finite(row.m) ? total.x + (total.y - 1.0) : NAN; // of equal maxima all but one are left in the sum
-    row.target = total.z - row.m;
-    row.gap = total.w;
-    row.lse = log1p1(row.rest) + row.m;
-    return row;
-}
-
 void main() {
     if (status.x != 0) return;
+    full = p.v / 4;
     for (uint r = flat_group(); r < p.n; r += flat_groups()) {
-        uint target = load_id(ids, r), first = r * p.stride4;
+        uint target = load_id(ids, r), row = r * p.stride4;
         bool ignored = p.has_ignore != 0 && target == uint(p.ignore);
-        Row row = read_row(first, target);
-        write_gradient(first, target, ignored, row);
-        if (lane == 0) write_loss(r, ignored ? 0.0 : loss_of(row));
+        if (ignored) {
+            clear_gradient(row);
+            write_loss(r, 0.0);
+            continue;
+        }
+        float target_logit = 0.0;
+        if (target < p.v && owns(target / 4)) target_logit = ld4(x[row + target / 4])[target % 4];
+        start_row(row);
+        uint start = 0;
+        do {
+            load_tile(row, start);
+            add_tile(start);
+            start += KEEP4 * LOCAL;
+        } while (start < full);
+        Row result = finish_row(target_logit);
+        write_gradient(row, target, result);
+        float value = (1.0 - p.smoothing) * (result.log_s - result.target);
+        if (p.smoothing > 0) value += p.smoothing * (result.log_s + result.gap);
+        if (p.zloss > 0) value += p.zloss * result.lse * result.lse;
+        write_loss(r, value);
     }
 }

@@ -1,6 +1,6 @@
 // embed: y[i] = e[ids[i]]: the rows of a table E (v, stride4 groups of four values) that IDS (n) name; Y (n, stride4).
 // An id out of range, which the ids kernel has reported, reads row 0; when status.x is not 0 nothing is written.
-// One invocation per group of four, or fewer: they stride.
+// WORK groups per invocation, see lib/index.glsl.
 //variant f32
 //variant f16: -DF16
 //variant bf16: -DBF16
@@ -17,7 +17,7 @@ layout(binding = 3) writeonly buffer Y { V y[]; };
 void main() {
     if (status.x != 0) return;
     uint n4 = p.n * p.stride4;
-    for (uint i = flat_index(); i < n4; i += flat_count()) {
+    for_flat(i, n4) {
         uint id = load_id(ids, i / p.stride4);
         y[i] = e[(id < p.v ? id : 0) * p.stride4 + i % p.stride4];
     }

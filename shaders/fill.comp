@@ -1,5 +1,5 @@
 // fill: y[r][c] = bits for c < cols, 0 in the padding; rows of stride4 groups of four values.
-// One invocation per group of four, or fewer: they stride. b32: 32-bit values; b16: 16-bit ones, bits in the lower half.
+// WORK groups per invocation, see lib/index.glsl. b32: 32-bit values; b16: 16-bit ones, bits in the lower half.
 //variant b32
 //variant b16: -DF16
 #version 450
@@ -14,8 +14,13 @@ uvec2 raw4(uvec2 unused, uvec4 b) { return bits16_pack(b); }
 
 void main() {
     uint n4 = p.rows * p.stride4;
-    for (uint i = flat_index(); i < n4; i += flat_count()) {
-        uvec4 column = i % p.stride4 * 4 + uvec4(0, 1, 2, 3);
-        y[i] = raw4(V(0), mix(uvec4(0), uvec4(p.bits), lessThan(column, uvec4(p.cols))));
+    bool padded = p.cols != p.stride4 * 4; // else spare the division
+    for_flat(i, n4) {
+        uvec4 bits = uvec4(p.bits);
+        if (padded) {
+            uvec4 column = i % p.stride4 * 4 + uvec4(0, 1, 2, 3);
+            bits = mix(uvec4(0), bits, lessThan(column, uvec4(p.cols)));
+        }
+        y[i] = raw4(V(0), bits);
     }
 }

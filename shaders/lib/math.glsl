@@ -7,20 +7,19 @@
 // isnan and isinf may be optimized away, bits may not.
 bool is_finite(float x) { return (floatBitsToUint(x) & 0x7f800000u) != 0x7f800000u; }
 
-// e^x; 0 below -87 (where the result is all but subnormal), infinity above 88, NaN of NaN.
+// e^x for x up to 88; 0 below -87 (where the result is all but subnormal), NaN of NaN.
 vec4 exp4(vec4 x) {
-    precise vec4 n = roundEven(x * 1.44269504088896341);
-    precise vec4 r = x - n * 0.693359375; // exact: the constant has ten bits
-    r = r + n * 2.12194440e-4;
-    precise vec4 q = r * 1.9875691500e-4 + 1.3981999507e-3;
-    q = q * r + 8.3334519073e-3;
-    q = q * r + 4.1665795894e-2;
-    q = q * r + 1.6666665459e-1;
-    q = q * r + 5.0000001201e-1;
-    precise vec4 y = q * (r * r) + r + 1.0;
+    vec4 n = roundEven(x * 1.44269504088896341);
+    vec4 r = fma(n, vec4(-0.693359375), x); // exact, fused or not: the constant has ten bits
+    r = fma(n, vec4(2.12194440e-4), r);
+    vec4 q = fma(r, vec4(1.9875691500e-4), vec4(1.3981999507e-3));
+    q = fma(q, r, vec4(8.3334519073e-3));
+    q = fma(q, r, vec4(4.1665795894e-2));
+    q = fma(q, r, vec4(1.6666665459e-1));
+    q = fma(q, r, vec4(5.0000001201e-1));
+    precise vec4 y = fma(q, r * r, r) + 1.0;
     y *= uintBitsToFloat(uvec4(ivec4(n) + 127) << 23); // times 2^n
-    y = mix(y, vec4(0), lessThan(x, vec4(-87)));
-    return mix(y, vec4(INFINITY), greaterThan(x, vec4(88)));
+    return mix(y, vec4(0), lessThan(x, vec4(-87)));
 }
 
 float exp1(float x) { return exp4(vec4(x)).x; }

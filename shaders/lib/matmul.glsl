@@ -4,7 +4,6 @@
 // save. Tiles lie in row order along the flat index. Outside the matrix the last row or group is read again, and not written.
 // needs:   lib/types.glsl, lib/index.glsl
 // defines: p, A, B, C, ROWS, COLUMNS4, tile_start, store4
-#extension GL_EXT_control_flow_attributes : require
 layout(constant_id = 10) const uint ROWS = 4;
 layout(constant_id = 11) const uint COLUMNS4 = 2;
 layout(push_constant) uniform P { uint m, n, k, lda4, ldb4, ldc4, accumulate; float alpha; } p;

@@ -2,8 +2,10 @@
 // needs:   lib/index.glsl
 // defines: reduce_sum(vec4), reduce_max(uint), reduce_max(float), kahan_add
 // The base is a tree in shared memory. With SUBGROUP above 1 (the device has subgroup arithmetic) each subgroup reduces in
-// registers and shared memory only joins the subgroups, of whatever size the driver makes them; a workgroup of one
-// subgroup needs no barrier at all. The order of additions depends on the sizes alone: same device, same bits.
+// registers and shared memory only joins the subgroups, of whatever size the driver makes them. With SUBGROUP at least
+// LOCAL there is one subgroup and no barrier even in the code: on software devices, where a shader with barriers runs
+// several times slower. (Drivers that choose the size per shader, as Intel's do, need LOCAL above SUBGROUP.)
+// The order of additions depends on the sizes alone: same device, same bits.
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_arithmetic : require
 layout(constant_id = 3) const uint SUBGROUP = 1;
@@ -14,7 +16,7 @@ shared uint max_scratch[LOCAL];
 vec4 reduce_sum(vec4 x) {
     if (SUBGROUP > 1) {
         x = subgroupAdd(x);
-        if (gl_NumSubgroups == 1) return x;
+        if (SUBGROUP >= LOCAL) return x;
         barrier(); // a reduction before this one may still be reading
         if (subgroupElect()) sum_scratch[gl_SubgroupID] = x;
         barrier();
@@ -35,7 +37,7 @@ vec4 reduce_sum(vec4 x) {
 uint reduce_max(uint x) {
     if (SUBGROUP > 1) {
         x = subgroupMax(x);
-        if (gl_NumSubgroups == 1) return x;
+        if (SUBGROUP >= LOCAL) return x;
         barrier();
         if (subgroupElect()) max_scratch[gl_SubgroupID] = x;
         barrier();
