@@ -76,7 +76,7 @@ type output struct {
 }
 
 func (o *output) slot(run int64) []byte {
-	at := (run%ring)*o.step.outSize + o.offset
+	at := (run%outRing)*o.step.outSize + o.offset
 	return o.step.out[at : at+o.tensor.mem.size]
 }
 

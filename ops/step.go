@@ -14,6 +14,10 @@ var background = context.Background()
 // prepares the next.
 const ring = 2
 
+// outRing is how many results of runs are held: of those in flight, and of the
+// one before them, which has finished.
+const outRing = ring + 1
+
 // Step is a compiled graph. Run replays it.
 type Step struct {
 	graph   *Graph
@@ -26,7 +30,7 @@ type Step struct {
 	out     []byte     // outHost's bytes; after Close a copy of them
 	outSize int64
 	main    *vk.Program
-	batches [ring][]*vk.Program // what one Run submits: upload, main, download
+	batches [ring * outRing][]*vk.Program // what one Run submits: upload, main, download
 	tickets [ring]vk.Ticket
 	runs    int64
 	calls   []*scheduled
@@ -48,7 +52,7 @@ func (s *Step) Run() error {
 	if n := int64(len(s.shadow)); n > 0 {
 		copy(s.inHost.Bytes()[slot*n:], s.shadow)
 	}
-	t, err := s.dev.Submit(s.batches[slot]...)
+	t, err := s.dev.Submit(s.batches[s.runs%int64(len(s.batches))]...)
 	if err != nil {
 		return fmt.Errorf("ops: run: %w", err)
 	}
@@ -106,8 +110,9 @@ func Completed[T Number](s *Step, t *Tensor, dst []T) (run int64, err error) {
 	if o == nil {
 		return 0, fmt.Errorf("ops: completed: %v is not an output of this step", t)
 	}
-	for run := s.runs; run > 0 && run > s.runs-ring; run-- {
-		if s.dev.Done(s.tickets[(run-1)%ring]) {
+	for run := s.runs; run > 0; run-- {
+		// Run has waited for the run whose ticket it replaced.
+		if run == s.runs-ring || s.dev.Done(s.tickets[(run-1)%ring]) {
 			decode(dst, t, o.slot(run - 1)[t.offset:])
 			return run, nil
 		}
@@ -163,7 +168,7 @@ func (s *Step) Profile(ctx context.Context) ([]KernelTime, error) {
 	if err := p.End(); err != nil {
 		return nil, fmt.Errorf("ops: profile: %w", err)
 	}
-	slot := s.runs % ring
+	slot := s.runs % int64(len(s.batches))
 	batch := append([]*vk.Program(nil), s.batches[slot]...)
 	for i := range batch {
 		if batch[i] == s.main {
@@ -288,8 +293,8 @@ func (s *Step) buildInputs(align int64) error {
 	return nil
 }
 
-// buildTransfers records, for each slot of the ring, the copies around the main
-// program.
+// buildTransfers records the copies before and after the main program, for each
+// slot of the rings.
 func (s *Step) buildTransfers(align int64) error {
 	outs := s.graph.outputs
 	for _, o := range outs {
@@ -298,37 +303,42 @@ func (s *Step) buildTransfers(align int64) error {
 	}
 	if s.outSize > 0 {
 		var err error
-		if s.outHost, err = s.dev.NewHostBuffer(ring * s.outSize); err != nil {
+		if s.outHost, err = s.dev.NewHostBuffer(outRing * s.outSize); err != nil {
 			return fmt.Errorf("ops: compile: outputs: %w", err)
 		}
 		s.out = s.outHost.Bytes()
 	}
-	for slot := range s.batches {
-		add := func(record func(p *vk.Program)) error {
-			p := s.dev.NewProgram()
-			s.batches[slot] = append(s.batches[slot], p)
-			record(p)
-			if err := p.End(); err != nil {
-				return fmt.Errorf("ops: compile: %w", err)
-			}
-			return nil
-		}
+	var uploads [ring]*vk.Program
+	var downloads [outRing]*vk.Program
+	for slot := range uploads {
 		if n := int64(len(s.shadow)); n > 0 {
-			if err := add(func(p *vk.Program) { p.Copy(s.inputs.Span(0, n), s.inHost.Span(int64(slot)*n, n)) }); err != nil {
-				return err
-			}
+			uploads[slot] = s.dev.NewProgram()
+			uploads[slot].Copy(s.inputs.Span(0, n), s.inHost.Span(int64(slot)*n, n))
 		}
-		s.batches[slot] = append(s.batches[slot], s.main)
+	}
+	for slot := range downloads {
 		if s.outSize == 0 {
 			continue
 		}
-		if err := add(func(p *vk.Program) {
-			for _, o := range outs {
-				m := o.tensor.mem
-				p.Copy(s.outHost.Span(int64(slot)*s.outSize+o.offset, m.size), m.buf.Span(m.base, m.size))
+		downloads[slot] = s.dev.NewProgram()
+		for _, o := range outs {
+			m := o.tensor.mem
+			downloads[slot].Copy(s.outHost.Span(int64(slot)*s.outSize+o.offset, m.size), m.buf.Span(m.base, m.size))
+		}
+	}
+	for i := range s.batches {
+		for _, p := range []*vk.Program{uploads[i%ring], s.main, downloads[i%outRing]} {
+			if p != nil {
+				s.batches[i] = append(s.batches[i], p)
 			}
-		}); err != nil {
-			return err
+		}
+	}
+	for _, p := range append(uploads[:], downloads[:]...) {
+		if p == nil {
+			continue
+		}
+		if err := p.End(); err != nil {
+			return fmt.Errorf("ops: compile: %w", err)
 		}
 	}
 	return nil
