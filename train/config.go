@@ -38,6 +38,7 @@ type Config struct {
 	EvalWindows int   `json:"eval_windows" resume:"free" usage:"most windows of context_len tokens in an evaluation"`
 	CkptEvery   int64 `json:"ckpt_every" resume:"free" usage:"steps between checkpoints"`
 
+	AdamW        string  `json:"adamw" resume:"free" usage:"order of the update: document or torch"`
 	LRMax        float64 `json:"lr_max" resume:"free" usage:"learning rate after the warm-up"`
 	LRMin        float64 `json:"lr_min" resume:"free" usage:"learning rate at cosine_iters and after it"`
 	Betas        Betas   `json:"betas" resume:"free" usage:"AdamW's decay of the first and the second moment"`
@@ -77,6 +78,7 @@ func DefaultConfig() Config {
 		EvalWindows: 256,
 		CkptEvery:   1000,
 
+		AdamW:        "document",
 		LRMax:        3e-4,
 		LRMin:        3e-5,
 		Betas:        Betas{0.9, 0.95},
@@ -100,16 +102,17 @@ func DefaultConfig() Config {
 func (c Config) Validate() error {
 	for _, check := range []error{
 		oneOf("model", c.Model, "bigram"),
-		count("vocab", c.Vocab),
+		countable("vocab", c.Vocab),
 		within("val_fraction", c.ValFraction, 0, 1),
-		count("batch_size", c.BatchSize),
-		count("context_len", c.ContextLen),
-		count("grad_accum", c.GradAccum),
+		countable("batch_size", c.BatchSize),
+		countable("context_len", c.ContextLen),
+		countable("grad_accum", c.GradAccum),
 		atLeast("total_steps", c.TotalSteps, 1),
 		atLeast("log_every", c.LogEvery, 1),
 		atLeast("eval_every", c.EvalEvery, 1),
-		count("eval_windows", c.EvalWindows),
+		countable("eval_windows", c.EvalWindows),
 		atLeast("ckpt_every", c.CkptEvery, 1),
+		oneOf("adamw", c.AdamW, "document", "torch"),
 		within("lr_max", c.LRMax, 0, math.Inf(1)),
 		within("lr_min", c.LRMin, 0, math.Inf(1)),
 		within("betas[0]", c.Betas[0], 0, 1),
@@ -120,7 +123,7 @@ func (c Config) Validate() error {
 		atLeast("warmup_iters", c.WarmupIters, 0),
 		atLeast("cosine_iters", c.CosineIters, 0),
 		oneOf("half_type", c.HalfType, "bf16", "f16"),
-		count("keep", c.Keep),
+		countable("keep", c.Keep),
 	} {
 		if check != nil {
 			return check
@@ -189,8 +192,8 @@ func within(field string, v, low, high float64) error {
 	return nil
 }
 
-// count accepts what a kernel can count: 1 to 2³¹−1.
-func count(field string, v int) error {
+// countable accepts what a kernel can count: 1 to 2³¹−1.
+func countable(field string, v int) error {
 	if v < 1 || v > math.MaxInt32 {
 		return fmt.Errorf("train: %s is %d, want 1 to %d", field, v, math.MaxInt32)
 	}

@@ -42,6 +42,7 @@ var fieldCases = []fieldCase{
 	{"eval_every", `500`, `100`, `100`, `""`, []string{`0`, `-1`}, true},
 	{"eval_windows", `256`, `8`, `8`, `0.5`, []string{`0`, `-1`, `2147483648`}, true},
 	{"ckpt_every", `1000`, `200`, `200`, `false`, []string{`0`, `-1`}, true},
+	{"adamw", `"document"`, `"torch"`, `torch`, `1`, []string{`""`, `"adam"`}, true},
 	{"lr_max", `3e-4`, `6e-4`, `6e-4`, `"3e-4"`, []string{`-3e-4`, `1e-5`}, true},
 	{"lr_min", `3e-5`, `0`, `0`, `[3e-5]`, []string{`-1`, `1`}, true},
 	{"betas", `[0.9,0.95]`, `[0.8,0.999]`, `0.8,0.999`, `[0.9]`, []string{`[1,0.95]`, `[0.9,1]`, `[-0.1,0.95]`, `[0.9,-1]`}, true},
@@ -79,8 +80,8 @@ func TestSpec7EveryFieldHasACase(t *testing.T) {
 	}
 }
 
-// set gives a field a JSON value.
-func set(t *testing.T, c *Config, field, value string) {
+// setField gives a field a JSON value.
+func setField(t *testing.T, c *Config, field, value string) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(`{"`+field+`":`+value+`}`), c); err != nil {
 		t.Fatalf("%s = %s: %v", field, value, err)
@@ -90,7 +91,7 @@ func set(t *testing.T, c *Config, field, value string) {
 func TestSpec7Defaults(t *testing.T) {
 	var want Config
 	for _, c := range fieldCases {
-		set(t, &want, c.name, c.standard)
+		setField(t, &want, c.name, c.standard)
 	}
 	got := DefaultConfig()
 	if got != want {
@@ -101,7 +102,7 @@ func TestSpec7Defaults(t *testing.T) {
 	}
 }
 
-func file(t *testing.T, text string) string {
+func configFile(t *testing.T, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "config.json")
 	if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
@@ -116,12 +117,12 @@ func TestSpec7FieldsFromFileOverrideAndFlag(t *testing.T) {
 			continue
 		}
 		want := DefaultConfig()
-		set(t, &want, c.name, c.other)
+		setField(t, &want, c.name, c.other)
 		if want == DefaultConfig() {
 			t.Errorf("%s: %s is the default", c.name, c.other)
 		}
 
-		got, err := ReadConfig(file(t, fmt.Sprintf(`{%q: %s}`, c.name, c.other)))
+		got, err := ReadConfig(configFile(t, fmt.Sprintf(`{%q: %s}`, c.name, c.other)))
 		if err != nil || got != want {
 			t.Errorf("file, %s = %s: got %+v, %v", c.name, c.other, got, err)
 		}
@@ -151,7 +152,7 @@ func TestSpec7FieldsFromFileOverrideAndFlag(t *testing.T) {
 func TestSpec7WrongTypesNameTheField(t *testing.T) {
 	for _, c := range fieldCases {
 		for _, value := range []string{c.wrongType, "null"} {
-			_, err := ReadConfig(file(t, fmt.Sprintf(`{%q: %s}`, c.name, value)))
+			_, err := ReadConfig(configFile(t, fmt.Sprintf(`{%q: %s}`, c.name, value)))
 			if err == nil || !strings.Contains(err.Error(), fmt.Sprintf(": %s is %s, want", c.name, value)) {
 				t.Errorf("%s = %s: %v", c.name, value, err)
 			}
@@ -174,7 +175,7 @@ func TestSpec7WrongTypesNameTheField(t *testing.T) {
 func TestSpec7ImpossibleValuesNameTheField(t *testing.T) {
 	for _, c := range fieldCases {
 		for _, value := range c.bad {
-			_, err := ReadConfig(file(t, fmt.Sprintf(`{%q: %s}`, c.name, value)))
+			_, err := ReadConfig(configFile(t, fmt.Sprintf(`{%q: %s}`, c.name, value)))
 			if err == nil || !strings.Contains(err.Error(), c.name) {
 				t.Errorf("%s = %s: %v", c.name, value, err)
 			}
@@ -192,7 +193,7 @@ func TestSpec7ImpossibleValuesNameTheField(t *testing.T) {
 			"grad_clip_norm": {GradClipNorm: v},
 		} {
 			bad := DefaultConfig()
-			merge(&bad, config)
+			mergeConfig(&bad, config)
 			err := bad.Validate()
 			if want := fmt.Sprintf("train: %s is %v,", name, v); err == nil || !strings.HasPrefix(err.Error(), want) {
 				t.Errorf("%s = %v: %v", name, v, err)
@@ -201,8 +202,8 @@ func TestSpec7ImpossibleValuesNameTheField(t *testing.T) {
 	}
 }
 
-// merge copies the fields of from that are not zero.
-func merge(c *Config, from Config) {
+// mergeConfig copies the fields of from that are not zero.
+func mergeConfig(c *Config, from Config) {
 	dst, src := reflect.ValueOf(c).Elem(), reflect.ValueOf(from)
 	for i := range src.NumField() {
 		if !src.Field(i).IsZero() {
@@ -232,7 +233,7 @@ func TestSpec7FileErrors(t *testing.T) {
 		`{"betas": [0.9, 0.95, 0.99]}`:        "betas is [0.9, 0.95, 0.99]",
 		`{"batch_size": 9223372036854775808}`: "batch_size is 9223372036854775808",
 	} {
-		path := file(t, text)
+		path := configFile(t, text)
 		c, err := ReadConfig(path)
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: got %v, want %q and the file's name", text, err, want)
@@ -256,7 +257,7 @@ func TestSpec7WriteAndRead(t *testing.T) {
 	want := DefaultConfig()
 	for _, c := range fieldCases {
 		if c.other != "" {
-			set(t, &want, c.name, c.other)
+			setField(t, &want, c.name, c.other)
 		}
 	}
 	path := filepath.Join(t.TempDir(), "new", "run", "config.json")
@@ -296,8 +297,8 @@ func TestSpec7Diff(t *testing.T) {
 			continue
 		}
 		other := c
-		set(t, &other, f.name, f.other)
-		set(t, &all, f.name, f.other)
+		setField(t, &other, f.name, f.other)
+		setField(t, &all, f.name, f.other)
 		diff := c.Diff(other)
 		switch {
 		case f.free && len(diff) != 0:

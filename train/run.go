@@ -186,7 +186,7 @@ func (r *runner) save(ctx context.Context) error {
 	}
 	r.saving = make(chan error, 1)
 	go func() {
-		_, err := SaveCheckpoint(r.cfg.Dir(), checkpointName, s.Iteration, s.meta, s.entries, r.cfg.Keep)
+		_, err := s.Save(r.cfg.Dir(), r.cfg.Keep)
 		r.saving <- err
 	}()
 	return nil

@@ -79,6 +79,12 @@ func (t *Trainer) Snapshot(ctx context.Context) (*Snapshot, error) {
 	return s, nil
 }
 
+// Save writes the snapshot into dir as [SaveCheckpoint] does and returns the
+// path. It needs no device, so it may run beside the next steps.
+func (s *Snapshot) Save(dir string, keep int) (path string, err error) {
+	return SaveCheckpoint(dir, checkpointName, s.Iteration, s.meta, s.entries, keep)
+}
+
 // Restore makes the state that of a checkpoint file, after which training goes
 // on bit for bit. The file is checked whole (checksum, names, shapes, types,
 // configuration) before anything changes. The next Step is the one after the

@@ -50,7 +50,12 @@ func NewTrainer(dev *vk.Device, cfg Config, model Model, tokens *Tokens) (*Train
 }
 
 func (t *Trainer) build(tokens *Tokens) (err error) {
+	variant := optim.Document
+	if t.cfg.AdamW == "torch" {
+		variant = optim.Torch
+	}
 	t.opt, err = optim.NewAdamW(t.model.Params(), &optim.Options{
+		Variant: variant,
 		Groups: []optim.Group{{Params: t.model.Params().All(), Hyper: optim.Hyper{LR: t.cfg.LRMax,
 			Beta1: t.cfg.Betas[0], Beta2: t.cfg.Betas[1], Eps: t.cfg.Eps, WeightDecay: t.cfg.WeightDecay}}},
 		MaxNorm: &t.cfg.GradClipNorm,
