@@ -92,6 +92,7 @@ func (p *Program) Dispatch(k *Kernel, groups [3]uint32, push []byte, args ...Spa
 	accesses := make([]access, len(args))
 	for i, a := range args {
 		accesses[i] = a.access(k.access[i])
+		accesses[i].size = roundUp(a.Size, 4) // as newDescriptorSet binds it
 	}
 	p.add(instruction{
 		kind:     dispatchCommand,
