@@ -10,6 +10,7 @@ import (
 // would have had. Implementations do not allocate and may be shared between
 // goroutines.
 type Schedule interface {
+	// At returns the learning rate of a step, counted from 0.
 	At(step int64) float64
 }
 
