@@ -67,7 +67,7 @@ func (tr *trajectory) run(t *testing.T, step int, grads [][]float32) {
 		r = record(t, tr.a, tr.dev, with...)
 		tr.recordings[key] = r
 	}
-	setGrads(t, tr.p, tr.p.All(), grads)
+	setGrads(t, tr.p, grads)
 	r.run(t)
 }
 

@@ -46,7 +46,7 @@ func TestSpec4ClipGradNormGolden(t *testing.T) {
 			t.Run(fmt.Sprint(dt, " ", c), func(t *testing.T) {
 				p := newParams(t, dev, dt, grads...)
 				for _, want := range c.Clips {
-					setGrads(t, p, p.All(), grads)
+					setGrads(t, p, grads)
 					got, err := optim.ClipGradNorm(ctx, p, want.MaxNorm)
 					must(t, err)
 					if e := opstest.RelErr(got, norm); !(e <= 5e-7) {
@@ -87,7 +87,7 @@ func TestSpec4ClipInsideUpdate(t *testing.T) {
 			}
 			t.Run(fmt.Sprint(dt, " ", c), func(t *testing.T) {
 				p := newParams(t, dev, dt, grads...)
-				setGrads(t, p, p.All(), grads)
+				setGrads(t, p, grads)
 				for _, want := range c.Clips {
 					a := newOptimizer(t, p, &optim.Options{MaxNorm: &want.MaxNorm,
 						Groups: []optim.Group{{Params: p.All(), Hyper: optim.Hyper{Eps: 1e-8}}}})
@@ -117,7 +117,7 @@ func TestSpec4NonFiniteNorm(t *testing.T) {
 		for _, bad := range [][]float32{{inf}, {-inf}, {nan}, {inf, nan}, {inf, -inf}} {
 			first, second := make([]float32, 1000), append([]float32{3, 4}, bad...)
 			p := newParams(t, dev, dt, first, second)
-			setGrads(t, p, p.All(), [][]float32{first, second})
+			setGrads(t, p, [][]float32{first, second})
 			norm, err := optim.ClipGradNorm(ctx, p, 1)
 			must(t, err)
 			want := math.Inf(1)
@@ -133,7 +133,7 @@ func TestSpec4NonFiniteNorm(t *testing.T) {
 	// Finite entries whose norm f32 can't hold.
 	big := []float32{3e38, 3e38, 3e38, 3e38}
 	p := newParams(t, dev, ops.F32, big)
-	setGrads(t, p, p.All(), [][]float32{big})
+	setGrads(t, p, [][]float32{big})
 	norm, err := optim.ClipGradNorm(ctx, p, 1)
 	must(t, err)
 	if !math.IsInf(norm, 1) {
@@ -148,7 +148,7 @@ func TestSpec4RepeatedParametersCountOnce(t *testing.T) {
 	dev := vktest.Open(t)
 	p := newParams(t, dev, ops.F32, []float32{3}, []float32{4}, []float32{100})
 	x := p.All()
-	setGrads(t, p, x, [][]float32{{3}, {4}, {100}})
+	setGrads(t, p, [][]float32{{3}, {4}, {100}})
 	norm, err := optim.ClipGradNorm(ctx, p, 2.5, x[0], x[1], x[0], x[0])
 	must(t, err)
 	if norm != 5 {
@@ -209,7 +209,9 @@ func TestSpec4ThreeDispatches(t *testing.T) {
 			r.run(t)
 			before := dev.Stats().Submissions
 			rate := 0.0
-			allocs := testing.AllocsPerRun(runs, func() {
+			measured := 0
+			allocs := leastAllocs(runs, func() {
+				measured++
 				rate += 1e-3
 				a.SetLR(rate)
 				if err := r.Stage(r.step); err != nil {
@@ -222,14 +224,24 @@ func TestSpec4ThreeDispatches(t *testing.T) {
 			if allocs != 0 {
 				t.Errorf("%d tensors of %v: a step allocates %v times, want 0", n, dt, allocs)
 			}
-			if got := dev.Stats().Submissions - before; got != runs+1 { // AllocsPerRun runs once more, to warm up
-				t.Errorf("%d tensors of %v: %d submissions in %d steps", n, dt, got, runs+1)
+			if got := dev.Stats().Submissions - before; int(got) != measured {
+				t.Errorf("%d tensors of %v: %d submissions in %d steps", n, dt, got, measured)
 			}
 			st, err := a.State(ctx)
 			must(t, err)
-			if st.Steps["p0"] != runs+2 || len(st.Steps) != n {
-				t.Errorf("%d tensors of %v: %d of them counted, the first %d steps; want all and %d", n, dt, len(st.Steps), st.Steps["p0"], runs+2)
+			if st.Steps["p0"] != int64(measured+1) || len(st.Steps) != n {
+				t.Errorf("%d tensors of %v: %d of them counted, the first %d steps; want all and %d", n, dt, len(st.Steps), st.Steps["p0"], measured+1)
 			}
 		}
 	}
+}
+
+// leastAllocs is testing.AllocsPerRun, repeated for a while unless it is 0: it
+// counts what the runtime allocates beside f, too.
+func leastAllocs(runs int, f func()) float64 {
+	least := math.Inf(1)
+	for try := 0; try < 5 && least > 0; try++ {
+		least = min(least, testing.AllocsPerRun(runs, f))
+	}
+	return least
 }

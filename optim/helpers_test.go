@@ -79,13 +79,26 @@ func (r recording) run(t testing.TB) {
 	must(t, r.step.Run())
 }
 
-// setGrads uploads the gradients of params; nil ones are left alone.
-func setGrads(t testing.TB, p *ops.Params, params []*ops.Tensor, grads [][]float32) {
+// setGrads uploads the gradients of all parameters. A nil one is set to NaN:
+// nothing may read it.
+func setGrads(t testing.TB, p *ops.Params, grads [][]float32) {
 	t.Helper()
-	for i, x := range params {
-		if grads[i] != nil {
-			must(t, ops.Upload(ctx, p.Grad(x), grads[i]))
+	arenas := make([][]float32, len(p.Banks()))
+	for b, bank := range p.Banks() {
+		arenas[b] = make([]float32, bank.Grads.Len())
+	}
+	for i, x := range p.All() {
+		b, off4, _ := p.Place(x)
+		cols := x.Shape()[len(x.Shape())-1]
+		for j := range x.Len() {
+			at := &arenas[b][off4*4+j/cols*((cols+3)/4*4)+j%cols]
+			if *at = float32(math.NaN()); grads[i] != nil {
+				*at = grads[i][j]
+			}
 		}
+	}
+	for b, bank := range p.Banks() {
+		must(t, ops.Upload(ctx, bank.Grads, arenas[b]))
 	}
 }
 

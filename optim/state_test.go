@@ -46,7 +46,7 @@ func TestSpec6StateResumesBitForBit(t *testing.T) {
 					if k == 4 || k == 10 {
 						grads[0][1] = inf
 					}
-					setGrads(t, r.p, r.p.All(), grads)
+					setGrads(t, r.p, grads)
 					if k == 2 || k == 9 {
 						r.some.run(t)
 					} else {
