@@ -94,8 +94,18 @@ func (g *Graph) crossEntropyCall(logits, targets, each *Tensor, o *CrossEntropyO
 	}
 	spec := idSpec(targets)
 	spec[10] = g.tune.keep4
-	return Call{Kernel: "crossentropy." + logits.dtype.String(), Groups: min(targets.Len(), g.tune.maxRows), Local: g.tune.rowLocal,
+	return Call{Kernel: "crossentropy." + logits.dtype.String(), Groups: min(targets.Len(), g.tune.maxRows), Local: g.rowLocal(logits.stride4()),
 		Spec: spec, Push: push, Args: []*Tensor{logits, targets, g.status, each}}
+}
+
+// rowLocal returns how many invocations share a row of n4 groups of four: no
+// more than it has groups, except those that run in lockstep with them anyway.
+func (g *Graph) rowLocal(n4 int) uint32 {
+	n := g.tune.subgroup
+	for int(n) < n4 {
+		n *= 2
+	}
+	return min(n, g.tune.rowLocal)
 }
 
 // withGrad turns the forward call into the one that also writes d logits to dx,
