@@ -1,0 +1,182 @@
+//go:build window
+
+package window
+
+import (
+	"errors"
+	"fmt"
+	"image"
+	"image/draw"
+	"os"
+	"runtime"
+	"sync/atomic"
+
+	"github.com/go-gl/gl/v2.1/gl"
+	"github.com/go-gl/glfw/v3.3/glfw"
+)
+
+// The size of a new window, in screen coordinates: that of a loss plot.
+const width, height = 1200, 750
+
+// pollSeconds is how long Poll sleeps when nothing happens.
+const pollSeconds = 0.05
+
+// GLFW and OpenGL are for the thread that the program starts on.
+func init() { runtime.LockOSThread() }
+
+// Window is a window on the desktop that shows one image, scaled to fit. Open,
+// Poll, Run and Close are for the main goroutine, Show for any.
+type Window struct {
+	next    atomic.Pointer[image.RGBA] // set by Show, taken by Poll
+	handle  *glfw.Window
+	texture uint32
+	size    image.Point // of the texture; zero before the first image
+	dirty   bool        // the window must be drawn again
+}
+
+// Open opens a window. Where there is no display, or no OpenGL 2.1, it returns
+// an error that says so, and the program goes on without. One window can be
+// open at a time.
+func Open(title string) (w *Window, err error) {
+	if runtime.GOOS == "linux" && os.Getenv("DISPLAY") == "" {
+		return nil, errors.New("train/window: no display: DISPLAY is not set")
+	}
+	// When the X server cannot be reached, Init logs it and returns nil, and the
+	// next call panics.
+	defer func() {
+		if r := recover(); r != nil {
+			w, err = nil, fmt.Errorf("train/window: no display (DISPLAY is %q): %v", os.Getenv("DISPLAY"), r)
+		}
+	}()
+	if err := glfw.Init(); err != nil {
+		return nil, fmt.Errorf("train/window: %w", err)
+	}
+	w = &Window{dirty: true}
+	if err := w.create(title); err != nil {
+		glfw.Terminate()
+		return nil, fmt.Errorf("train/window: %w", err)
+	}
+	return w, nil
+}
+
+func (w *Window) create(title string) error {
+	glfw.WindowHint(glfw.ContextVersionMajor, 2)
+	glfw.WindowHint(glfw.ContextVersionMinor, 1)
+	glfw.WindowHint(glfw.FocusOnShow, glfw.False) // the user types elsewhere
+	var err error
+	if w.handle, err = glfw.CreateWindow(width, height, title, nil, nil); err != nil {
+		return err
+	}
+	w.handle.MakeContextCurrent()
+	if err := gl.Init(); err != nil {
+		return err
+	}
+	redraw := func() { w.dirty = true }
+	w.handle.SetRefreshCallback(func(*glfw.Window) { redraw() })
+	w.handle.SetFramebufferSizeCallback(func(*glfw.Window, int, int) { redraw() })
+	gl.GenTextures(1, &w.texture)
+	gl.BindTexture(gl.TEXTURE_2D, w.texture)
+	gl.TexParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.LINEAR)
+	gl.TexParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, gl.LINEAR)
+	gl.TexParameteri(gl.TEXTURE_2D, gl.TEXTURE_WRAP_S, gl.CLAMP_TO_EDGE)
+	gl.TexParameteri(gl.TEXTURE_2D, gl.TEXTURE_WRAP_T, gl.CLAMP_TO_EDGE)
+	return nil
+}
+
+// Show makes img the image of the window. It copies img, does not wait, and may
+// be called from any goroutine; of several images the last one is seen.
+func (w *Window) Show(img image.Image) {
+	if w == nil || img.Bounds().Empty() {
+		return
+	}
+	b := img.Bounds()
+	pixels := image.NewRGBA(image.Rect(0, 0, b.Dx(), b.Dy()))
+	draw.Draw(pixels, pixels.Rect, img, b.Min, draw.Src)
+	w.next.Store(pixels)
+}
+
+// Poll handles events, draws when something changed, and returns false once the
+// user has closed the window. It sleeps for up to a twentieth of a second when
+// there is nothing to do, so a loop around it needs no pause of its own.
+func (w *Window) Poll() bool {
+	if w == nil || w.handle == nil {
+		return false
+	}
+	if w.dirty || w.next.Load() != nil {
+		glfw.PollEvents()
+	} else {
+		glfw.WaitEventsTimeout(pollSeconds)
+	}
+	if w.handle.ShouldClose() {
+		return false
+	}
+	if img := w.next.Swap(nil); img != nil {
+		w.upload(img)
+		w.dirty = true
+	}
+	if w.dirty {
+		w.draw()
+		w.handle.SwapBuffers()
+		w.dirty = false
+	}
+	return true
+}
+
+// Run polls until done is closed. When the user closes the window it disappears
+// and Run goes on waiting for done.
+func (w *Window) Run(done <-chan struct{}) {
+	for w.Poll() {
+		select {
+		case <-done:
+			return
+		default:
+		}
+	}
+	w.Close()
+	<-done
+}
+
+// Close removes the window and frees what it holds. Closing twice is fine.
+func (w *Window) Close() {
+	if w == nil || w.handle == nil {
+		return
+	}
+	gl.DeleteTextures(1, &w.texture)
+	w.handle.Destroy()
+	glfw.Terminate()
+	w.handle, w.texture, w.size = nil, 0, image.Point{}
+	w.next.Store(nil)
+}
+
+// upload copies img into the texture.
+func (w *Window) upload(img *image.RGBA) {
+	w.size = img.Rect.Size()
+	gl.PixelStorei(gl.UNPACK_ALIGNMENT, 4)
+	gl.TexImage2D(gl.TEXTURE_2D, 0, gl.RGBA, int32(w.size.X), int32(w.size.Y), 0, gl.RGBA, gl.UNSIGNED_BYTE, gl.Ptr(img.Pix))
+}
+
+// draw fills the back buffer: the image in the middle, as large as fits, on white.
+func (w *Window) draw() {
+	fw, fh := w.handle.GetFramebufferSize()
+	gl.Viewport(0, 0, int32(fw), int32(fh))
+	gl.ClearColor(1, 1, 1, 1)
+	gl.Clear(gl.COLOR_BUFFER_BIT)
+	if w.size == (image.Point{}) || fw == 0 || fh == 0 {
+		return
+	}
+	// Half the quad's sides in clip coordinates, where the window is 2 by 2.
+	x, y := float32(1), float32(1)
+	if wide, high := fw*w.size.Y, fh*w.size.X; wide > high {
+		x = float32(high) / float32(wide)
+	} else {
+		y = float32(wide) / float32(high)
+	}
+	gl.Enable(gl.TEXTURE_2D)
+	gl.TexEnvi(gl.TEXTURE_ENV, gl.TEXTURE_ENV_MODE, gl.REPLACE)
+	gl.Begin(gl.QUADS)
+	for _, corner := range [4][2]float32{{0, 0}, {1, 0}, {1, 1}, {0, 1}} {
+		gl.TexCoord2f(corner[0], corner[1]) // an image's rows go down, clip coordinates up
+		gl.Vertex2f((2*corner[0]-1)*x, (1-2*corner[1])*y)
+	}
+	gl.End()
+}
