@@ -85,33 +85,33 @@ func TestMetricsContinueAfterResume(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer m.Close()
-			if got := steps(t, path); got != c.want {
+			if got := stepsIn(t, path); got != c.want {
 				t.Errorf("opened: steps %q, want %q", got, c.want)
 			}
 			if err := m.Append(Record{Step: 2000, Loss: new(1.0)}); err != nil {
 				t.Fatal(err)
 			}
 			want := strings.TrimSpace(c.want + " 2000")
-			if got := steps(t, path); got != want {
+			if got := stepsIn(t, path); got != want {
 				t.Errorf("appended: steps %q, want %q", got, want)
 			}
-			if got := list(m.Records()); got != want {
+			if got := stepsOf(m.Records()); got != want {
 				t.Errorf("Records: steps %q, want %q", got, want)
 			}
 		})
 	}
 }
 
-func steps(t *testing.T, path string) string {
+func stepsIn(t *testing.T, path string) string {
 	t.Helper()
 	records, err := ReadMetrics(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return list(records)
+	return stepsOf(records)
 }
 
-func list(records []Record) string {
+func stepsOf(records []Record) string {
 	var words []string
 	for _, r := range records {
 		words = append(words, strconv.FormatInt(r.Step, 10))
@@ -125,7 +125,7 @@ func TestMetricsErrors(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
 			t.Fatal(err)
 		}
-		for _, err := range []error{second(ReadMetrics(path)), second(OpenMetrics(path, 5))} {
+		for _, err := range []error{errorOf(ReadMetrics(path)), errorOf(OpenMetrics(path, 5))} {
 			if err == nil || !strings.Contains(err.Error(), path+", line 2") {
 				t.Errorf("%q: error %v does not name the line", text, err)
 			}
@@ -136,4 +136,4 @@ func TestMetricsErrors(t *testing.T) {
 	}
 }
 
-func second[T any](_ T, err error) error { return err }
+func errorOf[T any](_ T, err error) error { return err }

@@ -12,7 +12,7 @@ import (
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/plotter"
-	"gonum.org/v1/plot/text"
+	plottext "gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgimg"
@@ -105,7 +105,7 @@ func WriteLossPlot(path, title string, records []Record, unigram float64) error 
 // corner that falling curves leave free.
 func style(p *plot.Plot) {
 	for _, s := range []struct {
-		text *text.Style
+		text *plottext.Style
 		size float64
 	}{
 		{&p.Title.TextStyle, 12},

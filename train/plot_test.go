@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// run is a made-up training run of the given length: a loss falling from log 256.
-func run(n int64) []Record {
+// madeUpRun is a made-up training run of the given length: a loss falling from log 256.
+func madeUpRun(n int64) []Record {
 	rng := rand.New(rand.NewPCG(7, 1))
 	var records []Record
 	for step := int64(0); step <= n; step += 50 {
@@ -30,8 +30,8 @@ func run(n int64) []Record {
 	return records
 }
 
-// pixels counts the pixels of exactly one color.
-func pixels(img image.Image, want color.RGBA) int {
+// countPixels counts the pixels of exactly one color.
+func countPixels(img image.Image, want color.RGBA) int {
 	n := 0
 	b := img.Bounds()
 	for y := b.Min.Y; y < b.Max.Y; y++ {
@@ -47,7 +47,7 @@ func pixels(img image.Image, want color.RGBA) int {
 func TestLossPlotFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "run", "loss.png")
 	for range 2 { // the second replaces the first
-		if err := WriteLossPlot(path, "cs336_lm_run", run(10000), 3.31); err != nil {
+		if err := WriteLossPlot(path, "cs336_lm_run", madeUpRun(10000), 3.31); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -65,14 +65,14 @@ func TestLossPlotFile(t *testing.T) {
 	}
 	// A curve a thousand pixels wide has at least as many of its color.
 	for name, c := range map[string]color.RGBA{"training": trainColor, "validation": valColor} {
-		if n := pixels(img, c); n < 1000 {
+		if n := countPixels(img, c); n < 1000 {
 			t.Errorf("%s curve: %d pixels", name, n)
 		}
 	}
-	if n := pixels(img, unigramColor); n < 300 {
+	if n := countPixels(img, unigramColor); n < 300 {
 		t.Errorf("unigram line: %d pixels", n)
 	}
-	if n := pixels(img, color.RGBA{255, 255, 255, 255}); n < PlotWidth*PlotHeight/2 {
+	if n := countPixels(img, color.RGBA{255, 255, 255, 255}); n < PlotWidth*PlotHeight/2 {
 		t.Errorf("%d white pixels: the background is not white", n)
 	}
 }
@@ -125,13 +125,13 @@ func TestLossPlotWithoutCurves(t *testing.T) {
 			t.Errorf("%s: %v", c.name, err)
 			continue
 		}
-		if got := pixels(img, trainColor) > 0; got != c.train {
+		if got := countPixels(img, trainColor) > 0; got != c.train {
 			t.Errorf("%s: training curve drawn: %v", c.name, got)
 		}
-		if got := pixels(img, valColor) > 0; got != c.val {
+		if got := countPixels(img, valColor) > 0; got != c.val {
 			t.Errorf("%s: validation curve drawn: %v", c.name, got)
 		}
-		if got := pixels(img, unigramColor) > 0; got != !math.IsNaN(c.unigram) {
+		if got := countPixels(img, unigramColor) > 0; got != !math.IsNaN(c.unigram) {
 			t.Errorf("%s: unigram line drawn: %v", c.name, got)
 		}
 	}
