@@ -73,9 +73,12 @@ func (g *Graph) backward(y, dy *Tensor) {
 }
 
 // Reached returns the parameters of p for which Backward found a gradient, in
-// the order of p.
+// the order of p. It is nil before Backward, empty when there are none.
 func (g *Graph) Reached(p *Params) []*Tensor {
-	var ts []*Tensor
+	if len(g.grads) == 0 {
+		return nil
+	}
+	ts := []*Tensor{}
 	for _, t := range p.list {
 		if g.grads[t] != nil {
 			ts = append(ts, t)

@@ -99,6 +99,9 @@ func NewImmediate(dev *vk.Device) *Graph {
 	return g
 }
 
+// Immediate reports whether the graph runs each operation as it is called.
+func (g *Graph) Immediate() bool { return g.immediate }
+
 // Device returns the device the graph was made for.
 func (g *Graph) Device() *vk.Device { return g.dev }
 

@@ -16,9 +16,10 @@
 //		if err := step.Run(); err != nil { … }
 //	}
 //
-// The recorded update is three dispatches per bank of parameters (partial norms,
-// the decision, the update), for one tensor or ten thousand. Norm, clipping
-// factor and the decision to skip a step stay on the device.
+// The recorded update is three dispatches (partial norms, the decision, the
+// update), for one tensor or ten thousand; a set that is too large for one
+// [ops.Bank] adds two for each further bank. Norm, clipping factor and the
+// decision to skip a step stay on the device.
 //
 // Learning rates are plain numbers per step, betas, eps and decay are
 // dimensionless. Like the device, an optimizer is for one goroutine.

@@ -137,6 +137,17 @@ func TestSpec2RecordErrors(t *testing.T) {
 			t.Error("Stage of a graph that was not compiled succeeds")
 		}
 	}
+	now := ops.NewImmediate(dev)
+	defer now.Release()
+	if a.Record(now); now.Err() == nil || !strings.Contains(now.Err().Error(), "NewGraph") {
+		t.Errorf("Record in an immediate graph: %v", now.Err())
+	}
+	g := ops.NewGraph(dev)
+	defer g.Release()
+	g.Backward(g.Scale(other.All()[0], 2), nil)
+	if a.Record(g); g.Err() == nil || !strings.Contains(g.Err().Error(), "no parameter") {
+		t.Errorf("Record after Backward reached another set alone: %v", g.Err())
+	}
 	first, second := record(t, a, dev), record(t, a, dev)
 	if err := first.Stage(second.step); err == nil || !strings.Contains(err.Error(), "another graph") {
 		t.Errorf("Stage with the step of another recording: %v", err)

@@ -197,6 +197,49 @@ func scaled(x []float32, s float64) []float64 {
 	return y
 }
 
+// Gradients that f16 can't hold at the first scale: training starts as soon as
+// the scale has come down to where it can.
+func TestSpecMixedPrecisionF16FindsScale(t *testing.T) {
+	dev := vktest.Open(t)
+	const v, n, first = 8, 64, 1 << 26 // scale/n, the gradient of a logit, overflows above 2^22
+	p := ops.NewParams(dev, ops.F16)
+	table := p.Add("table", v, v)
+	must(t, p.Alloc())
+	t.Cleanup(p.Release)
+	a := newOptimizer(t, p, &optim.Options{Scaler: &optim.Scaler{Init: first}})
+	a.SetLR(0.1)
+	g := ops.NewGraph(dev)
+	ids, targets := g.Input("ids", ops.I32, n), g.Input("targets", ops.I32, n)
+	loss := g.CrossEntropy(g.Embed(table, ids), targets, nil)
+	g.Output(loss)
+	g.Backward(loss, &ops.BackwardOptions{Seed: a.LossScale()})
+	u := a.Record(g)
+	step, err := g.Compile()
+	must(t, err)
+	t.Cleanup(func() { must(t, step.Close()) })
+	x := make([]int32, n)
+	y := make([]int32, n)
+	for i := range x {
+		x[i], y[i] = int32(i%v), int32((i+1)%v)
+	}
+	must(t, ops.Upload(ctx, ids, x))
+	must(t, ops.Upload(ctx, targets, y))
+	const steps = 40
+	for range steps {
+		recording{u, step}.run(t)
+	}
+	l, err := ops.Item(ctx, loss)
+	must(t, err)
+	s, err := a.State(ctx)
+	must(t, err)
+	if s.Skips < 3 || s.Skips > 8 || s.Scale != first/float32(int(1)<<s.Skips) || s.Steps["table"] != steps-int64(s.Skips) {
+		t.Errorf("state %+v after %d steps, want 3 to 8 skips that halve the scale", s, steps)
+	}
+	if !(l < 0.5) {
+		t.Errorf("loss %v after %d steps, want it to have fallen from log %d", l, steps, v)
+	}
+}
+
 // Without a scaler a step with a norm that is not finite is skipped as well,
 // unless KeepNonFinite asks for it.
 func TestSpec4SkipWithoutScaler(t *testing.T) {

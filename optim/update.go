@@ -30,13 +30,14 @@ type Update struct {
 // may hold: 64 bytes each travel to the device every step.
 const maxClasses = 1024
 
-// Record appends gradient norm, clipping and the update of params to g: of
-// those that Backward found a gradient for, or, in a graph without Backward, of
-// those named, by default of all. Parameters without gradient are skipped and
-// their step count stays. Errors stick to g.
+// Record appends gradient norm, clipping and the update of params to g. When
+// none are named they are those that Backward found a gradient for, or, in a
+// graph without Backward, all. The others, and those in no group, neither count
+// in the norm nor move, and their step count stays. Errors stick to g, which
+// must be one to compile.
 func (a *AdamW) Record(g *ops.Graph, params ...*ops.Tensor) *Update {
 	if len(params) == 0 {
-		if params = g.Reached(a.params); len(params) == 0 {
+		if params = g.Reached(a.params); params == nil {
 			params = a.params.All()
 		}
 	}
@@ -44,6 +45,8 @@ func (a *AdamW) Record(g *ops.Graph, params ...*ops.Tensor) *Update {
 	params = slices.DeleteFunc(params, func(t *ops.Tensor) bool { _, in := a.group[t]; return !in })
 	switch {
 	case err != nil:
+	case g.Immediate():
+		err = errors.New("an update has numbers to stage before it runs: record it in a graph from NewGraph")
 	case a.banks == nil:
 		err = errors.New("the optimizer was released")
 	case len(params) == 0:
