@@ -16,7 +16,9 @@ layout(binding = 1) readonly buffer STATUS { uvec4 status; };
 layout(binding = 2) readonly buffer DY { V dy[]; };
 layout(binding = 3) buffer DE { V de[]; };
 
-shared uint found[LOCAL]; // bit k of word l: id 32 l + k of this block is the row's
+const uint FINDERS = (LOCAL + 31) / 32;
+shared uint found[LOCAL];     // bit k of word l: id 32 l + k of this block is the row's
+shared uint finders[FINDERS]; // bit l: word l of found has a bit
 
 void main() {
     if (status.x != 0) return;
@@ -31,11 +33,17 @@ void main() {
             for (uint k = 0; k < 32 && first + k < p.n; k++) bits |= uint(load_id(ids, first + k) == row) << k;
             barrier(); // the words of the block before have been read
             found[lane] = bits;
+            if (lane < FINDERS) finders[lane] = 0;
             barrier();
-            for (uint l = 0; l < LOCAL && block + 32 * l < p.n; l++) {
-                for (uint word = found[l]; word != 0; word &= word - 1) {
-                    uint i = block + 32 * l + findLSB(word);
-                    if (inside) kahan_add(sum, lost, ld4(dy[i * p.stride4 + column]));
+            if (bits != 0) atomicOr(finders[lane / 32], 1u << lane % 32); // which words have a bit: most have none
+            barrier();
+            for (uint f = 0; f < FINDERS; f++) {
+                for (uint who = finders[f]; who != 0; who &= who - 1) {
+                    uint l = 32 * f + findLSB(who);
+                    for (uint word = found[l]; word != 0; word &= word - 1) {
+                        uint i = block + 32 * l + findLSB(word);
+                        if (inside) kahan_add(sum, lost, ld4(dy[i * p.stride4 + column]));
+                    }
                 }
             }
         }
