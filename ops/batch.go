@@ -5,6 +5,7 @@ package ops
 // one token later. Starts are uniform over all n−m windows. Write
 // (k low, k high, rank, 0) to at before each run: batch k of a rank is a pure
 // function of (seed, rank, k), the same on every device and in train's batcher.
+// An immediate graph draws at once, batch 0 of rank 0.
 func (g *Graph) Batch(tokens *Tensor, b, m int, seed uint64) (x, y, at *Tensor) {
 	const op = "batch"
 	if !g.ok(op, tokens) || !g.check((tokens.dtype == U16 || tokens.dtype == U32) && len(tokens.shape) == 1, op, "tokens %v: want a u16 or u32 vector", tokens) ||

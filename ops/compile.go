@@ -95,7 +95,7 @@ func (g *Graph) schedule() ([]*scheduled, error) {
 	}
 	for at, c := range live {
 		out, in := c.Args[c.TakeOver[0]].mem, c.Args[c.TakeOver[1]].mem
-		if out != in && out.graph != nil && in.graph != nil && in.input == nil && !in.keep &&
+		if out != in && out.graph != nil && in.graph != nil && in.input == nil &&
 			out.first == at && in.last == at && out.size == in.size {
 			out.taken = in.root()
 			out.taken.last = out.last

@@ -79,7 +79,7 @@ func TestSpec1LinearCrossEntropyAgreesWithPyTorch(t *testing.T) {
 	}
 }
 
-// 300 rows by chunks of 128: the (N, V) matrix never exists, and neither loss
+// 1000 rows by chunks of 128: the (N, V) matrix never exists, and neither loss
 // nor gradients depend on the chunks.
 func TestSpec1LinearCrossEntropyHoldsOneChunk(t *testing.T) {
 	dev := vktest.Open(t)
@@ -208,5 +208,32 @@ func TestSpec1LinearCrossEntropyBadTarget(t *testing.T) {
 	var bad *ops.BadIndexError
 	if !errors.As(err, &bad) || bad.Position != 200 || bad.Value != 9 || !strings.Contains(err.Error(), "linear cross-entropy") {
 		t.Errorf("error %v, want index 9 at position 200", err)
+	}
+}
+
+// Two heads on one hidden state, an intermediate: the earlier one must add its
+// share after the later one has written.
+func TestSpec1LinearCrossEntropyTwoHeads(t *testing.T) {
+	dev := vktest.Open(t)
+	const n, d, v = 140, 6, 21
+	h, w := opstest.Uniform(32, n*d, 1), [2][]float32{opstest.Uniform(33, v*d, 1), opstest.Uniform(34, v*d, 1)}
+	targets := opstest.IDs(35, n, v)
+	hidden, ids := tensor(t, dev, ops.F32, []int{n, d}, h), tensor(t, dev, ops.I32, []int{n}, targets)
+	g := ops.NewGraph(dev)
+	ops.SetHead(g, 1)
+	g.RequireGrad(hidden)
+	x := g.Scale(hidden, 1)
+	head := func(i int) *ops.Tensor {
+		return g.LinearCrossEntropy(x, tensor(t, dev, ops.F32, []int{v, d}, w[i]), ids, nil)
+	}
+	g.Backward(g.Add(head(0), head(1)), nil)
+	g.Output(g.Grad(hidden))
+	run(t, g)
+	want := opstest.LinearCrossEntropy64(h, w[0], targets, d, v, opstest.CrossEntropyOptions{}).DHidden
+	for i, e := range opstest.LinearCrossEntropy64(h, w[1], targets, d, v, opstest.CrossEntropyOptions{}).DHidden {
+		want[i] += e
+	}
+	if e := opstest.RelL2(values(t, g.Grad(hidden)), want); e > 1e-6 {
+		t.Errorf("d hidden of two heads is off by %.2g", e)
 	}
 }
