@@ -58,16 +58,16 @@ func (r *pickleReader) text(lengthWidth int) error {
 }
 
 func (r *pickleReader) tuple(op byte) error {
-	var items []any
+	var items pickleTuple
 	if op == opTuple {
 		values, err := r.popMark()
 		if err != nil {
 			return err
 		}
-		items = values
+		items = append(items, values...)
 	} else {
 		n := map[byte]int{opEmptyTuple: 0, opTuple1: 1, opTuple2: 2, opTuple3: 3}[op]
-		items = make([]any, n)
+		items = make(pickleTuple, n)
 		for i := n - 1; i >= 0; i-- {
 			v, err := r.pop()
 			if err != nil {
@@ -76,7 +76,7 @@ func (r *pickleReader) tuple(op byte) error {
 			items[i] = v
 		}
 	}
-	return r.push(append(pickleTuple(nil), items...))
+	return r.push(items)
 }
 
 func (r *pickleReader) extendList(op byte) error {

@@ -15,8 +15,8 @@ var torchStorages = map[string]string{
 	"ByteStorage": "U8", "BoolStorage": "BOOL",
 }
 
-// maxPickleSize is far above the description of any checkpoint, which takes some 200 bytes for each tensor.
-const maxPickleSize = 64 << 20
+// maxPickleSize is above the description of any checkpoint, which takes some 200 bytes for each tensor.
+const maxPickleSize = 16 << 20
 
 // torchArchive is the zip file that torch.save writes: NAME/data.pkl describes the objects, NAME/data/KEY holds the
 // values of a storage.
