@@ -1,5 +1,5 @@
 # Each target does the set-up it needs; nothing is installed when all is there. `make help` lists the targets.
-# ARGS go to the tool:        make train ARGS="-steps 500"
+# ARGS go to the tool:        make train ARGS="-total_steps 500"
 # PARTS choose test parts:    make test PARTS="lavapipe race"
 
 SHELL := bash

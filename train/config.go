@@ -26,6 +26,7 @@ type Config struct {
 	Vocab int    `json:"vocab" resume:"same" usage:"vocabulary size; 256 for text read as bytes"`
 
 	Data        string  `json:"data" resume:"same" usage:"text or token file (.bin, .npy); empty: the Go standard library's source"`
+	TokenWidth  int     `json:"token_width" resume:"same" usage:"bytes of a token in a .bin file: 2 or 4"`
 	ValFraction float64 `json:"val_fraction" resume:"same" usage:"part of the data, at its end, that is held out for evaluation"`
 	Seed        uint64  `json:"seed" resume:"same" usage:"seed of the batches and of the initial parameters"`
 	BatchSize   int     `json:"batch_size" resume:"same" usage:"sequences per batch"`
@@ -66,6 +67,7 @@ func DefaultConfig() Config {
 		Model: "bigram",
 		Vocab: 256,
 
+		TokenWidth:  2,
 		ValFraction: 0.1,
 		Seed:        1,
 		BatchSize:   32,
@@ -130,6 +132,8 @@ func (c Config) Validate() error {
 		}
 	}
 	switch {
+	case c.TokenWidth != 2 && c.TokenWidth != 4:
+		return fmt.Errorf("train: token_width is %d, want 2 or 4", c.TokenWidth)
 	case c.ValFraction == 0:
 		return fmt.Errorf("train: val_fraction is 0: nothing would be left to evaluate on")
 	case c.BatchSize > math.MaxInt32/c.ContextLen:

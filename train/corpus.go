@@ -40,8 +40,10 @@ func openTokens(cfg Config) (*Tokens, error) {
 			return nil, err
 		}
 		return TextTokens(text), nil
-	case ext == ".bin" || ext == ".npy":
+	case ext == ".npy":
 		return OpenTokens(cfg.Data, nil)
+	case ext == ".bin":
+		return OpenTokens(cfg.Data, &TokenOptions{Width: cfg.TokenWidth})
 	}
 	text, err := os.ReadFile(cfg.Data)
 	if err != nil {

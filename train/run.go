@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image"
 	"log/slog"
 	"path/filepath"
 	"time"
@@ -25,6 +26,8 @@ type Data struct {
 type Hooks struct {
 	// Progress receives every record written to the metrics file.
 	Progress func(Record)
+	// Plot receives the loss curve at each evaluation.
+	Plot func(image.Image)
 	// Logger receives the same as messages; nil is slog.Default.
 	Logger *slog.Logger
 }
@@ -163,7 +166,7 @@ func (r *runner) log(ctx context.Context, evaluate bool) error {
 		return err
 	}
 	if evaluate {
-		if err := WriteLossPlot(filepath.Join(r.cfg.Dir(), "loss.png"), r.cfg.RunName, r.metrics.Records(), r.unigram); err != nil {
+		if err := r.plot(); err != nil {
 			return err
 		}
 	}
@@ -173,6 +176,19 @@ func (r *runner) log(ctx context.Context, evaluate bool) error {
 	}
 	r.since, r.logged = time.Now(), rec.Step
 	return nil
+}
+
+// plot draws the loss curve to loss.png, and for the hook.
+func (r *runner) plot() error {
+	records := r.metrics.Records()
+	if err := WriteLossPlot(filepath.Join(r.cfg.Dir(), "loss.png"), r.cfg.RunName, records, r.unigram); err != nil || r.hooks.Plot == nil {
+		return err
+	}
+	img, err := LossPlot(r.cfg.RunName, records, r.unigram)
+	if err == nil {
+		r.hooks.Plot(img)
+	}
+	return err
 }
 
 // save copies the state off the device and writes it while training goes on.

@@ -50,6 +50,7 @@ missing_window_packages() {
 	[[ -f /usr/include/X11/extensions/XInput2.h ]] || echo libxi-dev
 	[[ -f /usr/include/X11/extensions/xf86vmode.h ]] || echo libxxf86vm-dev
 	[[ -f /usr/include/GL/gl.h ]] || echo libgl1-mesa-dev
+	has_command pkg-config || echo pkg-config
 	has_command Xvfb || echo xvfb
 	has_command xauth || echo xauth
 }

@@ -97,7 +97,7 @@ part_window() {
 	local folders
 	mapfile -t folders < <(window_files | xargs -n 1 dirname | sort -u)
 	VK_ICD_FILENAMES=$(lavapipe_icd) VK_REQUIRE=1 LEMNOS_CACHE="$work/cache-window" \
-		xvfb-run -a -s "-screen 0 1280x1024x24" go test -count=1 -timeout 5m -tags window "${folders[@]}"
+		xvfb-run -a -s "-screen 0 1280x1024x24 -noreset" go test -count=1 -timeout 5m -tags window "${folders[@]}"
 }
 
 # A block counts as covered when either device's run came through it.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/train"
+	"github.com/lemnos-ml/lemnos/train/window"
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
@@ -37,11 +38,11 @@ func main() {
 }
 
 func run(args []string) error {
-	cfg, fresh, err := parse(args)
+	cfg, o, err := parse(args)
 	if err != nil {
 		return err
 	}
-	if fresh {
+	if o.fresh {
 		if err := os.RemoveAll(cfg.Dir()); err != nil {
 			return err
 		}
@@ -51,7 +52,11 @@ func run(args []string) error {
 	defer stop()
 	context.AfterFunc(ctx, stop)
 
-	dev, err := vk.Open(&vk.Options{Device: cfg.Device})
+	device := cfg.Device
+	if device == "auto" {
+		device = "" // leaves $LEMNOS_DEVICE its say
+	}
+	dev, err := vk.Open(&vk.Options{Device: device})
 	if err != nil {
 		return err
 	}
@@ -67,37 +72,62 @@ func run(args []string) error {
 	}
 	defer model.Params().Release()
 
-	if err := train.Run(ctx, dev, cfg, model, data, train.Hooks{Logger: slog.New(slog.NewTextHandler(os.Stdout, nil))}); err != nil {
-		return err
+	hooks := train.Hooks{Logger: slog.New(slog.NewTextHandler(os.Stdout, nil))}
+	var w *window.Window
+	if o.window {
+		if w, err = window.Open("Lemnos: " + cfg.RunName); err != nil {
+			hooks.Logger.Warn("training without the window", "error", err)
+		}
+		defer w.Close()
+		hooks.Plot = w.Show
+	}
+	// The window needs the main thread; training never waits for it.
+	var trained error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		trained = train.Run(ctx, dev, cfg, model, data, hooks)
+	}()
+	w.Run(done)
+	<-done
+	if trained != nil {
+		return trained
 	}
 	fmt.Printf("done: checkpoints, metrics and loss.png are in %s\n", cfg.Dir())
 	return nil
 }
 
+// options are the flags that are not part of the configuration.
+type options struct {
+	fresh  bool
+	window bool
+}
+
 // parse reads -config first, then the flags that override it.
-func parse(args []string) (cfg train.Config, fresh bool, err error) {
+func parse(args []string) (cfg train.Config, o options, err error) {
 	fs := flag.NewFlagSet("train", flag.ContinueOnError)
 	file := fs.String("config", "", "JSON file of a configuration; flags override it")
-	fs.BoolVar(&fresh, "fresh", false, "delete the run's folder and start over")
+	fs.BoolVar(&o.window, "window", false, "show the loss curve in a window; needs a build with -tags window")
+	fs.BoolVar(&o.fresh, "fresh", false, "delete the run's folder and start over")
 	overrides := train.ConfigFlags(fs)
 	if err := fs.Parse(args); err != nil {
-		return cfg, false, err
+		return cfg, o, err
 	}
 	if fs.NArg() > 0 {
-		return cfg, false, fmt.Errorf("train: unexpected argument %q", fs.Arg(0))
+		return cfg, o, fmt.Errorf("train: unexpected argument %q", fs.Arg(0))
 	}
 	cfg = quick()
 	if *file != "" {
 		if cfg, err = train.ReadConfig(*file); err != nil {
-			return cfg, false, err
+			return cfg, o, err
 		}
 	}
-	for _, o := range *overrides {
-		if err := cfg.Override(o); err != nil {
-			return cfg, false, err
+	for _, assignment := range *overrides {
+		if err := cfg.Override(assignment); err != nil {
+			return cfg, o, err
 		}
 	}
-	return cfg, fresh, cfg.Validate()
+	return cfg, o, cfg.Validate()
 }
 
 // quick is the default of this tool: the document's configuration, but as long
