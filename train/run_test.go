@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -298,13 +299,22 @@ func TestStepIsOneSubmissionWithoutAllocation(t *testing.T) {
 		}
 	}
 	step()
-	before := dev.Stats().Submissions
 	const runs = 20
-	if n := testing.AllocsPerRun(runs, step); n != 0 {
-		t.Errorf("a step makes %v allocations, want 0", n)
+	before := dev.Stats().Submissions
+	for range runs {
+		step()
 	}
-	if n := dev.Stats().Submissions - before; n != runs+1 { // AllocsPerRun warms up with one more
-		t.Errorf("%d steps made %d submissions, want one each", runs+1, n)
+	if n := dev.Stats().Submissions - before; n != runs {
+		t.Errorf("%d steps made %d submissions, want one each", runs, n)
+	}
+	// The runtime's own allocations, a thread while a call into the driver blocks,
+	// are counted too; ours would be there every time.
+	least := math.Inf(1)
+	for try := 0; try < 5 && least > 0; try++ {
+		least = min(least, testing.AllocsPerRun(runs, step))
+	}
+	if least != 0 {
+		t.Errorf("a step makes %v allocations, want 0", least)
 	}
 	if err := tr.Wait(ctx); err != nil {
 		t.Fatal(err)
