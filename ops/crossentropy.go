@@ -93,8 +93,11 @@ func (g *Graph) crossEntropyCall(logits, targets, each *Tensor, o *CrossEntropyO
 		push.Ignore, push.HasIgnore = int32(*o.IgnoreIndex), 1
 	}
 	spec := idSpec(targets)
-	spec[10] = g.tune.keep4
-	return Call{Kernel: "crossentropy." + logits.dtype.String(), Groups: min(targets.Len(), g.tune.maxRows), Local: g.rowLocal(logits.stride4()),
+	kernel := "crossentropy." + logits.dtype.String()
+	if o.LabelSmoothing > 0 {
+		kernel += "_smooth"
+	}
+	return Call{Kernel: kernel, Groups: min(targets.Len(), g.tune.maxRows), Local: g.rowLocal(logits.stride4()),
 		Spec: spec, Push: push, Args: []*Tensor{logits, targets, g.status, each}}
 }
 
@@ -120,7 +123,7 @@ func (c Call) withGrad(count, dy, dx *Tensor) Call {
 // meanLoss returns the mean of the counted positions.
 func (g *Graph) meanLoss(op string, each, count *Tensor) *Tensor {
 	loss := g.New(F32)
-	g.add(op, Call{Kernel: "mean", Groups: 1, Local: g.tune.rowLocal, Push: struct{ N, Cols uint32 }{uint32(each.Len()), uint32(each.cols())},
+	g.add(op, Call{Kernel: "mean", Groups: 1, Local: g.tune.scanLocal, Push: struct{ N, Cols uint32 }{uint32(each.Len()), uint32(each.cols())},
 		Args: []*Tensor{each, count, loss}})
 	return loss
 }

@@ -5,6 +5,7 @@
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"
+layout(constant_id = 12) const bool PADDED = true; // false when cols is a multiple of four: saves a division
 layout(push_constant) uniform P { uint rows, cols, stride4, bits; } p;
 layout(binding = 0) writeonly buffer Y { V y[]; };
 
@@ -14,10 +15,9 @@ uvec2 raw4(uvec2 unused, uvec4 b) { return bits16_pack(b); }
 
 void main() {
     uint n4 = p.rows * p.stride4;
-    bool padded = p.cols != p.stride4 * 4; // else spare the division
     for_flat(i, n4) {
         uvec4 bits = uvec4(p.bits);
-        if (padded) {
+        if (PADDED) {
             uvec4 column = i % p.stride4 * 4 + uvec4(0, 1, 2, 3);
             bits = mix(uvec4(0), bits, lessThan(column, uvec4(p.cols)));
         }
