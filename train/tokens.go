@@ -19,6 +19,7 @@ type Tokens struct {
 	first  int64  // in source
 	n      int64
 	width  int
+	err    error // of a Slice outside its tokens; every method that reads returns it
 	close  func() error
 }
 
@@ -111,13 +112,14 @@ func (t *Tokens) Width() int { return t.width }
 func (t *Tokens) Name() string { return t.name }
 
 // Slice returns the tokens of the positions lo <= i < hi, which become positions 0 and up. It copies nothing and
-// needs no Close, but ends with t. It panics outside 0 <= lo <= hi <= Len, as slicing does.
+// needs no Close, but ends with t. Outside 0 <= lo <= hi <= Len it returns no tokens, and their Fits, CheckVocab and
+// Read the error.
 func (t *Tokens) Slice(lo, hi int64) *Tokens {
-	if lo < 0 || hi < lo || hi > t.n {
-		panic(fmt.Sprintf("train: slice [%d:%d] of %d tokens", lo, hi, t.n))
-	}
 	s := *t
 	s.first, s.n, s.close = t.first+lo, hi-lo, nil
+	if s.err == nil && (lo < 0 || hi < lo || hi > t.n) {
+		s.n, s.err = 0, fmt.Errorf("train: positions %d to %d of %s, which has %d tokens", lo, hi, t.name, t.n)
+	}
 	return &s
 }
 
@@ -156,6 +158,9 @@ func (t *Tokens) Read16(dst []uint16, i int64) error {
 }
 
 func (t *Tokens) checkRange(i int64, count int) error {
+	if t.err != nil {
+		return t.err
+	}
 	if i < 0 || i > t.n || int64(count) > t.n-i {
 		return fmt.Errorf("train: %d tokens from position %d on are outside %s, which has %d", count, i, t.name, t.n)
 	}
@@ -165,6 +170,9 @@ func (t *Tokens) checkRange(i int64, count int) error {
 // CheckVocab reads every token once and returns an error that names the first one outside [0, v), its position and,
 // for a file, the position in the file.
 func (t *Tokens) CheckVocab(v int) error {
+	if t.err != nil {
+		return t.err
+	}
 	i := t.first
 	return each(t, 0, t.n, func(id int32) error {
 		if int(id) >= v {
@@ -177,6 +185,9 @@ func (t *Tokens) CheckVocab(v int) error {
 
 // Fits reports an error unless at least one window of m inputs and its targets fit, which is m+1 tokens.
 func (t *Tokens) Fits(m int) error {
+	if t.err != nil {
+		return t.err
+	}
 	if m < 1 {
 		return fmt.Errorf("train: context length %d is not positive", m)
 	}

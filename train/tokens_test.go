@@ -3,6 +3,7 @@ package train
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -141,6 +142,12 @@ func TestSpec5TokenErrors(t *testing.T) {
 	}
 	wantError(t, tokens.Fits(10_000), "10000 tokens", "needs 10001", "v.bin")
 	wantError(t, tokens.Fits(0), "context length 0")
+	for _, r := range [][2]int64{{-1, 5}, {6, 5}, {0, 10_001}, {1 << 62, -1 << 62}} {
+		outside := tokens.Slice(r[0], r[1])
+		for _, err := range []error{outside.Fits(1), outside.CheckVocab(300), outside.Read(nil, 0), outside.Slice(0, 0).Fits(1)} {
+			wantError(t, err, fmt.Sprintf("positions %d to %d", r[0], r[1]), "v.bin", "10000 tokens")
+		}
+	}
 	empty := openTestTokens(t, writeFile(t, "empty.bin", nil), nil)
 	wantError(t, empty.Fits(1), "0 tokens", "needs 2")
 	if err := tokens.Close(); err != nil {
