@@ -111,7 +111,7 @@ func TestBigramLearns(t *testing.T) {
 	if l, err := ops.Item(ctx, loss); err != nil || math.Abs(float64(l)-math.Log(v)) > 1e-5 {
 		t.Fatalf("loss of a table of zeros is %v (%v), want log %d = %v", l, err, v, math.Log(v))
 	}
-	n := testing.AllocsPerRun(50, func() {
+	n := vktest.AllocsPerRun(50, func() {
 		if err := ops.Upload(ctx, at, []uint32{1, 0, 0, 0}); err != nil {
 			t.Fatal(err)
 		}

@@ -210,7 +210,7 @@ func TestSpec4ThreeDispatches(t *testing.T) {
 			before := dev.Stats().Submissions
 			rate := 0.0
 			measured := 0
-			allocs := leastAllocs(runs, func() {
+			allocs := vktest.AllocsPerRun(runs, func() {
 				measured++
 				rate += 1e-3
 				a.SetLR(rate)
@@ -234,14 +234,4 @@ func TestSpec4ThreeDispatches(t *testing.T) {
 			}
 		}
 	}
-}
-
-// leastAllocs is testing.AllocsPerRun, repeated for a while unless it is 0: it
-// counts what the runtime allocates beside f, too.
-func leastAllocs(runs int, f func()) float64 {
-	least := math.Inf(1)
-	for try := 0; try < 5 && least > 0; try++ {
-		least = min(least, testing.AllocsPerRun(runs, f))
-	}
-	return least
 }
