@@ -223,7 +223,7 @@ func TestRunKilled(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for kills := 0; ; kills++ {
 		child := exec.Command(os.Args[0], "-test.run=^TestRunKilled$")
-		child.Env = append(os.Environ(), childDir+"="+dir, "LEMNOS_VALIDATE=0")
+		child.Env = append(os.Environ(), childDir+"="+dir, "LEMNOS_VALIDATE=0", "LEMNOS_CACHE=off")
 		var out bytes.Buffer
 		child.Stdout, child.Stderr = &out, &out
 		if err := child.Start(); err != nil {
