@@ -183,7 +183,10 @@ func (g *Graph) local(c *Call) uint32 {
 	if c.Local != 0 {
 		return c.Local
 	}
-	return g.tune.local
+	if c.Items > 0 {
+		return g.tune.local
+	}
+	return g.tune.chunkLocal
 }
 
 // dispatch records one call.
@@ -202,7 +205,7 @@ func (g *Graph) dispatch(p *vk.Program, c *scheduled) error {
 	groups, local := c.Groups, int(g.local(c.Call))
 	switch {
 	case c.Items > 0:
-		groups = ceilDiv(c.Items, local*int(g.tune.work))
+		groups = min(ceilDiv(c.Items, local*int(g.tune.work)), g.tune.maxGroups)
 	case c.Threads > 0:
 		groups = ceilDiv(c.Threads, local)
 	}

@@ -23,7 +23,7 @@ func (g *Graph) Embed(table, ids *Tensor) *Tensor {
 		Args: []*Tensor{table, ids, g.status, y}})
 	g.record(op, y, func(dy *Tensor) {
 		dst, add := g.grad(table)
-		g.add(op+" backward", Call{Kernel: "embed_back." + table.dtype.String(), Groups: min(v, g.tune.maxRows), Local: g.tune.rowLocal,
+		g.add(op+" backward", Call{Kernel: "embed_back." + table.dtype.String(), Groups: min(v, g.tune.maxRows), Local: g.tune.scanLocal,
 			Spec: idSpec(ids), Push: struct {
 				embedPush
 				Accumulate uint32

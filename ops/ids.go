@@ -45,7 +45,7 @@ func (g *Graph) checkIDs(op string, ids *Tensor, v int, ignore *int) *Tensor {
 	if ignore != nil {
 		push.Ignore, push.HasIgnore = int32(*ignore), 1
 	}
-	g.add(op, Call{Kernel: "ids", Groups: 1, Local: g.tune.rowLocal, Spec: idSpec(ids), Push: push, Args: []*Tensor{ids, g.status, count}})
+	g.add(op, Call{Kernel: "ids", Groups: 1, Local: g.tune.scanLocal, Spec: idSpec(ids), Push: push, Args: []*Tensor{ids, g.status, count}})
 	return count
 }
 
