@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"regexp"
 	"slices"
@@ -74,6 +75,11 @@ func run(device, pattern string, asJSON bool, c config) error {
 		return fmt.Errorf("bench: %s has no time stamps", dev.Info().Name)
 	}
 	r := report{Device: dev.Info().Name, Driver: dev.Info().Driver, MiB: float64(c.bytes()) / (1 << 20)}
+	out := io.Writer(os.Stdout)
+	if asJSON {
+		out = io.Discard
+	}
+	r.printHead(out)
 	yardstick, err := open(dev, copyCase("copy", c.bytes()))
 	if err != nil {
 		return err
@@ -89,6 +95,7 @@ func run(device, pattern string, asJSON bool, c config) error {
 		}
 		for _, row := range rows {
 			if wanted.MatchString(row.Name + " " + row.Shape) {
+				row.print(out)
 				r.Rows = append(r.Rows, row)
 			}
 		}
@@ -97,13 +104,14 @@ func run(device, pattern string, asJSON bool, c config) error {
 		if r.Train, err = trainStep(dev, c); err != nil {
 			return err
 		}
+		r.Train.print(out)
 	}
 	if asJSON {
 		e := json.NewEncoder(os.Stdout)
 		e.SetIndent("", "  ")
 		return e.Encode(r)
 	}
-	return r.print(os.Stdout)
+	return nil
 }
 
 // opened is a benchmark that was compiled, run once and checked.

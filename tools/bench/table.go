@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"text/tabwriter"
 	"time"
 )
 
@@ -37,26 +36,22 @@ type trainRow struct {
 	TokensPerSec float64 `json:"tokens_per_s"`
 }
 
-func (r report) print(w io.Writer) error {
+const format = "%-20s %20s %11s %7s %9s %8s %5s\n"
+
+// printHead starts the table; rows follow as they are measured.
+func (r report) printHead(w io.Writer) {
 	fmt.Fprintf(w, "%s, %s\n", r.Device, r.Driver)
-	if len(r.Rows) > 0 {
-		fmt.Fprintf(w, "tensors of %.4g MiB; GB/s of the bytes each kernel has to move; %% of the GB/s of a copy in the same run\n\n", r.MiB)
-	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "kernel\tshape\ttime\tGB/s\t% of copy\tGFLOP/s\truns\t")
-	for _, x := range r.Rows {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t\n", x.Name, x.Shape, short(x.Nanos), number(x.GBs, 2), number(x.OfCopy, 0), number(x.GFLOPS, 1), x.Runs)
-	}
-	if len(r.Rows) > 0 {
-		if err := t.Flush(); err != nil {
-			return err
-		}
-	}
-	if x := r.Train; x != nil {
-		fmt.Fprintf(w, "\nbigram training step, %s: %s, %.0f tokens/s, %d submission, %d dispatches, %d barriers\n",
-			x.Shape, short(x.Nanos), x.TokensPerSec, x.Submissions, x.Dispatches, x.Barriers)
-	}
-	return nil
+	fmt.Fprintf(w, "tensors of %.4g MiB; GB/s of the bytes each kernel has to move; %% of the GB/s of a copy in the same run\n\n", r.MiB)
+	fmt.Fprintf(w, format, "kernel", "shape", "time", "GB/s", "% of copy", "GFLOP/s", "runs")
+}
+
+func (x row) print(w io.Writer) {
+	fmt.Fprintf(w, format, x.Name, x.Shape, short(x.Nanos), number(x.GBs, 2), number(x.OfCopy, 0), number(x.GFLOPS, 1), fmt.Sprint(x.Runs))
+}
+
+func (x trainRow) print(w io.Writer) {
+	fmt.Fprintf(w, "\nbigram training step, %s: %s, %.0f tokens/s, %d submission, %d dispatches, %d barriers\n",
+		x.Shape, short(x.Nanos), x.TokensPerSec, x.Submissions, x.Dispatches, x.Barriers)
 }
 
 // number leaves what was not measured empty.

@@ -78,13 +78,13 @@ func firstUpdate(h optim.Hyper, w, g float64) float64 {
 // trainStep measures what a user of the bigram model gets: sampling, loss,
 // gradient, clipping and update, replayed with two steps in flight.
 func trainStep(dev *vk.Device, c config) (*trainRow, error) {
-	vocab, batch, context_, steps := 256, 32, 256, 200
+	vocab, batch, length, steps := 256, 32, 256, 200
 	if c.quick {
-		batch, context_, steps = 4, 32, 5
+		batch, length, steps = 4, 32, 5
 	}
 	r := &running{dev: dev, ctx: context.Background(), graph: ops.NewGraph(dev)}
 	defer r.release()
-	row, err := r.train(vocab, batch, context_, steps)
+	row, err := r.train(vocab, batch, length, steps)
 	if err != nil {
 		return nil, fmt.Errorf("bench: train step: %w", err)
 	}
