@@ -108,7 +108,11 @@ func (g *Graph) Fill(t *Tensor, v float32) {
 	}
 	cols, stride := t.rowLayout()
 	rows := t.len4() * 4 / stride
-	g.add("fill", Call{Kernel: "fill." + variant, Items: t.len4(), Push: struct{ Rows, Cols, Stride4, Bits uint32 }{
+	spec := map[uint32]uint32{12: 1}
+	if cols%4 == 0 {
+		spec[12] = 0 // no padding to look for
+	}
+	g.add("fill", Call{Kernel: "fill." + variant, Items: t.len4(), Spec: spec, Push: struct{ Rows, Cols, Stride4, Bits uint32 }{
 		uint32(rows), uint32(cols), uint32(stride / 4), bits}, Args: []*Tensor{t}})
 }
 
