@@ -58,7 +58,8 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, data Data
 	}
 	r := &runner{cfg: cfg, hooks: h, trainer: t, eval: eval, unigram: unigram}
 	defer func() { err = errors.Join(err, r.finish()) }()
-	if err := r.resume(ctx); err != nil {
+	// Nothing on the device is given up half way: ctx is looked at between steps.
+	if err := r.resume(context.WithoutCancel(ctx)); err != nil {
 		return err
 	}
 	h.Logger.Info("training", "device", dev.Info().Name, "steps", cfg.TotalSteps, "from", t.Iteration(),
@@ -100,9 +101,10 @@ func (r *runner) resume(ctx context.Context) error {
 
 func (r *runner) loop(ctx context.Context) error {
 	t, total := r.trainer, r.cfg.TotalSteps
+	whole := context.WithoutCancel(ctx)
 	r.since, r.logged = time.Now(), t.Iteration()
 	if t.Iteration() == 0 {
-		if err := r.log(ctx, true); err != nil {
+		if err := r.log(whole, true); err != nil {
 			return err
 		}
 	}
@@ -116,13 +118,12 @@ func (r *runner) loop(ctx context.Context) error {
 		n, last := t.Iteration(), t.Iteration() == total
 		evaluate := last || n%r.cfg.EvalEvery == 0
 		if evaluate || n%r.cfg.LogEvery == 0 {
-			// The step was submitted, so it counts even if ctx ended meanwhile.
-			if err := r.log(context.WithoutCancel(ctx), evaluate); err != nil {
+			if err := r.log(whole, evaluate); err != nil {
 				return err
 			}
 		}
 		if last || n%r.cfg.CkptEvery == 0 {
-			if err := r.save(context.WithoutCancel(ctx)); err != nil {
+			if err := r.save(whole); err != nil {
 				return err
 			}
 		}

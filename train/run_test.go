@@ -175,7 +175,7 @@ func TestRunInterruptedAndResumed(t *testing.T) {
 			}
 			for stops := 0; ; stops++ {
 				ctx, cancel := context.WithCancel(ctx)
-				timer := time.AfterFunc(time.Duration(30+40*stops)*time.Millisecond, cancel)
+				timer := time.AfterFunc(time.Duration(40*stops)*time.Millisecond, cancel)
 				_, err := runOnce(ctx, dev, *c)
 				timer.Stop()
 				cancel()
