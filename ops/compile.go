@@ -202,6 +202,10 @@ func (g *Graph) dispatch(p *vk.Program, c *scheduled) error {
 	for i, t := range c.Args {
 		spans[i] = t.span()
 	}
+	if word, ok := c.plainFill(); ok {
+		p.Fill(spans[0], word)
+		return nil
+	}
 	groups, local := c.Groups, int(g.local(c.Call))
 	switch {
 	case c.Items > 0:

@@ -108,12 +108,24 @@ func (g *Graph) Fill(t *Tensor, v float32) {
 	}
 	cols, stride := t.rowLayout()
 	rows := t.len4() * 4 / stride
-	spec := map[uint32]uint32{12: 1}
-	if cols%4 == 0 {
-		spec[12] = 0 // no padding to look for
-	}
-	g.add("fill", Call{Kernel: "fill." + variant, Items: t.len4(), Spec: spec, Push: struct{ Rows, Cols, Stride4, Bits uint32 }{
+	g.add("fill", Call{Kernel: "fill." + variant, Items: t.len4(), Push: fillPush{
 		uint32(rows), uint32(cols), uint32(stride / 4), bits}, Args: []*Tensor{t}})
+}
+
+// fillPush is the push block of kernel fill.
+type fillPush struct{ Rows, Cols, Stride4, Bits uint32 }
+
+// plainFill returns the word that a call writes over and over, if that is all it
+// does: a fill of rows without padding, which Vulkan has a command for.
+func (c *Call) plainFill() (word uint32, ok bool) {
+	p, fill := c.Push.(fillPush)
+	if !fill || p.Cols%4 != 0 {
+		return 0, false
+	}
+	if c.Kernel == "fill.b16" {
+		return p.Bits | p.Bits<<16, true
+	}
+	return p.Bits, true
 }
 
 // View returns the values of x under another shape. The rows of a float tensor
