@@ -17,30 +17,48 @@ layout(binding = 2) writeonly buffer PARTIAL { uvec2 partial[]; };
 
 const uint BLOCK = 8;
 
+// A block whose squares sum to something between these needs no scaling: nothing overflowed, and what underflowed, or is
+// dropped beside it by rescale, is below 2^-30 of it. Such blocks are summed as if their largest value were 1.
+const float SMALL = 8.67361738e-19 /* 2^-60 */, LARGE = 1.09951163e12 /* 2^40 */;
+const uint ONE = 0x3f800000u;
+
 void main() {
     uint top = 0;
-    vec4 sum = vec4(0), lost = vec4(0);
+    vec4 sum = vec4(0), lost = vec4(0), plain = vec4(0), plain_lost = vec4(0);
     for (uint c = flat_group(); c < p.chunks; c += flat_groups()) {
         uint end = chunk[c].x + chunk[c].y;
         for (uint first = chunk[c].x + lane; first < end; first += LOCAL * BLOCK) {
-            vec4 x[BLOCK];
+            vec4 squares = vec4(0);
             [[unroll]] for (uint k = 0, i = first; k < BLOCK; k++, i += LOCAL) {
-                x[k] = vec4(0);
-                if (i < end) x[k] = ld4(g[i]);
+                vec4 x = vec4(0);
+                if (i < end) x = ld4(g[i]);
+                squares += x * x;
+            }
+            float size = squares.x + squares.y + squares.z + squares.w;
+            if (size >= SMALL && size <= LARGE) {
+                kahan_add(plain, plain_lost, squares);
+                continue;
             }
             uvec4 largest4 = uvec4(0);
-            [[unroll]] for (uint k = 0; k < BLOCK; k++) largest4 = max(largest4, floatBitsToUint(x[k]) & 0x7fffffffu);
+            uint last = min(first + LOCAL * BLOCK, end);
+            for (uint i = first; i < last; i += LOCAL) largest4 = max(largest4, floatBitsToUint(ld4(g[i])) & 0x7fffffffu);
             uint largest = max(max(max(largest4.x, largest4.y), max(largest4.z, largest4.w)), top);
             float factor = rescale(scale_exponent(top), scale_exponent(largest)), scale = pow2(-scale_exponent(largest));
-            vec4 squares = vec4(0);
-            [[unroll]] for (uint k = 0; k < BLOCK; k++) squares += (x[k] * scale) * (x[k] * scale);
+            squares = vec4(0);
+            for (uint i = first; i < last; i += LOCAL) {
+                vec4 x = ld4(g[i]) * scale;
+                squares += x * x;
+            }
             top = largest;
             sum *= factor;
             lost *= factor;
             kahan_add(sum, lost, squares);
         }
     }
-    uint group_top = reduce_max(top);
-    sum = reduce_sum((sum - lost) * rescale(scale_exponent(top), scale_exponent(group_top)));
+    bool has_plain = plain != vec4(0);
+    uint group_top = reduce_max(max(top, has_plain ? ONE : 0));
+    sum = (sum - lost) * rescale(scale_exponent(top), scale_exponent(group_top));
+    if (has_plain) sum += (plain - plain_lost) * rescale(scale_exponent(ONE), scale_exponent(group_top));
+    sum = reduce_sum(sum);
     if (lane == 0) partial[p.base + flat_group()] = uvec2(group_top, floatBitsToUint(sum.x + sum.y + sum.z + sum.w));
 }
