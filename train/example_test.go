@@ -1,0 +1,40 @@
+package train_test
+
+import (
+	"context"
+	"errors"
+	"log"
+
+	"github.com/lemnos-ml/lemnos/nn"
+	"github.com/lemnos-ml/lemnos/train"
+	"github.com/lemnos-ml/lemnos/vk"
+)
+
+// Train a model on a text file, going on from its newest checkpoint.
+func ExampleRun() {
+	cfg := train.DefaultConfig()
+	cfg.Data, cfg.RunName = "corpus.txt", "first"
+
+	dev, err := vk.Open(&vk.Options{Device: cfg.Device})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer dev.Close()
+	data, err := train.OpenData(cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer data.Close()
+	model, err := nn.NewBigram(dev, cfg.Storage(), cfg.Vocab)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer model.Params().Release()
+
+	err = train.Run(context.Background(), dev, cfg, model, data, train.Hooks{})
+	if errors.Is(err, train.ErrInterrupted) {
+		log.Print("saved; call again to go on")
+	} else if err != nil {
+		log.Fatal(err)
+	}
+}
