@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"io"
 
 	"github.com/lemnos-ml/lemnos/ops"
 )
@@ -37,20 +36,16 @@ func restoreTensor(ctx context.Context, f *File, x stateTensor) error {
 	if err != nil {
 		return err
 	}
-	raw := make([]byte, x.Len()*x.DType().Size())
-	if _, err := io.ReadFull(r, raw); err != nil {
-		return fmt.Errorf("reading: %w", err)
-	}
 	if x.DType() == ops.F32 {
 		v := make([]float32, x.Len())
-		if _, err := binary.Decode(raw, binary.LittleEndian, v); err != nil {
-			return err
+		if err := binary.Read(r, binary.LittleEndian, v); err != nil {
+			return fmt.Errorf("reading: %w", err)
 		}
 		return ops.Upload(ctx, x.Tensor, v)
 	}
 	v := make([]uint16, x.Len())
-	if _, err := binary.Decode(raw, binary.LittleEndian, v); err != nil {
-		return err
+	if err := binary.Read(r, binary.LittleEndian, v); err != nil {
+		return fmt.Errorf("reading: %w", err)
 	}
 	return ops.Upload(ctx, x.Tensor, v)
 }
