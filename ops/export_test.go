@@ -54,3 +54,6 @@ func BackwardFrom(g *Graph, y, dy *Tensor, accumulate bool) {
 func MatMulInto(g *Graph, kind string, a, b, c *Tensor, alpha float32) {
 	g.add("matmul", g.matmulCall(kind, a, b, c, alpha, true))
 }
+
+// ColumnSum appends dst = Σ over rows of x, or dst += that.
+func ColumnSum(g *Graph, x, dst *Tensor, add bool) { g.columnSum(x, dst, add) }

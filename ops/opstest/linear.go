@@ -50,6 +50,15 @@ func indexB(kind string, l, j, n, k int) int {
 	return l*n + j
 }
 
+// ColumnSum64 returns the sum over the rows of x, each of d values.
+func ColumnSum64[F Float](x []F, d int) []float64 {
+	sum := make([]float64, d)
+	for i, v := range x {
+		sum[i%d] += float64(v)
+	}
+	return sum
+}
+
 // MatMulCase is a golden case of the matrix product.
 type MatMulCase struct {
 	Kind  string `json:"kind"` // "nn", "nt", "tn" as in MatMul64
