@@ -18,6 +18,11 @@ func (g *Graph) record(op string, out *Tensor, back func(dy *Tensor), inputs ...
 	if g.err != nil || !slices.ContainsFunc(inputs, g.wants) {
 		return
 	}
+	for _, t := range inputs {
+		if !g.check(!g.forgotten[t], op, "%v was made inside Recompute, which hands out its result only", t) {
+			return
+		}
+	}
 	g.needs[out] = true
 	g.tape = append(g.tape, tapeEntry{op: op, where: caller(), out: out, back: back})
 }
@@ -59,13 +64,13 @@ func (g *Graph) Backward(loss *Tensor, o *BackwardOptions) {
 		return
 	}
 	g.accumulate = o.Accumulate
-	g.backward(loss, seed)
+	g.walk(g.tape, loss, seed)
 }
 
-// backward walks the tape from y, whose gradient is dy, to the parameters.
-func (g *Graph) backward(y, dy *Tensor) {
+// walk follows a tape backwards from y, whose gradient is dy.
+func (g *Graph) walk(tape []tapeEntry, y, dy *Tensor) {
 	g.grads[y] = dy
-	for _, e := range slices.Backward(g.tape) {
+	for _, e := range slices.Backward(tape) {
 		if dy := g.grads[e.out]; dy != nil {
 			e.back(dy)
 		}

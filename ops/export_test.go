@@ -47,7 +47,7 @@ func BackwardFrom(g *Graph, y, dy *Tensor, accumulate bool) {
 		return
 	}
 	g.accumulate = accumulate
-	g.backward(y, dy)
+	g.walk(g.tape, y, dy)
 }
 
 // MatMulInto appends c += alpha·(a by b).

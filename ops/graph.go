@@ -16,16 +16,17 @@ type Graph struct {
 	immediate bool
 	err       error
 
-	nodes   []*node
-	tape    []tapeEntry
-	needs   map[*Tensor]bool    // tensors that a parameter feeds into
-	grads   map[*Tensor]*Tensor // gradients found so far by Backward
-	sole    map[*Tensor]bool    // tensors whose gradient in grads is nobody else's too
-	head    int                 // values of logits that LinearCrossEntropy holds at a time
-	inputs  []*input
-	outputs []*output
-	status  *Tensor   // u32[4]: node, position and value of the first bad index
-	owned   []*Tensor // persistent memory the graph made for itself
+	nodes     []*node
+	tape      []tapeEntry
+	needs     map[*Tensor]bool    // tensors that a parameter feeds into
+	grads     map[*Tensor]*Tensor // gradients found so far by Backward
+	sole      map[*Tensor]bool    // tensors whose gradient in grads is nobody else's too
+	forgotten map[*Tensor]bool    // made inside Recompute: no gradient flows back to them
+	head      int                 // values of logits that LinearCrossEntropy holds at a time
+	inputs    []*input
+	outputs   []*output
+	status    *Tensor   // u32[4]: node, position and value of the first bad index
+	owned     []*Tensor // persistent memory the graph made for itself
 
 	accumulate bool // parameter gradients are added to what the arena holds
 	compiled   bool
@@ -83,7 +84,7 @@ func (o *output) slot(run int64) []byte {
 // NewGraph returns an empty graph on dev.
 func NewGraph(dev *vk.Device) *Graph {
 	g := &Graph{dev: dev, tune: tune(dev.Info()), needs: map[*Tensor]bool{}, grads: map[*Tensor]*Tensor{},
-		sole: map[*Tensor]bool{}, head: headChunk}
+		sole: map[*Tensor]bool{}, forgotten: map[*Tensor]bool{}, head: headChunk}
 	g.status, g.err = NewTensor(dev, U32, 4)
 	if g.err == nil {
 		g.owned = append(g.owned, g.status)

@@ -1,0 +1,48 @@
+package ops
+
+import "slices"
+
+// Recompute returns f(x) and forgets what f computed on the way: the backward
+// pass runs f again and differentiates that second run (activation
+// checkpointing). Of all that f makes only its result stays in memory until
+// then, for the price of one more forward pass through f.
+//
+// f appends operations of this graph and does nothing else: the same ones each
+// time, without Input, Output or Backward. It may read parameters, whose
+// gradients are found as usual, and contain Recompute. Of what it makes only the
+// result may be used outside; this is checked. Loss and gradients have the bits
+// that f(x) itself would have given.
+func (g *Graph) Recompute(x *Tensor, f func(x *Tensor) *Tensor) *Tensor {
+	const op = "recompute"
+	if !g.ok(op, x) {
+		return g.badLike(x)
+	}
+	y, inner := g.apart(x, f)
+	made := func(e tapeEntry) bool { return e.out == y }
+	if !g.ok(op, y) || !slices.ContainsFunc(inner, made) {
+		return y // it has no gradient, or is not made by f
+	}
+	for _, e := range inner {
+		g.forgotten[e.out] = e.out != y
+	}
+	recorded := len(inner)
+	// What f found to be wanted, because of x or of a parameter, was marked so by
+	// the tape that is forgotten now.
+	g.record(op, y, func(dy *Tensor) {
+		again, tape := g.apart(x, f)
+		if g.ok(op, again) && g.check(len(tape) == recorded, op, "the function recorded %d operations, then %d", recorded, len(tape)) {
+			g.walk(tape, again, dy)
+		}
+	}, y)
+	return y
+}
+
+// apart runs f with a tape of its own, which it returns.
+func (g *Graph) apart(x *Tensor, f func(x *Tensor) *Tensor) (*Tensor, []tapeEntry) {
+	outer := g.tape
+	g.tape = nil
+	y := f(x)
+	inner := g.tape
+	g.tape = outer
+	return y, inner
+}
