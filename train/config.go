@@ -26,6 +26,7 @@ type Config struct {
 	Vocab int    `json:"vocab" resume:"same" usage:"vocabulary size; 256 for text read as bytes"`
 
 	Data        string  `json:"data" resume:"same" usage:"text or token file (.bin, .npy); empty: the Go standard library's source"`
+	Tokenizer   string  `json:"tokenizer" resume:"same" usage:"what a token is: bytes, or gpt2 (vocab 50257); of a token file, for samples"`
 	TokenWidth  int     `json:"token_width" resume:"same" usage:"bytes of a token in a .bin file: 2 or 4"`
 	ValFraction float64 `json:"val_fraction" resume:"same" usage:"part of the data, at its end, that is held out for evaluation"`
 	Seed        uint64  `json:"seed" resume:"same" usage:"seed of the batches and of the initial parameters"`
@@ -67,6 +68,7 @@ func DefaultConfig() Config {
 		Model: "bigram",
 		Vocab: 256,
 
+		Tokenizer:   "bytes",
 		TokenWidth:  2,
 		ValFraction: 0.1,
 		Seed:        1,
@@ -105,6 +107,7 @@ func (c Config) Validate() error {
 	for _, check := range []error{
 		oneOf("model", c.Model, "bigram"),
 		countable("vocab", c.Vocab),
+		oneOf("tokenizer", c.Tokenizer, tokenizers...),
 		within("val_fraction", c.ValFraction, 0, 1),
 		countable("batch_size", c.BatchSize),
 		countable("context_len", c.ContextLen),

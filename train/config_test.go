@@ -32,6 +32,7 @@ var fieldCases = []fieldCase{
 	{"model", `"bigram"`, ``, ``, `1`, []string{`""`, `"Bigram"`, `"transformer"`}, false},
 	{"vocab", `256`, `50257`, `50257`, `"256"`, []string{`0`, `-1`, `2147483648`}, false},
 	{"data", `""`, `"a=b.npy"`, `a=b.npy`, `7`, nil, false},
+	{"tokenizer", `"bytes"`, `"gpt2"`, `gpt2`, `1`, []string{`""`, `"GPT2"`}, false},
 	{"token_width", `2`, `4`, `4`, `"2"`, []string{`0`, `1`, `3`, `8`}, false},
 	{"val_fraction", `0.1`, `0.05`, `.05`, `"x"`, []string{`0`, `1`, `-0.1`}, false},
 	{"seed", `1`, `18446744073709551615`, `18446744073709551615`, `-1`, nil, false},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -11,9 +12,11 @@ import (
 	"strings"
 )
 
-// OpenData opens what cfg.Data names: a token file (.bin, .npy), or a text read
-// as bytes; without a name the Go standard library's source. The last
-// cfg.ValFraction of it is held out. Every token must be below cfg.Vocab.
+// OpenData opens what cfg.Data names: a token file (.bin, .npy), or a text, which
+// cfg.Tokenizer encodes; without a name the Go standard library's source. The last
+// cfg.ValFraction of it is held out, but a name.train.bin that has a name.val.bin
+// beside it is all for training, and that one is held out; see [TokenizeFiles].
+// Every token must be below cfg.Vocab.
 func OpenData(cfg Config) (Data, error) {
 	all, err := openTokens(cfg)
 	if err != nil {
@@ -21,15 +24,24 @@ func OpenData(cfg Config) (Data, error) {
 	}
 	cut := all.Len() - int64(float64(all.Len())*cfg.ValFraction)
 	d := Data{Train: all.Slice(0, cut), Val: all.Slice(cut, all.Len()), close: all.Close}
+	if name, ok := strings.CutSuffix(cfg.Data, trainExt); ok {
+		val, err := OpenTokens(name+valExt, &TokenOptions{Width: cfg.TokenWidth})
+		switch {
+		case err == nil:
+			d = Data{Train: all, Val: val, close: func() error { return errors.Join(all.Close(), val.Close()) }}
+		case !errors.Is(err, fs.ErrNotExist):
+			return Data{}, errors.Join(err, all.Close())
+		}
+	}
 	for _, part := range []*Tokens{d.Train, d.Val} {
 		if err := errors.Join(part.Fits(cfg.ContextLen), part.CheckVocab(cfg.Vocab)); err != nil {
-			return Data{}, errors.Join(fmt.Errorf("%w (%s)", err, dataName(cfg)), all.Close())
+			return Data{}, errors.Join(fmt.Errorf("%w (%s)", err, dataName(cfg)), d.Close())
 		}
 	}
 	return d, nil
 }
 
-// Close unmaps the token file.
+// Close unmaps the token files.
 func (d Data) Close() error { return d.close() }
 
 func openTokens(cfg Config) (*Tokens, error) {
@@ -39,17 +51,44 @@ func openTokens(cfg Config) (*Tokens, error) {
 		if err != nil {
 			return nil, err
 		}
-		return TextTokens(text), nil
+		return textTokens(cfg, bytes.NewReader(text))
 	case ext == ".npy":
 		return OpenTokens(cfg.Data, nil)
 	case ext == ".bin":
 		return OpenTokens(cfg.Data, &TokenOptions{Width: cfg.TokenWidth})
 	}
-	text, err := os.ReadFile(cfg.Data)
+	text, err := os.Open(cfg.Data)
 	if err != nil {
 		return nil, fmt.Errorf("train: data: %w", err)
 	}
-	return TextTokens(text), nil
+	defer text.Close()
+	return textTokens(cfg, text)
+}
+
+// textTokens encodes a text into memory: all of our vocabularies fit in 16 bits.
+func textTokens(cfg Config, text io.Reader) (*Tokens, error) {
+	if cfg.Tokenizer == "bytes" {
+		all, err := io.ReadAll(text)
+		if err != nil {
+			return nil, fmt.Errorf("train: data: %w", err)
+		}
+		return TextTokens(all), nil
+	}
+	tok, err := NewTokenizer(cfg.Tokenizer)
+	if err != nil {
+		return nil, err
+	}
+	var all []uint16
+	err = encodeText(text, tok, func(ids []int32) error {
+		for _, id := range ids {
+			all = append(all, uint16(id))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("train: data: %w", err)
+	}
+	return NewTokens(all), nil
 }
 
 func dataName(cfg Config) string {
