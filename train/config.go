@@ -22,8 +22,23 @@ import (
 // To add a field: declare it with its tags, give it a default in DefaultConfig
 // and a limit in Validate. File, flags, comparison and tests follow.
 type Config struct {
-	Model string `json:"model" resume:"same" usage:"architecture: bigram"`
-	Vocab int    `json:"vocab" resume:"same" usage:"vocabulary size; 256 for text read as bytes"`
+	Model      string  `json:"model" resume:"same" usage:"architecture: transformer, or bigram, which has vocab alone"`
+	Vocab      int     `json:"vocab" resume:"same" usage:"vocabulary size; 256 for text read as bytes"`
+	Layers     int     `json:"layers" resume:"same" usage:"blocks of the transformer"`
+	Heads      int     `json:"heads" resume:"same" usage:"attention heads"`
+	KVHeads    int     `json:"kv_heads" resume:"same" usage:"heads of keys and values, shared by groups of attention heads; 0: as many as heads"`
+	Width      int     `json:"width" resume:"same" usage:"width of the residual stream, all heads together"`
+	FFN        int     `json:"ffn" resume:"same" usage:"width inside the feed-forward network"`
+	Norm       string  `json:"norm" resume:"same" usage:"rmsnorm or layernorm"`
+	NormEps    float64 `json:"norm_eps" resume:"same" usage:"the normalization's epsilon"`
+	Activation string  `json:"activation" resume:"same" usage:"swiglu, silu, gelu or gelu_tanh"`
+	Positions  string  `json:"positions" resume:"same" usage:"rope (pairs side by side), rope_half (Llama's files) or learned"`
+	RopeTheta  float64 `json:"rope_theta" resume:"same" usage:"base of the rotary positions' wavelengths"`
+	Tied       bool    `json:"tied" resume:"same" usage:"the output head is the token embedding"`
+	Bias       bool    `json:"bias" resume:"same" usage:"biases in linear layers and in layernorm"`
+	Init       string  `json:"init" resume:"same" usage:"initial parameters: truncated_normal or gpt2"`
+	Dropout    float64 `json:"dropout" resume:"free" usage:"part of the activations that training drops"`
+	Recompute  bool    `json:"recompute" resume:"free" usage:"run each block again in the backward pass instead of keeping its activations"`
 
 	Data        string  `json:"data" resume:"same" usage:"text or token file (.bin, .npy); empty: the Go standard library's source"`
 	Tokenizer   string  `json:"tokenizer" resume:"same" usage:"what a token is: bytes, or gpt2 (vocab 50257); of a token file, for samples"`
@@ -46,6 +61,7 @@ type Config struct {
 	Betas        Betas   `json:"betas" resume:"free" usage:"AdamW's decay of the first and the second moment"`
 	Eps          float64 `json:"eps" resume:"free" usage:"AdamW's epsilon"`
 	WeightDecay  float64 `json:"weight_decay" resume:"free" usage:"AdamW's decoupled weight decay"`
+	NoDecay      string  `json:"no_decay" resume:"free" usage:"what weight decay spares: none, vectors (norms, biases), or vectors+embeddings"`
 	GradClipNorm float64 `json:"grad_clip_norm" resume:"free" usage:"largest norm of the gradient; 0 makes every gradient zero"`
 	WarmupIters  int64   `json:"warmup_iters" resume:"free" usage:"steps of linear warm-up"`
 	CosineIters  int64   `json:"cosine_iters" resume:"free" usage:"step at which the learning rate reaches lr_min"`
@@ -62,11 +78,22 @@ type Config struct {
 // Betas are AdamW's decay rates of the first and the second moment.
 type Betas [2]float64
 
-// DefaultConfig returns the document's defaults, and a bigram model of bytes.
+// DefaultConfig returns the document's defaults, and its small transformer with
+// a vocabulary of bytes.
 func DefaultConfig() Config {
 	return Config{
-		Model: "bigram",
-		Vocab: 256,
+		Model:      "transformer",
+		Vocab:      256,
+		Layers:     4,
+		Heads:      16,
+		Width:      512,
+		FFN:        1344,
+		Norm:       "rmsnorm",
+		NormEps:    1e-5,
+		Activation: "swiglu",
+		Positions:  "rope",
+		RopeTheta:  10000,
+		Init:       "truncated_normal",
 
 		Tokenizer:   "bytes",
 		TokenWidth:  2,
@@ -88,6 +115,7 @@ func DefaultConfig() Config {
 		Betas:        Betas{0.9, 0.95},
 		Eps:          1e-8,
 		WeightDecay:  0.1,
+		NoDecay:      "none",
 		GradClipNorm: 1,
 		WarmupIters:  200,
 		CosineIters:  10000,
@@ -105,8 +133,20 @@ func DefaultConfig() Config {
 // Validate returns an error that names the first impossible field and its value.
 func (c Config) Validate() error {
 	for _, check := range []error{
-		oneOf("model", c.Model, "bigram"),
+		oneOf("model", c.Model, "transformer", "bigram"),
 		countable("vocab", c.Vocab),
+		countable("layers", c.Layers),
+		countable("heads", c.Heads),
+		atLeast("kv_heads", int64(c.KVHeads), 0),
+		countable("width", c.Width),
+		countable("ffn", c.FFN),
+		oneOf("norm", c.Norm, "rmsnorm", "layernorm"),
+		within("norm_eps", c.NormEps, 0, math.Inf(1)),
+		oneOf("activation", c.Activation, "swiglu", "silu", "gelu", "gelu_tanh"),
+		oneOf("positions", c.Positions, "rope", "rope_half", "learned"),
+		within("rope_theta", c.RopeTheta, 0, math.Inf(1)),
+		oneOf("init", c.Init, "truncated_normal", "gpt2"),
+		within("dropout", c.Dropout, 0, 1),
 		oneOf("tokenizer", c.Tokenizer, tokenizers...),
 		within("val_fraction", c.ValFraction, 0, 1),
 		countable("batch_size", c.BatchSize),
@@ -124,6 +164,7 @@ func (c Config) Validate() error {
 		within("betas[1]", c.Betas[1], 0, 1),
 		within("eps", c.Eps, 0, math.Inf(1)),
 		within("weight_decay", c.WeightDecay, 0, math.Inf(1)),
+		oneOf("no_decay", c.NoDecay, "none", "vectors", "vectors+embeddings"),
 		within("grad_clip_norm", c.GradClipNorm, 0, math.Inf(1)),
 		atLeast("warmup_iters", c.WarmupIters, 0),
 		atLeast("cosine_iters", c.CosineIters, 0),
@@ -135,6 +176,16 @@ func (c Config) Validate() error {
 		}
 	}
 	switch {
+	case c.Model == "transformer" && c.Width%c.Heads != 0:
+		return fmt.Errorf("train: width is %d, want a multiple of heads, which is %d", c.Width, c.Heads)
+	case c.Model == "transformer" && c.Width/c.Heads%4 != 0:
+		return fmt.Errorf("train: width is %d and heads %d: %d values in a head, want a multiple of 4", c.Width, c.Heads, c.Width/c.Heads)
+	case c.KVHeads > 0 && c.Heads%c.KVHeads != 0:
+		return fmt.Errorf("train: kv_heads is %d, want 0 or a divisor of heads, which is %d", c.KVHeads, c.Heads)
+	case c.NormEps == 0:
+		return fmt.Errorf("train: norm_eps is 0, want a positive number")
+	case c.RopeTheta == 0:
+		return fmt.Errorf("train: rope_theta is 0, want a positive number")
 	case c.TokenWidth != 2 && c.TokenWidth != 4:
 		return fmt.Errorf("train: token_width is %d, want 2 or 4", c.TokenWidth)
 	case c.ValFraction == 0:

@@ -166,14 +166,14 @@ func (c *Config) Override(assignment string) error {
 
 // ConfigFlags registers one flag per field on fs, named as in the JSON file, and
 // returns the assignments that fs.Parse will find, in their order. Pass them to
-// Override once the configuration file is read, which a flag may have named:
+// Override once the configuration file is read, which a flag may have named;
+// defaults are what the usage text shows:
 //
-//	overrides := train.ConfigFlags(flag.CommandLine)
+//	overrides := train.ConfigFlags(flag.CommandLine, train.DefaultConfig())
 //	file := flag.String("config", "", "configuration file")
 //	flag.Parse()
-func ConfigFlags(fs *flag.FlagSet) *[]string {
+func ConfigFlags(fs *flag.FlagSet, defaults Config) *[]string {
 	assignments := new([]string)
-	defaults := DefaultConfig()
 	v := reflect.ValueOf(defaults)
 	for i := range v.NumField() {
 		tag := v.Type().Field(i).Tag

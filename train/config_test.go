@@ -29,8 +29,23 @@ type fieldCase struct {
 
 // In the order of Config. Defaults of the document's fields are the document's.
 var fieldCases = []fieldCase{
-	{"model", `"bigram"`, ``, ``, `1`, []string{`""`, `"Bigram"`, `"transformer"`}, false},
+	{"model", `"transformer"`, `"bigram"`, `bigram`, `1`, []string{`""`, `"Bigram"`, `"rnn"`}, false},
 	{"vocab", `256`, `50257`, `50257`, `"256"`, []string{`0`, `-1`, `2147483648`}, false},
+	{"layers", `4`, `12`, `12`, `"4"`, []string{`0`, `-1`}, false},
+	{"heads", `16`, `8`, `8`, `1.5`, []string{`0`, `-16`, `3`, `512`}, false},
+	{"kv_heads", `0`, `4`, `4`, `"0"`, []string{`-1`, `3`, `32`}, false},
+	{"width", `512`, `768`, `768`, `[]`, []string{`0`, `-1`, `500`, `32`}, false},
+	{"ffn", `1344`, `3072`, `3072`, `{}`, []string{`0`, `-1`, `2147483648`}, false},
+	{"norm", `"rmsnorm"`, `"layernorm"`, `layernorm`, `0`, []string{`""`, `"batchnorm"`}, false},
+	{"norm_eps", `1e-5`, `1e-6`, `1e-6`, `"x"`, []string{`0`, `-1e-5`}, false},
+	{"activation", `"swiglu"`, `"gelu_tanh"`, `gelu_tanh`, `1`, []string{`""`, `"relu"`}, false},
+	{"positions", `"rope"`, `"learned"`, `learned`, `1`, []string{`""`, `"alibi"`}, false},
+	{"rope_theta", `1e4`, `1e5`, `100000`, `"1e4"`, []string{`0`, `-1`}, false},
+	{"tied", `false`, `true`, `true`, `1`, nil, false},
+	{"bias", `false`, `true`, `true`, `0`, nil, false},
+	{"init", `"truncated_normal"`, `"gpt2"`, `gpt2`, `1`, []string{`""`, `"zeros"`}, false},
+	{"dropout", `0`, `0.1`, `.1`, `"0"`, []string{`-0.1`, `1`}, true},
+	{"recompute", `false`, `true`, `true`, `1`, nil, true},
 	{"data", `""`, `"a=b.npy"`, `a=b.npy`, `7`, nil, false},
 	{"tokenizer", `"bytes"`, `"gpt2"`, `gpt2`, `1`, []string{`""`, `"GPT2"`}, false},
 	{"token_width", `2`, `4`, `4`, `"2"`, []string{`0`, `1`, `3`, `8`}, false},
@@ -50,6 +65,7 @@ var fieldCases = []fieldCase{
 	{"betas", `[0.9,0.95]`, `[0.8,0.999]`, `0.8,0.999`, `[0.9]`, []string{`[1,0.95]`, `[0.9,1]`, `[-0.1,0.95]`, `[0.9,-1]`}, true},
 	{"eps", `1e-8`, `1e-6`, `1e-6`, `true`, []string{`-1e-8`}, true},
 	{"weight_decay", `0.1`, `0`, `0`, `"0"`, []string{`-0.1`}, true},
+	{"no_decay", `"none"`, `"vectors"`, `vectors`, `0`, []string{`""`, `"embeddings"`}, true},
 	{"grad_clip_norm", `1`, `0.5`, `0.5`, `{}`, []string{`-1`}, true},
 	{"warmup_iters", `200`, `0`, `0`, `0.5`, []string{`-1`, `10001`}, true},
 	{"cosine_iters", `10000`, `5000`, `5000`, `"x"`, []string{`-1`, `199`}, true},
@@ -135,7 +151,7 @@ func TestSpec7FieldsFromFileOverrideAndFlag(t *testing.T) {
 		}
 
 		fs := flag.NewFlagSet("", flag.ContinueOnError)
-		overrides := ConfigFlags(fs)
+		overrides := ConfigFlags(fs, DefaultConfig())
 		if err := fs.Parse([]string{"-" + c.name + "=" + c.override}); err != nil {
 			t.Fatal(err)
 		}
@@ -185,6 +201,9 @@ func TestSpec7ImpossibleValuesNameTheField(t *testing.T) {
 	}
 	for _, v := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
 		for name, config := range map[string]Config{
+			"norm_eps":       {NormEps: v},
+			"rope_theta":     {RopeTheta: v},
+			"dropout":        {Dropout: v},
 			"val_fraction":   {ValFraction: v},
 			"lr_max":         {LRMax: v},
 			"lr_min":         {LRMin: v},
@@ -326,7 +345,7 @@ func TestSpec7Flags(t *testing.T) {
 	fs := flag.NewFlagSet("", flag.ContinueOnError)
 	var usage strings.Builder
 	fs.SetOutput(&usage)
-	overrides := ConfigFlags(fs)
+	overrides := ConfigFlags(fs, DefaultConfig())
 	args := []string{"-mixed_precision", "-betas", "0.5,0.75", "-seed", "3", "-seed", "4", "rest"}
 	if err := fs.Parse(args); err != nil {
 		t.Fatal(err)

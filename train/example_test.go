@@ -13,7 +13,7 @@ import (
 // Train a model on a text file, going on from its newest checkpoint.
 func ExampleRun() {
 	cfg := train.DefaultConfig()
-	cfg.Data, cfg.RunName = "corpus.txt", "first"
+	cfg.Model, cfg.Data, cfg.RunName = "bigram", "corpus.txt", "first"
 
 	dev, err := vk.Open(&vk.Options{Device: cfg.Device})
 	if err != nil {

@@ -45,7 +45,7 @@ func smallRun(t testing.TB, dir string) train.Config {
 		t.Fatal(err)
 	}
 	c := train.DefaultConfig()
-	c.Data, c.CkptDir, c.RunName = data, dir, "run"
+	c.Model, c.Data, c.CkptDir, c.RunName = "bigram", data, dir, "run"
 	c.Vocab, c.BatchSize, c.ContextLen = 128, 8, 32
 	c.TotalSteps, c.WarmupIters, c.CosineIters = 40, 4, 40
 	c.LogEvery, c.EvalEvery, c.CkptEvery, c.EvalWindows = 10, 20, 7, 16

@@ -109,7 +109,7 @@ func parse(args []string) (cfg train.Config, o options, err error) {
 	file := fs.String("config", "", "JSON file of a configuration; flags override it")
 	fs.BoolVar(&o.window, "window", false, "show the loss curve in a window; needs a build with -tags window")
 	fs.BoolVar(&o.fresh, "fresh", false, "delete the run's folder and start over")
-	overrides := train.ConfigFlags(fs)
+	overrides := train.ConfigFlags(fs, quick())
 	if err := fs.Parse(args); err != nil {
 		return cfg, o, err
 	}
@@ -134,6 +134,7 @@ func parse(args []string) (cfg train.Config, o options, err error) {
 // and with a learning rate as a bigram model of bytes needs.
 func quick() train.Config {
 	cfg := train.DefaultConfig()
+	cfg.Model = "bigram"
 	cfg.TotalSteps, cfg.CosineIters, cfg.WarmupIters = 1000, 1000, 50
 	cfg.EvalEvery, cfg.CkptEvery = 100, 200
 	cfg.LRMax, cfg.LRMin, cfg.WeightDecay = 0.1, 0.01, 0
