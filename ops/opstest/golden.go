@@ -143,23 +143,28 @@ func CheckL2[F Float](t testing.TB, what string, got []F, want Golden, tol float
 // load reads a golden file, a JSON list of cases, given by its path below the module's root.
 func load[C any](t testing.TB, path ...string) []C {
 	t.Helper()
+	var cases []C
+	if err := json.Unmarshal(read(t, path...), &cases); err != nil {
+		t.Fatalf("opstest: %s: %v", filepath.Join(path...), err)
+	}
+	if len(cases) == 0 {
+		t.Fatalf("opstest: %s: no cases", filepath.Join(path...))
+	}
+	return cases
+}
+
+// read returns the bytes of a golden file given by its path below the module's root.
+func read(t testing.TB, path ...string) []byte {
+	t.Helper()
 	root, err := moduleRoot()
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := filepath.Join(append([]string{root}, path...)...)
-	data, err := os.ReadFile(name)
+	data, err := os.ReadFile(filepath.Join(append([]string{root}, path...)...))
 	if err != nil {
 		t.Fatalf("opstest: golden values: %v", err)
 	}
-	var cases []C
-	if err := json.Unmarshal(data, &cases); err != nil {
-		t.Fatalf("opstest: %s: %v", name, err)
-	}
-	if len(cases) == 0 {
-		t.Fatalf("opstest: %s: no cases", name)
-	}
-	return cases
+	return data
 }
 
 // moduleRoot finds the folder of go.mod from the folder that the test runs in.

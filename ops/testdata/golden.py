@@ -182,6 +182,36 @@ def matmul_cases():
     return cases
 
 
+def attention_cases():
+    """Causal attention, scale 1/sqrt(S), of q (B, T, H, S) over k and v (B, T, K, S): query head h reads head h // (H/K).
+    dy is the gradient of the result y."""
+    cases = []
+    for (b, t, h, kv, s), wide, dtypes in [
+            ((1, 1, 1, 1, 16), 2, "f32"),
+            ((2, 19, 6, 2, 16), 2, "f32 f16 bf16"),
+            ((3, 33, 2, 2, 20), 2, "f32"),
+            ((1, 65, 3, 1, 128), 2, "f32"),
+            ((1, 257, 6, 2, 16), 2, "f32 f16 bf16"),
+            ((1, 257, 2, 1, 64), 2, "f32 bf16"),
+            ((1, 257, 4, 2, 32), 12, "f32")]:  # scores of some hundred: weights of nearly 0 and 1
+        inputs = {"q": {"stream": 80, "range": wide}, "k": {"stream": 81, "range": wide},
+                  "v": {"stream": 82, "range": 1}, "dy": {"stream": 83, "range": 1}}
+        heads = {"q": h, "k": kv, "v": kv, "dy": h}
+        for dtype in dtypes.split():
+            q, k, v, dy = (stored(vector(b * t * heads[n] * s, inputs[n]), dtype).reshape(b, t, heads[n], s)
+                           for n in ["q", "k", "v", "dy"])
+            for x in (q, k, v):
+                x.requires_grad_()
+            K, V = (x.repeat_interleave(h // kv, dim=2).transpose(1, 2) for x in (k, v))
+            scores = q.transpose(1, 2) @ K.transpose(2, 3) / s**0.5
+            weights = scores.masked_fill(torch.ones(t, t, dtype=torch.bool).triu(1), -INF).softmax(-1)
+            y = (weights @ V).transpose(1, 2)
+            y.backward(dy)
+            cases.append({"b": b, "t": t, "heads": h, "kv_heads": kv, "size": s, "dtype": dtype, **inputs, "y": summary(y),
+                          "dq": summary(q.grad), "dk": summary(k.grad), "dv": summary(v.grad)})
+    return cases
+
+
 def stream_cases():
     """What Go must agree on before anything else: the streams, and rounding to 16 bits."""
     edges = [0.0, -0.0, 1.0, -1.0, 65504.0, 65519.0, 65520.0, 1e5, -1e5, 2.0**-14, 2.0**-24, 2.0**-25, 2.0**-25 * 1.5,
@@ -199,5 +229,5 @@ def stream_cases():
 if __name__ == "__main__":
     torch.manual_seed(0)
     for name, make in [("streams", stream_cases), ("crossentropy", cross_entropy_cases), ("linear", linear_cases),
-                       ("embedding", embedding_cases), ("matmul", matmul_cases)]:
+                       ("embedding", embedding_cases), ("matmul", matmul_cases), ("attention", attention_cases)]:
         streams.save(os.path.join(HERE, name + ".json"), make())

@@ -37,6 +37,7 @@ var layers = map[string][]string{
 // testLayers says what test files may import beyond layers and the packages of testSupport.
 var testLayers = map[string][]string{
 	"vk":    {"shaders", "ops", "optim"},
+	"nn":    {"optim"},
 	"train": {"shaders"},
 }
 
@@ -217,6 +218,8 @@ func TestImportRulesSeeUpwardArrows(t *testing.T) {
 		{"shaders", true, "vk", true},
 		{"nn", false, "shaders", true},
 		{"nn", false, "ops", false},
+		{"nn", false, "optim", true},
+		{"nn", true, "optim", false},
 		{"optim", false, "nn", true},
 		{"optim", true, "ops/opstest", false},
 		{"optim", false, "ops/opstest", true},
