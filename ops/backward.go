@@ -121,6 +121,25 @@ func (g *Graph) gradTarget(x *Tensor) (dx *Tensor, final bool) {
 	return dx, true
 }
 
+// overwriteGrads appends the call that computes the gradients of xs and can only
+// overwrite. What nobody wants is written to an intermediate of no further use.
+func (g *Graph) overwriteGrads(op string, call func(dx ...*Tensor) Call, xs ...*Tensor) {
+	dx, final := make([]*Tensor, len(xs)), make([]bool, len(xs))
+	for i, x := range xs {
+		if g.wants(x) {
+			dx[i], final[i] = g.gradTarget(x)
+		} else {
+			dx[i] = g.New(x.dtype, x.shape...)
+		}
+	}
+	g.add(op, call(dx...))
+	for i, x := range xs {
+		if !final[i] {
+			g.addGrad(x, dx[i])
+		}
+	}
+}
+
 // addGrad gives x its share dx of the gradient, an intermediate already
 // computed. For operations whose kernels cannot add. dx may be the gradient of
 // other tensors too: Add hands one to both sides.

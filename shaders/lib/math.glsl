@@ -1,25 +1,35 @@
 // exp and log to about one unit in the last place, the same on every device: Vulkan allows a driver's exp an error of
 // 3 + 2|x| units and its log one of 2^-21 near 1. Range reduction and polynomials of Cephes (S. Moshier, expf.c and logf.c).
-// defines: exp4, exp1, log1, log1p1, is_finite, NAN, INFINITY
+// defines: exp4, exp1, log1, log1p1, sigmoid4, gauss4, normal_tail4, is_finite, NAN, INFINITY
 #define INFINITY uintBitsToFloat(0x7f800000u)
 #define NAN uintBitsToFloat(0x7fc00000u)
 
 // isnan and isinf may be optimized away, bits may not.
 bool is_finite(float x) { return (floatBitsToUint(x) & 0x7f800000u) != 0x7f800000u; }
 
-// e^x for x up to 88; 0 below -87 (where the result is all but subnormal), NaN of NaN.
-vec4 exp4(vec4 x) {
-    vec4 n = roundEven(x * 1.44269504088896341);
-    vec4 r = fma(n, vec4(-0.693359375), x); // exact, fused or not: the constant has ten bits
-    r = fma(n, vec4(2.12194440e-4), r);
+// 2^n e^r for r within half of log 2.
+vec4 exp_reduced(vec4 n, vec4 r) {
     vec4 q = fma(r, vec4(1.9875691500e-4), vec4(1.3981999507e-3));
     q = fma(q, r, vec4(8.3334519073e-3));
     q = fma(q, r, vec4(4.1665795894e-2));
     q = fma(q, r, vec4(1.6666665459e-1));
     q = fma(q, r, vec4(5.0000001201e-1));
     precise vec4 y = fma(q, r * r, r) + 1.0;
-    y *= uintBitsToFloat(uvec4(ivec4(n) + 127) << 23); // times 2^n
-    return mix(y, vec4(0), lessThan(x, vec4(-87)));
+    return y * uintBitsToFloat(uvec4(ivec4(n) + 127) << 23);
+}
+
+// x - n log 2, with log 2 in two parts. No fma: precise does not reach into it, and Mesa would add the parts up first, which
+// costs n/3 units in the last place.
+vec4 exp_remainder(vec4 n, vec4 x) {
+    precise vec4 r = x - n * 0.693359375; // exact, fused or not: the constant has nine bits
+    r = r + n * 2.12194440e-4;
+    return r;
+}
+
+// e^x for x up to 88; 0 below -87 (where the result is all but subnormal), NaN of NaN.
+vec4 exp4(vec4 x) {
+    vec4 n = roundEven(x * 1.44269504088896341);
+    return mix(exp_reduced(n, exp_remainder(n, x)), vec4(0), lessThan(x, vec4(-87)));
 }
 
 float exp1(float x) { return exp4(vec4(x)).x; }
@@ -53,3 +63,34 @@ float log1(float x) {
 
 // log(1 + s) for s >= 0, accurate where s is small.
 float log1p1(float s) { return s < 0.41421356 ? log_polynomial(s, 0.0) : log1(1.0 + s); }
+
+// 1/(1 + e^-x), and in rest 1 minus that: both to a few units in the last place, however small.
+vec4 sigmoid4(vec4 x, out vec4 rest) {
+    vec4 e = exp4(-abs(x)), larger = 1.0 / (1.0 + e), smaller = e * larger;
+    bvec4 negative = lessThan(x, vec4(0));
+    rest = mix(smaller, larger, negative);
+    return mix(larger, smaller, negative);
+}
+
+// e^(-a^2/2) for a from 0 to 14. The square is taken in two parts, the first one exact: rounding it to one would cost the
+// result up to 80 units in the last place.
+vec4 gauss4(vec4 a) {
+    precise vec4 high = uintBitsToFloat(floatBitsToUint(a) & 0xfffff000u); // twelve bits
+    precise vec4 x = -0.5 * high * high, low = -0.5 * (a - high) * (a + high);
+    vec4 n = roundEven(x * 1.44269504088896341);
+    return mix(exp_reduced(n, exp_remainder(n, x) + low), vec4(0), lessThan(x, vec4(-87)));
+}
+
+// The normal distribution beyond a >= 0, as a multiple of gauss4(a): erfc(a/sqrt(2))/2 e^(a^2/2). A rational function with
+// positive terms only, so nothing cancels; fitted for a up to 14 to a relative error of 6e-9.
+vec4 normal_tail4(vec4 a) {
+    vec4 p = fma(a, vec4(4.077861281e-3), vec4(4.037428175e-2));
+    p = fma(p, a, vec4(1.824669736e-1));
+    p = fma(p, a, vec4(4.372578494e-1));
+    p = fma(p, a, vec4(0.5));
+    vec4 q = fma(a, vec4(1.022155368e-2), vec4(1.012101242e-1));
+    q = fma(q, a, vec4(4.674426582e-1));
+    q = fma(q, a, vec4(1.199312091));
+    q = fma(q, a, vec4(1.672400654));
+    return p / fma(q, a, vec4(1));
+}
