@@ -7,44 +7,15 @@ import (
 	"testing"
 
 	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/ops/opstest"
 	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
-// philox4x32 is philox4x32-10 of Salmon et al. 2011.
-func philox4x32(counter [4]uint32, key [2]uint32) [4]uint32 {
-	for range 10 {
-		h0, l0 := bits.Mul32(0xd2511f53, counter[0])
-		h1, l1 := bits.Mul32(0xcd9e8d57, counter[2])
-		counter = [4]uint32{h1 ^ counter[1] ^ key[0], l1, h0 ^ counter[3] ^ key[1], l0}
-		key[0] += 0x9e3779b9
-		key[1] += 0xbb67ae85
-	}
-	return counter
-}
-
 // windowStart is the reference of the start of a row's window.
 func windowStart(seed, k uint64, row, rank uint32, windows int) int {
-	r := philox4x32([4]uint32{uint32(k), uint32(k >> 32), row, rank}, [2]uint32{uint32(seed), uint32(seed >> 32)})
+	r := opstest.Philox4x32([4]uint32{uint32(k), uint32(k >> 32), row, rank}, [2]uint32{uint32(seed), uint32(seed >> 32)})
 	hi, _ := bits.Mul64(uint64(r[1])<<32|uint64(r[0]), uint64(windows))
 	return int(hi)
-}
-
-// The known answers of Random123's kat_vectors.
-func TestPhiloxKnownAnswers(t *testing.T) {
-	const ones = 0xffffffff
-	for _, c := range []struct {
-		counter [4]uint32
-		key     [2]uint32
-		want    [4]uint32
-	}{
-		{[4]uint32{}, [2]uint32{}, [4]uint32{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
-		{[4]uint32{ones, ones, ones, ones}, [2]uint32{ones, ones}, [4]uint32{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
-		{[4]uint32{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, [2]uint32{0xa4093822, 0x299f31d0}, [4]uint32{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
-	} {
-		if got := philox4x32(c.counter, c.key); got != c.want {
-			t.Errorf("philox(%x, %x) = %x, want %x", c.counter, c.key, got, c.want)
-		}
-	}
 }
 
 func TestSpec5BatchEqualsReference(t *testing.T) {

@@ -27,6 +27,8 @@ type Graph struct {
 	outputs   []*output
 	status    *Tensor   // u32[4]: node, position and value of the first bad index
 	owned     []*Tensor // persistent memory the graph made for itself
+	random    *Tensor   // u32[4]: step and seed that Dropout draws from; nil: it drops nothing
+	drops     int       // dropouts so far
 
 	accumulate bool // parameter gradients are added to what the arena holds
 	compiled   bool

@@ -11,12 +11,13 @@ import "slices"
 // time, without Input, Output or Backward. It may read parameters, whose
 // gradients are found as usual, and contain Recompute. Of what it makes only the
 // result may be used outside; this is checked. Loss and gradients have the bits
-// that f(x) itself would have given.
+// that f(x) itself would have given: a [Graph.Dropout] drops the same values again.
 func (g *Graph) Recompute(x *Tensor, f func(x *Tensor) *Tensor) *Tensor {
 	const op = "recompute"
 	if !g.ok(op, x) {
 		return g.badLike(x)
 	}
+	random, drops := g.random, g.drops
 	y, inner := g.apart(x, f)
 	made := func(e tapeEntry) bool { return e.out == y }
 	if !g.ok(op, y) || !slices.ContainsFunc(inner, made) {
@@ -29,7 +30,10 @@ func (g *Graph) Recompute(x *Tensor, f func(x *Tensor) *Tensor) *Tensor {
 	// What f found to be wanted, because of x or of a parameter, was marked so by
 	// the tape that is forgotten now.
 	g.record(op, y, func(dy *Tensor) {
+		nowRandom, nowDrops := g.random, g.drops
+		g.random, g.drops = random, drops
 		again, tape := g.apart(x, f)
+		g.random, g.drops = nowRandom, nowDrops
 		if g.ok(op, again) && g.check(len(tape) == recorded, op, "the function recorded %d operations, then %d", recorded, len(tape)) {
 			g.walk(tape, again, dy)
 		}
