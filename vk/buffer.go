@@ -17,6 +17,7 @@ type Buffer struct {
 	memory   allocation
 	mapped   []byte                // the whole buffer, nil when not host-visible
 	cached   bool                  // reading the mapping is fast
+	live     *int64                // the device's count that size is part of
 	programs map[*Program]struct{} // recorded programs that use it
 	released bool
 }
@@ -38,16 +39,18 @@ const (
 // NewBuffer returns size bytes of zeroed device memory.
 // ErrOutOfMemory when the device has no room, or size is above Caps.MaxAllocation.
 func (d *Device) NewBuffer(size int64) (*Buffer, error) {
-	return d.newBuffer(size, deviceMemoryType)
+	b, err := d.newBuffer(size, deviceMemoryType, &d.bufferBytes)
+	d.peakBytes = max(d.peakBytes, d.bufferBytes)
+	return b, err
 }
 
 // NewHostBuffer returns size zeroed bytes of the host's memory that kernels can reach: for rings that the
 // host fills and for results it reads. Bytes is never nil.
 func (d *Device) NewHostBuffer(size int64) (*Buffer, error) {
-	return d.newBuffer(size, hostMemoryType)
+	return d.newBuffer(size, hostMemoryType, &d.hostBytes)
 }
 
-func (d *Device) newBuffer(size int64, memoryType func([]memoryType, uint32) int) (*Buffer, error) {
+func (d *Device) newBuffer(size int64, memoryType func([]memoryType, uint32) int, live *int64) (*Buffer, error) {
 	if err := d.usable(); err != nil {
 		return nil, err
 	}
@@ -65,6 +68,8 @@ func (d *Device) newBuffer(size int64, memoryType func([]memoryType, uint32) int
 		return nil, err
 	}
 	d.buffers[b] = struct{}{}
+	b.live = live
+	*live += size
 	if err := b.zero(); err != nil {
 		b.Release() // the device may still be at it
 		return nil, err
@@ -263,6 +268,9 @@ func (d *Device) destroyBuffer(b *Buffer) {
 	if b.memory.block != nil {
 		d.memory.release(b.memory)
 	}
-	b.handle, b.memory, b.mapped, b.released = nil, allocation{}, nil, true
+	if b.live != nil {
+		*b.live -= b.size
+	}
+	b.handle, b.memory, b.mapped, b.live, b.released = nil, allocation{}, nil, nil, true
 	delete(d.buffers, b)
 }

@@ -54,8 +54,11 @@ func TestRoundTrip(t *testing.T) {
 		b.Release() // the next buffers get the same memory, which must be zero again
 		host.Release()
 	}
-	if got := d.Stats(); got.Buffers != 0 || got.Allocations != 0 || got.MemoryBytes != 0 {
+	if got := d.Stats(); got.Buffers != 0 || got.Allocations != 0 || got.MemoryBytes != 0 || got.BufferBytes != 0 || got.HostBytes != 0 {
 		t.Errorf("all buffers released, but %+v", got)
+	}
+	if got := d.Stats().PeakBytes; got != 40<<20 {
+		t.Errorf("at most %d bytes in buffers at a time, want the %d of the largest", got, 40<<20)
 	}
 }
 

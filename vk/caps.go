@@ -42,7 +42,7 @@ type Info struct {
 	VendorID, DeviceID uint32 // PCI numbers, or a Khronos vendor number
 	Driver             string // name and version
 	API                string // Vulkan version the driver supports, "1.3.224"
-	Memory             uint64 // bytes in the largest device-local heap
+	Memory             uint64 // bytes in the largest device-local heap; of a software driver, the machine's memory
 	Caps               Caps
 }
 
@@ -147,6 +147,10 @@ func describe(handle vulkan.PhysicalDevice) *physical {
 		if m.flags&deviceLocal != 0 {
 			p.info.Memory = max(p.info.Memory, m.heapSize)
 		}
+	}
+	// Software drivers make a figure up (2 GiB) and do not keep to it.
+	if ram := machineMemory(); p.info.Kind == CPU && ram > 0 {
+		p.info.Memory = ram
 	}
 	if i := deviceMemoryType(p.memory, ^uint32(0)); i >= 0 {
 		p.info.Caps.HostVisible = p.memory[i].flags&hostCoherent == hostCoherent

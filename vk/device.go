@@ -47,7 +47,8 @@ type Device struct {
 	completed Ticket                 // all up to here are done
 	condemned []condemned
 
-	submissions int
+	submissions                       int
+	bufferBytes, hostBytes, peakBytes int64 // see DeviceStats
 }
 
 // DeviceStats counts what a device has done and holds.
@@ -57,6 +58,9 @@ type DeviceStats struct {
 	Buffers     int   // live buffers, those of the device itself and those waiting for their destruction included
 	Kernels     int   // compiled kernels
 	MemoryBytes int64 // bytes in the live allocations
+	BufferBytes int64 // sizes of the live buffers of NewBuffer: allocations are larger, for buffers to come share them
+	HostBytes   int64 // sizes of the live buffers of NewHostBuffer
+	PeakBytes   int64 // the most that BufferBytes has been
 }
 
 // Open opens a device; nil options are the defaults. ErrNoDevice when the system has none or none
@@ -185,6 +189,9 @@ func (d *Device) Stats() DeviceStats {
 		Buffers:     len(d.buffers),
 		Kernels:     len(d.kernels),
 		MemoryBytes: d.memory.bytes,
+		BufferBytes: d.bufferBytes,
+		HostBytes:   d.hostBytes,
+		PeakBytes:   d.peakBytes,
 	}
 }
 
@@ -223,6 +230,7 @@ func (d *Device) free() {
 		d.destroyKernel(k)
 	}
 	clear(d.kernels)
+	d.peakBytes = 0
 	d.memory.free()
 	for i := range d.fences {
 		if f := &d.fences[i]; f.handle != nil {
