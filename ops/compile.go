@@ -15,27 +15,90 @@ import (
 // and then has released what the graph owned. The graph can't be extended
 // afterwards.
 func (g *Graph) Compile() (*Step, error) {
+	l, err := g.layOut()
+	if err != nil {
+		return nil, err
+	}
+	if g.built {
+		return nil, fmt.Errorf("ops: compile: called twice")
+	}
+	g.built = true
+	s := &Step{graph: g, dev: g.dev, layout: l}
+	if err := s.build(); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Footprint is the memory of a compiled graph, in bytes, beside that of the
+// tensors which others made.
+type Footprint struct {
+	Arena  int64 // intermediates, overlaid
+	Inputs int64 // the input block on the device
+	Owned  int64 // tables and flags that the graph made for itself
+	Host   int64 // rings of inputs and outputs in the host's memory
+}
+
+// Plan returns what Compile will have allocated, before it does. The graph can't
+// be extended afterwards; its errors are those of Compile.
+func (g *Graph) Plan() (Footprint, error) {
+	l, err := g.layOut()
+	if err != nil {
+		return Footprint{}, err
+	}
+	f := Footprint{Arena: l.arena, Inputs: l.inputs, Host: ring*l.inputs + outRing*l.outputs}
+	for _, t := range g.owned {
+		f.Owned += t.mem.size
+	}
+	return f, nil
+}
+
+// layout is a scheduled graph in which everything has its place.
+type layout struct {
+	calls                  []*scheduled
+	mems                   []*memory // of the arena
+	arena, inputs, outputs int64     // bytes; of one slot of the rings
+	status                 *output   // set when a call checks indices
+}
+
+// layOut schedules the graph and places inputs, intermediates and outputs.
+func (g *Graph) layOut() (*layout, error) {
 	switch {
 	case g.immediate:
 		return nil, fmt.Errorf("ops: compile: an immediate graph has run already")
 	case g.err != nil:
 		g.Release()
 		return nil, g.err
-	case g.compiled:
-		return nil, fmt.Errorf("ops: compile: called twice")
+	case g.layout != nil:
+		return g.layout, nil
 	}
 	g.compiled = true
 	calls, err := g.schedule()
 	if err != nil {
+		g.err = err
 		g.Release()
 		return nil, err
 	}
-	s := &Step{graph: g, dev: g.dev}
-	if err := s.build(calls); err != nil {
-		s.Close()
-		return nil, err
+	l := &layout{calls: calls, mems: transients(calls)}
+	align := int64(max(g.dev.Info().Caps.StorageAlign, 16))
+	for _, in := range g.inputs {
+		in.tensor.mem.base = l.inputs
+		l.inputs += roundUp(in.tensor.mem.size, align)
 	}
-	return s, nil
+	l.arena = place(l.mems, align)
+	for _, c := range calls {
+		if l.status == nil && c.node.checksIDs() {
+			g.outputs = append(g.outputs, &output{tensor: g.status})
+			l.status = g.output(g.status)
+		}
+	}
+	for _, o := range g.outputs {
+		o.offset = l.outputs
+		l.outputs += roundUp(o.tensor.mem.size, align)
+	}
+	g.layout = l
+	return l, nil
 }
 
 // scheduled is a call with its kernel.
@@ -130,7 +193,7 @@ func place(mems []*memory, align int64) int64 {
 			if at+m.size <= p.base {
 				break
 			}
-			at = max(at, (p.base+p.size+align-1)/align*align)
+			at = max(at, roundUp(p.base+p.size, align))
 		}
 		m.base = at
 		total = max(total, at+m.size)
@@ -200,6 +263,9 @@ func (g *Graph) dispatch(p *vk.Program, c *scheduled) error {
 	}
 	spans := make([]vk.Span, len(c.Args))
 	for i, t := range c.Args {
+		if err := t.mem.allocate(); err != nil {
+			return err
+		}
 		spans[i] = t.span()
 	}
 	if word, ok := c.plainFill(); ok {

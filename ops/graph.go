@@ -30,8 +30,10 @@ type Graph struct {
 	random    *Tensor   // u32[4]: step and seed that Dropout draws from; nil: it drops nothing
 	drops     int       // dropouts so far
 
-	accumulate bool // parameter gradients are added to what the arena holds
-	compiled   bool
+	accumulate bool    // parameter gradients are added to what the arena holds
+	compiled   bool    // it can't be extended
+	layout     *layout // set by Plan or Compile
+	built      bool    // by Compile
 }
 
 // node is one operation: a few dispatches that belong together.
@@ -79,7 +81,7 @@ type output struct {
 }
 
 func (o *output) slot(run int64) []byte {
-	at := (run%outRing)*o.step.outSize + o.offset
+	at := (run%outRing)*o.step.layout.outputs + o.offset
 	return o.step.out[at : at+o.tensor.mem.size]
 }
 
@@ -223,7 +225,7 @@ func (g *Graph) ok(op string, args ...*Tensor) bool {
 		switch {
 		case t == nil:
 			g.fail(op, "argument %d is nil", i)
-		case t.mem.graph == nil && t.mem.buf == nil:
+		case t.mem.graph == nil && t.mem.buf == nil && !t.mem.later:
 			g.fail(op, "%v has no memory: allocate its parameter set first, or it was released", t)
 		case t.mem.dev != g.dev:
 			g.fail(op, "%v lives on another device", t)

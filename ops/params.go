@@ -73,8 +73,9 @@ func (p *Params) Add(name string, shape ...int) *Tensor {
 	return t
 }
 
-// Alloc allocates the arenas, filled with zeros. It returns the first error of
-// Add, or that the device has no memory for them.
+// Alloc allocates the arenas of the values, filled with zeros; those of the
+// gradients follow with the first step that computes some. It returns the first
+// error of Add, or that the device has no memory.
 func (p *Params) Alloc() error {
 	switch {
 	case p.err != nil:
@@ -102,13 +103,13 @@ func (p *Params) Alloc() error {
 		sizes[b] += n
 	}
 	for i, b := range p.banks {
-		for _, arena := range []**Tensor{&b.Values, &b.Grads} {
-			a, err := NewTensor(p.dev, p.dtype, sizes[i]*4)
-			if err != nil {
-				p.Release()
-				return fmt.Errorf("ops: params: %w", err)
-			}
-			*arena = a
+		var err error
+		if b.Values, err = NewTensor(p.dev, p.dtype, sizes[i]*4); err == nil {
+			b.Grads, err = Reserve(p.dev, p.dtype, sizes[i]*4)
+		}
+		if err != nil {
+			p.Release()
+			return fmt.Errorf("ops: params: %w", err)
 		}
 		for _, t := range b.Tensors {
 			off := int64(t.param.off4) * 4 * int64(p.dtype.Size())

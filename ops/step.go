@@ -28,13 +28,11 @@ type Step struct {
 	outHost *vk.Buffer // likewise for outputs
 	shadow  []byte     // what the next Run sends as input block
 	out     []byte     // outHost's bytes; after Close a copy of them
-	outSize int64
+	layout  *layout
 	main    *vk.Program
 	batches [ring * outRing][]*vk.Program // what one Run submits: upload, main, download
 	tickets [ring]vk.Ticket
 	runs    int64
-	calls   []*scheduled
-	status  *output
 	closed  bool
 }
 
@@ -80,16 +78,16 @@ func (s *Step) Wait(ctx context.Context) error {
 	if err := s.dev.WaitTicket(ctx, s.tickets[(s.runs-1)%ring]); err != nil {
 		return fmt.Errorf("ops: wait: %w", err)
 	}
-	if s.status == nil {
+	if s.layout.status == nil {
 		return nil
 	}
 	var st [4]uint32
-	decode(st[:], s.graph.status, s.status.slot(s.runs-1))
+	decode(st[:], s.graph.status, s.layout.status.slot(s.runs-1))
 	if st[0] == 0 {
 		return nil
 	}
 	// Clear it on the device and in the mirror, so that the next Run starts afresh.
-	clear(s.status.slot(s.runs - 1))
+	clear(s.layout.status.slot(s.runs - 1))
 	if err := s.graph.status.mem.buf.Upload(ctx, 0, make([]byte, 16)); err != nil {
 		return fmt.Errorf("ops: wait: %w", err)
 	}
@@ -133,7 +131,7 @@ type StepStats struct {
 // Stats returns the counts of the recorded step.
 func (s *Step) Stats() StepStats {
 	st := StepStats{Submissions: 1, Dispatches: s.main.Stats().Dispatches, Barriers: s.main.Stats().Barriers}
-	for _, m := range transients(s.calls) {
+	for _, m := range transients(s.layout.calls) {
 		st.TotalBytes += m.size
 	}
 	for _, b := range []*vk.Buffer{s.inputs, s.inHost, s.outHost} {
@@ -159,7 +157,7 @@ func (s *Step) Profile(ctx context.Context) ([]KernelTime, error) {
 	p := s.dev.NewProgram()
 	defer p.Release()
 	p.Timestamp()
-	for _, c := range s.calls {
+	for _, c := range s.layout.calls {
 		if err := s.graph.dispatch(p, c); err != nil {
 			return nil, err
 		}
@@ -189,8 +187,8 @@ func (s *Step) Profile(ctx context.Context) ([]KernelTime, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ops: profile: %w", err)
 	}
-	times := make([]KernelTime, len(s.calls))
-	for i, c := range s.calls {
+	times := make([]KernelTime, len(s.layout.calls))
+	for i, c := range s.layout.calls {
 		times[i] = KernelTime{c.node.op, c.Kernel, at[i+1] - at[i]}
 	}
 	return times, nil
@@ -227,35 +225,27 @@ func (s *Step) Close() error {
 }
 
 // build allocates and records.
-func (s *Step) build(calls []*scheduled) error {
-	s.calls = calls
-	align := int64(max(s.dev.Info().Caps.StorageAlign, 16))
-	if err := s.buildInputs(align); err != nil {
+func (s *Step) build() error {
+	if err := s.buildInputs(); err != nil {
 		return err
 	}
-	mems := transients(calls)
-	if size := place(mems, align); size > 0 {
+	l := s.layout
+	if l.arena > 0 {
 		var err error
-		if s.arena, err = s.dev.NewBuffer(size); err != nil {
-			return fmt.Errorf("ops: compile: %d bytes for intermediates: %w", size, err)
+		if s.arena, err = s.dev.NewBuffer(l.arena); err != nil {
+			return fmt.Errorf("ops: compile: %d bytes for intermediates: %w", l.arena, err)
 		}
 	}
-	for _, m := range mems {
+	for _, m := range l.mems {
 		m.buf = s.arena
 	}
-	for _, c := range calls {
+	s.main = s.dev.NewProgram()
+	for _, c := range l.calls {
 		for _, t := range c.Args {
 			if r := t.mem.root(); r != t.mem {
 				t.mem.buf, t.mem.base = r.buf, r.base
 			}
 		}
-		if s.status == nil && c.node.checksIDs() {
-			s.graph.outputs = append(s.graph.outputs, &output{tensor: s.graph.status})
-			s.status = s.graph.output(s.graph.status)
-		}
-	}
-	s.main = s.dev.NewProgram()
-	for _, c := range calls {
 		if err := s.graph.dispatch(s.main, c); err != nil {
 			return err
 		}
@@ -263,16 +253,12 @@ func (s *Step) build(calls []*scheduled) error {
 	if err := s.main.End(); err != nil {
 		return fmt.Errorf("ops: compile: %w", err)
 	}
-	return s.buildTransfers(align)
+	return s.buildTransfers()
 }
 
-// buildInputs lays the inputs out in one block.
-func (s *Step) buildInputs(align int64) error {
-	var size int64
-	for _, in := range s.graph.inputs {
-		in.tensor.mem.base = size
-		size += (in.tensor.mem.size + align - 1) / align * align
-	}
+// buildInputs allocates the input block and its ring.
+func (s *Step) buildInputs() error {
+	size := s.layout.inputs
 	if size == 0 {
 		return nil
 	}
@@ -295,15 +281,17 @@ func (s *Step) buildInputs(align int64) error {
 
 // buildTransfers records the copies before and after the main program, for each
 // slot of the rings.
-func (s *Step) buildTransfers(align int64) error {
-	outs := s.graph.outputs
+func (s *Step) buildTransfers() error {
+	outs, outSize := s.graph.outputs, s.layout.outputs
 	for _, o := range outs {
-		o.offset, o.step = s.outSize, s
-		s.outSize += (o.tensor.mem.size + align - 1) / align * align
+		o.step = s
+		if err := o.tensor.mem.allocate(); err != nil {
+			return err
+		}
 	}
-	if s.outSize > 0 {
+	if outSize > 0 {
 		var err error
-		if s.outHost, err = s.dev.NewHostBuffer(outRing * s.outSize); err != nil {
+		if s.outHost, err = s.dev.NewHostBuffer(outRing * outSize); err != nil {
 			return fmt.Errorf("ops: compile: outputs: %w", err)
 		}
 		s.out = s.outHost.Bytes()
@@ -317,13 +305,13 @@ func (s *Step) buildTransfers(align int64) error {
 		}
 	}
 	for slot := range downloads {
-		if s.outSize == 0 {
+		if outSize == 0 {
 			continue
 		}
 		downloads[slot] = s.dev.NewProgram()
 		for _, o := range outs {
 			m := o.tensor.mem
-			downloads[slot].Copy(s.outHost.Span(int64(slot)*s.outSize+o.offset, m.size), m.buf.Span(m.base, m.size))
+			downloads[slot].Copy(s.outHost.Span(int64(slot)*outSize+o.offset, m.size), m.buf.Span(m.base, m.size))
 		}
 	}
 	for i := range s.batches {

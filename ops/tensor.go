@@ -26,6 +26,7 @@ type memory struct {
 	graph *Graph     // the graph that places it; nil for persistent memory
 	keep  bool       // its values outlive the last reader
 	owned bool       // Release frees buf
+	later bool       // buf is allocated when it is needed: see Reserve
 
 	input  *input  // set for graph inputs
 	mirror *output // set once Graph.Output was called
@@ -37,25 +38,50 @@ type memory struct {
 // NewTensor returns a tensor of zeros with memory of its own. A shape without
 // dimensions is a scalar. The caller releases it.
 func NewTensor(dev *vk.Device, dt DType, shape ...int) (*Tensor, error) {
+	t, err := Reserve(dev, dt, shape...)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.mem.allocate(); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// Reserve is NewTensor without the memory, which is allocated when the tensor is
+// first used: by Compile of a graph that reads or writes it, Upload or Download.
+// So the memory of a whole run can be added up (see [Graph.Plan]) before there
+// is any.
+func Reserve(dev *vk.Device, dt DType, shape ...int) (*Tensor, error) {
 	size, err := storageSize(dt, shape)
 	if err != nil {
 		return nil, fmt.Errorf("ops: new tensor: %w", err)
 	}
-	buf, err := dev.NewBuffer(size)
-	if err != nil {
-		return nil, fmt.Errorf("ops: new tensor %s%v: %w", dt, shape, err)
-	}
 	return &Tensor{dtype: dt, shape: slices.Clone(shape),
-		mem: &memory{dev: dev, size: size, buf: buf, keep: true, owned: true}}, nil
+		mem: &memory{dev: dev, size: size, keep: true, owned: true, later: true}}, nil
 }
 
-// Release frees the memory of a tensor made by NewTensor, once the device no
-// longer uses it; for any other tensor it does nothing.
-func (t *Tensor) Release() {
-	if t != nil && t.mem != nil && t.mem.owned && t.mem.buf != nil {
-		t.mem.buf.Release()
-		t.mem.buf = nil
+// allocate gives reserved memory its buffer.
+func (m *memory) allocate() error {
+	if !m.later {
+		return nil
 	}
+	buf, err := m.dev.NewBuffer(m.size)
+	if err != nil {
+		return fmt.Errorf("ops: tensor of %d bytes: %w", m.size, err)
+	}
+	m.buf, m.later = buf, false
+	return nil
+}
+
+// Release frees the memory of a tensor made by NewTensor or Reserve, once the
+// device no longer uses it; for any other tensor it does nothing.
+func (t *Tensor) Release() {
+	if t == nil || t.mem == nil || !t.mem.owned {
+		return
+	}
+	t.mem.buf.Release()
+	t.mem.buf, t.mem.later = nil, false
 }
 
 // Shape returns the dimensions; the caller must not change them.
@@ -156,6 +182,8 @@ func product(shape []int) int {
 }
 
 func ceilDiv(a, b int) int { return (a + b - 1) / b }
+
+func roundUp(n, multiple int64) int64 { return (n + multiple - 1) / multiple * multiple }
 
 // AsF32 returns the first value of t, a tensor with 4-byte values, as an f32
 // scalar over the same memory: one word of a state that kernels keep.

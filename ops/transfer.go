@@ -23,6 +23,9 @@ func Upload[T Number](ctx context.Context, t *Tensor, data []T) error {
 		encode(in.shadow[t.offset:t.offset+t.Bytes()], t, data)
 		return nil
 	}
+	if err := t.mem.allocate(); err != nil {
+		return err
+	}
 	if t.mem.buf == nil {
 		return fmt.Errorf("ops: upload: %v has no memory: it is an intermediate, not yet allocated or released", t)
 	}
@@ -43,6 +46,9 @@ func Upload[T Number](ctx context.Context, t *Tensor, data []T) error {
 func Download[T Number](ctx context.Context, t *Tensor, dst []T) error {
 	if err := fits[T](t, len(dst)); err != nil {
 		return fmt.Errorf("ops: download: %w", err)
+	}
+	if err := t.mem.allocate(); err != nil {
+		return err
 	}
 	var raw []byte
 	switch {
