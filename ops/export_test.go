@@ -57,3 +57,6 @@ func MatMulInto(g *Graph, kind string, a, b, c *Tensor, alpha float32) {
 
 // ColumnSum appends dst = Σ over rows of x, or dst += that.
 func ColumnSum(g *Graph, x, dst *Tensor, add bool) { g.columnSum(x, dst, add) }
+
+// Padded returns x with the padding of its rows as values.
+func Padded(x *Tensor) *Tensor { return x.view(0, x.rows(), 4*x.stride4()) }
