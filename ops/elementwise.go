@@ -192,3 +192,18 @@ func (g *Graph) CastTo(x, y *Tensor) {
 		g.add("cast", g.castCall(x, y))
 	}
 }
+
+// AddTo adds x to y, a tensor of the same shape and of x's type or f32, which
+// keeps its values from run to run when it has memory of its own: a sum over
+// runs. It is not differentiated.
+func (g *Graph) AddTo(x, y *Tensor) {
+	if !g.ok("add to", x, y) || !g.check(x.dtype.Float() && (y.dtype == x.dtype || y.dtype == F32) && slices.Equal(x.shape, y.shape), "add to",
+		"%v to %v: want one shape, and one float type or a sum in f32", x, y) {
+		return
+	}
+	if x.dtype == y.dtype {
+		g.add("add to", g.addCall(x, y, y))
+		return
+	}
+	g.add("add to", g.elementwise("addto", fmt.Sprintf("%s_%s", x.dtype, y.dtype), x, x, y))
+}

@@ -227,3 +227,38 @@ func TestElementwiseErrors(t *testing.T) {
 		g.Release()
 	}
 }
+
+// A sum over runs in memory of its own: exact in f32, whatever is added.
+func TestAddTo(t *testing.T) {
+	dev := vktest.Open(t)
+	for _, dt := range floats {
+		for _, to := range []ops.DType{dt, ops.F32} {
+			shape := []int{3, 7}
+			sum := tensor[float32](t, dev, to, shape, nil)
+			g := ops.NewGraph(dev)
+			x := g.Input("x", dt, shape...)
+			g.AddTo(x, sum)
+			s := compile(t, g)
+			want := make([]float32, x.Len())
+			for k := range uint32(3) {
+				v := random(dt, 63+k, x.Len())
+				if err := ops.Upload(ctx, x, v); err != nil {
+					t.Fatal(err)
+				}
+				if err := s.Run(); err != nil {
+					t.Fatal(err)
+				}
+				for i := range v {
+					want[i] = opstest.Round(to.String(), []float32{want[i] + v[i]})[0]
+				}
+			}
+			opstest.Close(t, values(t, sum), want, 0)
+		}
+	}
+	g := ops.NewGraph(dev)
+	g.AddTo(g.Input("x", ops.F16, 3), tensor[float32](t, dev, ops.BF16, []int{3}, nil))
+	if err := g.Err(); err == nil || !strings.Contains(err.Error(), "a sum in f32") {
+		t.Errorf("f16 added to bf16: %v", err)
+	}
+	g.Release()
+}

@@ -10,8 +10,8 @@ import (
 )
 
 // AdamW is the optimizer state of a parameter set: two f32 moments per value,
-// an f32 master copy when the values are stored in 16 bits, and how many steps
-// each tensor has taken.
+// an f32 master copy when the values are stored in 16 bits, an f32 sum of their
+// gradients when these are accumulated, and how many steps each tensor has taken.
 type AdamW struct {
 	params  *ops.Params
 	opts    Options
@@ -27,7 +27,12 @@ type AdamW struct {
 }
 
 // moments are arenas laid out like a bank of parameters.
-type moments struct{ m, v, master *ops.Tensor }
+type moments struct{ m, v, master, sum *ops.Tensor }
+
+// all lists the arenas there are.
+func (mo *moments) all() []*ops.Tensor {
+	return slices.DeleteFunc([]*ops.Tensor{mo.m, mo.v, mo.master, mo.sum}, func(t *ops.Tensor) bool { return t == nil })
+}
 
 // NewAdamW allocates the state, zeros for the moments. 16-bit parameters get a
 // master copy of their values as they are now: initialize them first, or call
@@ -91,9 +96,16 @@ func (a *AdamW) alloc() error {
 		arenas := []**ops.Tensor{&mo.m, &mo.v}
 		if a.params.DType() != ops.F32 {
 			arenas = append(arenas, &mo.master)
+			if a.opts.Accumulate {
+				arenas = append(arenas, &mo.sum)
+			}
+		}
+		create := ops.NewTensor
+		if a.opts.Reserve {
+			create = ops.Reserve
 		}
 		for _, arena := range arenas {
-			t, err := ops.NewTensor(dev, ops.F32, b.Values.Len())
+			t, err := create(dev, ops.F32, b.Values.Len())
 			if err != nil {
 				return fmt.Errorf("optim: %w", err)
 			}
@@ -107,7 +119,21 @@ func (a *AdamW) alloc() error {
 	if err := ops.Upload(ctx, a.scaler, []uint32{math.Float32bits(float32(a.scaling.Init)), 0, 0, 0}); err != nil {
 		return err
 	}
+	if a.opts.Reserve {
+		return nil
+	}
 	return a.SyncMaster()
+}
+
+// Bytes returns the device memory that the state takes, reserved or allocated.
+func (a *AdamW) Bytes() int64 {
+	n := a.scaler.Bytes()
+	for _, mo := range a.banks {
+		for _, t := range mo.all() {
+			n += t.Bytes()
+		}
+	}
+	return n
 }
 
 // SyncMaster sets the master copy to the parameters' present values. It does
@@ -127,10 +153,10 @@ func (a *AdamW) SyncMaster() error {
 // Release frees the state. Steps that update with it must have finished; the
 // optimizer can't be used afterwards.
 func (a *AdamW) Release() {
-	for _, b := range a.banks {
-		b.m.Release()
-		b.v.Release()
-		b.master.Release()
+	for _, mo := range a.banks {
+		for _, t := range mo.all() {
+			t.Release()
+		}
 	}
 	a.banks = nil
 	a.scaler.Release()
@@ -147,10 +173,6 @@ func (a *AdamW) SetLR(lr float64) {
 // Groups returns the parameter groups; their hyper-parameters may be changed
 // between steps.
 func (a *AdamW) Groups() []Group { return a.groups }
-
-// LossScale returns the f32 scalar on the device that the gradient of the loss
-// must start from: ops.BackwardOptions.Seed. It is 1 without a Scaler.
-func (a *AdamW) LossScale() *ops.Tensor { return a.scaler.AsF32() }
 
 // Moments returns the state of parameter t, f32 tensors of its shape; master is
 // nil for f32 parameters. They are nil for a tensor that is not a parameter of

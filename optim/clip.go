@@ -77,7 +77,7 @@ func (c *chunkTable) chunks(b int) int { return len(c.words[b]) / 4 }
 // recordNorm appends the global norm of the chunks' gradients and the clipping
 // decision: one dispatch per bank and one for all. It returns CLIP, f32[4] of
 // norm, factor for the gradients, skip flag (bits) and a second factor.
-func recordNorm(g *ops.Graph, p *ops.Params, c *chunkTable, ctrl, scaler *ops.Tensor, dynamic bool) *ops.Tensor {
+func recordNorm(g *ops.Graph, grads []*ops.Tensor, c *chunkTable, ctrl, scaler *ops.Tensor, dynamic bool) *ops.Tensor {
 	workers := g.Workers()
 	var calls []ops.Call
 	total := 0
@@ -92,8 +92,8 @@ func recordNorm(g *ops.Graph, p *ops.Params, c *chunkTable, ctrl, scaler *ops.Te
 		if n == 0 {
 			continue
 		}
-		calls = append(calls, ops.Call{Kernel: "norm." + p.DType().String(), Groups: n, Push: struct{ Chunks, Base uint32 }{uint32(c.chunks(b)), uint32(base)},
-			Args: []*ops.Tensor{c.tables[b], p.Banks()[b].Grads, partial}})
+		calls = append(calls, ops.Call{Kernel: "norm." + grads[b].DType().String(), Groups: n, Push: struct{ Chunks, Base uint32 }{uint32(c.chunks(b)), uint32(base)},
+			Args: []*ops.Tensor{c.tables[b], grads[b], partial}})
 		base += n
 	}
 	clip := g.New(ops.F32, 4)
@@ -166,7 +166,7 @@ func ClipGradNorm(ctx context.Context, p *ops.Params, maxNorm float64, params ..
 	if err := ops.Upload(ctx, scaler, []uint32{math.Float32bits(1), 0, 0, 0}); err != nil {
 		return 0, err
 	}
-	clip := recordNorm(g, p, c, ctrl, scaler, false)
+	clip := recordNorm(g, bankGrads(p), c, ctrl, scaler, false)
 	for b := range c.words {
 		if n := c.chunks(b); n > 0 {
 			g.Dispatch("clip", ops.Call{Kernel: "gradscale." + p.DType().String(), Groups: min(n, g.Workers()), Push: struct{ Chunks uint32 }{uint32(n)},

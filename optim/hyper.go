@@ -84,6 +84,12 @@ type Options struct {
 	KeepNonFinite bool
 	// Scaler turns dynamic loss scaling on.
 	Scaler *Scaler
+	// Accumulate makes the gradient of a step the sum over several backward
+	// passes, see AdamW.Backward: the update leaves zeros behind.
+	Accumulate bool
+	// Reserve leaves the memory of the state to the first use, and the master copy
+	// of 16-bit parameters to a call of SyncMaster.
+	Reserve bool
 }
 
 // Scaler is the dynamic loss scale: the loss's gradient is multiplied by the

@@ -66,19 +66,25 @@ func (a *AdamW) Record(g *ops.Graph, params ...*ops.Tensor) *Update {
 	u.hyper = g.Input("adamw", ops.U32, classes, 16)
 	u.ctrl = g.Input("clip control", ops.F32, 8)
 	u.scaler = a.scaler
-	u.clip = recordNorm(g, a.params, u.table, u.ctrl, a.scaler, a.opts.Scaler != nil)
+	grads := a.gradients()
+	u.clip = recordNorm(g, grads, u.table, u.ctrl, a.scaler, a.opts.Scaler != nil)
 	for b, mo := range a.banks {
 		n := u.table.chunks(b)
 		if n == 0 {
 			continue
 		}
 		bank := a.params.Banks()[b]
-		args := []*ops.Tensor{u.table.tables[b], u.hyper, u.clip, a.scaler, bank.Grads, mo.m, mo.v, bank.Values}
+		args := []*ops.Tensor{u.table.tables[b], u.hyper, u.clip, a.scaler, grads[b], mo.m, mo.v, bank.Values}
 		if mo.master != nil {
 			args = append(args, mo.master)
 		}
-		dt := a.params.DType().String()
-		g.Dispatch("adamw", ops.Call{Kernel: "adamw." + dt + "_" + dt, Groups: min(n, g.Workers()), Push: struct{ Chunks uint32 }{uint32(n)}, Args: args})
+		kernel := fmt.Sprintf("adamw.%s_%s", a.params.DType(), grads[b].DType())
+		g.Dispatch("adamw", ops.Call{Kernel: kernel, Groups: min(n, g.Workers()), Push: struct{ Chunks uint32 }{uint32(n)}, Args: args})
+	}
+	if a.opts.Accumulate {
+		for _, sum := range grads {
+			g.Fill(sum, 0)
+		}
 	}
 	g.Output(u.clip)
 	g.Output(a.scaler)

@@ -1,0 +1,13 @@
+// addto: y = y + x, y in f32 and x in a 16-bit type; n4 groups of four values.
+// WORK groups per invocation, see lib/index.glsl.
+//variant f16_f32: -DF16
+//variant bf16_f32: -DBF16
+#version 450
+#include "lib/types.glsl"
+#include "lib/index.glsl"
+layout(push_constant) uniform P { uint n4; } p;
+layout(binding = 0) readonly buffer X { V x[]; };
+layout(binding = 1) buffer Y { vec4 y[]; };
+void main() {
+    for_flat(i, p.n4) y[i] += ld4(x[i]);
+}
