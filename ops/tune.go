@@ -13,6 +13,7 @@ type tuning struct {
 	chunk4                 int    // groups of four values per chunk of a parameter arena
 	rowLocal               uint32 // most invocations per workgroup of cross-entropy, which has one for each row
 	maxRows                int    // workgroups of kernels that stride over rows
+	keep4                  int    // most groups of four values that an invocation holds, when that makes a whole row
 	scanLocal              uint32 // invocations per workgroup that goes through a whole list
 	subgroup               uint32 // 1: reduce through shared memory only
 	matmulLocal            uint32 // invocations per workgroup of matrix products
@@ -22,7 +23,7 @@ type tuning struct {
 func tune(i vk.Info) tuning {
 	c := i.Caps
 	t := tuning{local: 256, work: 4, maxGroups: 1 << 30, chunkLocal: 256, workers: 1024, chunk4: 4096, rowLocal: 256,
-		maxRows: 1 << 16, scanLocal: 256, subgroup: 1, matmulLocal: 64, tileRows: 4, tileColumns4: 2}
+		maxRows: 1 << 16, keep4: 8, scanLocal: 256, subgroup: 1, matmulLocal: 64, tileRows: 4, tileColumns4: 2}
 	if c.SubgroupArithmetic {
 		t.subgroup = c.SubgroupSize
 	}
@@ -31,9 +32,9 @@ func tune(i vk.Info) tuning {
 		// with much to do, spares the loop and every barrier. SwiftShader, with
 		// subgroups of four, copies at 7.5 GB/s with 128 invocations and at 4 with 4;
 		// lavapipe, with eight, at 10.4 GB/s with 256 and at 11.3 with 8.
-		t.local, t.work = 128, 16
+		t.local, t.work, t.keep4 = 128, 16, 0
 		if c.SubgroupSize >= 8 {
-			t.local, t.maxGroups = c.SubgroupSize, 4096
+			t.local, t.maxGroups, t.keep4 = c.SubgroupSize, 4096, 32
 		}
 		t.chunkLocal, t.workers = c.SubgroupSize, 256
 		t.rowLocal = c.SubgroupSize

@@ -1,6 +1,6 @@
 // Reductions over a workgroup, for any power-of-two LOCAL. All its invocations call them together and all get the result.
 // needs:   lib/index.glsl
-// defines: reduce_sum(vec4), reduce_max(uint), reduce_max(float), kahan_add
+// defines: reduce_sum(float, vec2, vec4), reduce_max(uint), reduce_max(float), kahan_add
 // The base is a tree in shared memory. With SUBGROUP above 1 (the device has subgroup arithmetic) each subgroup reduces in
 // registers and shared memory only joins the subgroups, of whatever size the driver makes them. With SUBGROUP at least
 // LOCAL there is one subgroup and no barrier even in the code: on software devices, where a shader with barriers runs
@@ -33,6 +33,10 @@ vec4 reduce_sum(vec4 x) {
     barrier();
     return sum_scratch[0];
 }
+
+// A device spends as much on a sum of one value as on four only where there are barriers.
+float reduce_sum(float x) { return SUBGROUP > 1 && SUBGROUP >= LOCAL ? subgroupAdd(x) : reduce_sum(vec4(x, 0, 0, 0)).x; }
+vec2 reduce_sum(vec2 x) { return SUBGROUP > 1 && SUBGROUP >= LOCAL ? subgroupAdd(x) : reduce_sum(vec4(x, 0, 0)).xy; }
 
 uint reduce_max(uint x) {
     if (SUBGROUP > 1) {

@@ -143,7 +143,7 @@ func cases(c config) []benchmark {
 	for _, form := range []string{"nn", "nt", "tn"} {
 		list = append(list, matmulCase(form, m))
 	}
-	return list
+	return append(list, layerCases(c)...)
 }
 
 // copyCase copies size bytes: the yardstick, and a row like any other.

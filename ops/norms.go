@@ -1,0 +1,99 @@
+package ops
+
+import (
+	"math"
+	"slices"
+)
+
+// RMSNorm returns x, each row scaled to a mean square of 1, times weight:
+//
+//	y[n, d] = x[n, d] · weight[d] · s[n],  s[n] = 1/sqrt(mean over d of x[n, d]² + eps)
+//
+// x (…, D), weight (D), both of one float type. With u = d y · weight:
+//
+//	d x[n, d] = s[n] · (u[n, d] − x[n, d] · s[n]² · mean over d of u[n, d]·x[n, d])
+//	d weight[d] = Σ over n of d y[n, d] · x[n, d] · s[n]
+//
+// d weight is summed in f32, in an order that the shape and the device fix.
+func (g *Graph) RMSNorm(x, weight *Tensor, eps float64) *Tensor {
+	const op = "rms norm"
+	if !g.ok(op, x, weight) || !g.checkNorm(op, x, eps, weight) {
+		return g.badLike(x)
+	}
+	rows := g.rowBlocks(x)
+	y := g.New(x.dtype, x.shape...)
+	call := rows.call("rmsnorm", x, eps, nil, x, weight, y)
+	call.TakeOver = [2]int{2, 0}
+	g.add(op, call)
+	g.record(op, y, func(dy *Tensor) {
+		g.normBackward(op, "rmsnorm_back", rows, x, dy, eps, weight)
+	}, x, weight)
+	return y
+}
+
+// checkNorm checks what the norms take: rows of a float type, parameters of the
+// same type with a value for each column, and an eps that is a number.
+func (g *Graph) checkNorm(op string, x *Tensor, eps float64, params ...*Tensor) bool {
+	for _, p := range params {
+		if !g.check(x.dtype.Float() && p.dtype == x.dtype && len(x.shape) > 0 && len(p.shape) == 1 && p.cols() == x.cols(), op,
+			"%v with %v: want one float type and a value for each column", x, p) {
+			return false
+		}
+	}
+	return g.check(eps >= 0 && float32(eps) <= math.MaxFloat32, op, "eps is %v, want a finite number of at least 0", eps)
+}
+
+// normBackward appends the backward kernel of a norm, and the sums of what each
+// of its blocks leaves for params: the weight, then others or nil.
+func (g *Graph) normBackward(op, kernel string, rows rowBlocks, x, dy *Tensor, eps float64, params ...*Tensor) {
+	outs := make([]*Tensor, 1+len(params)) // gradients of x and params; nil when nobody wants it
+	base, add := dy, false
+	if g.wants(x) {
+		var sum *Tensor
+		if sum, outs[0] = g.gradSum(x); sum != nil {
+			base, add = sum, true
+		}
+	}
+	for i, p := range params {
+		if p != nil && g.wants(p) {
+			outs[1+i] = g.New(F32, rows.blocks, x.cols())
+		}
+	}
+	args, want := []*Tensor{x, params[0], dy, base}, uint32(0)
+	some := outs[slices.IndexFunc(outs, func(t *Tensor) bool { return t != nil })]
+	for i, t := range outs {
+		if t != nil {
+			want |= 1 << i
+		} else {
+			t = some // each binding needs a tensor; through this one nothing is written
+		}
+		args = append(args, t)
+	}
+	call := rows.call(kernel, x, eps, map[uint32]uint32{14: b2u(add), 15: want}, args...)
+	if outs[0] != nil {
+		call.TakeOver = [2]int{4, 3}
+	}
+	g.add(op+" backward", call)
+	for i, p := range params {
+		if t := outs[1+i]; t != nil {
+			dst, add := g.grad(p)
+			g.columnSum(t, dst, add)
+		}
+	}
+}
+
+// gradSum returns where a kernel that adds one tensor to another puts the
+// gradient of x, and the gradient so far that it must add, nil if there is none.
+// The two are the same tensor when x is a parameter.
+func (g *Graph) gradSum(x *Tensor) (sum, dx *Tensor) {
+	if x.param != nil {
+		dx, add := g.grad(x)
+		if add {
+			sum = dx
+		}
+		return sum, dx
+	}
+	sum, dx = g.grads[x], g.New(x.dtype, x.shape...)
+	g.grads[x], g.sole[x] = dx, true
+	return sum, dx
+}

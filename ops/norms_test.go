@@ -1,0 +1,217 @@
+package ops_test
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/ops/opstest"
+	"github.com/lemnos-ml/lemnos/vk"
+	"github.com/lemnos-ml/lemnos/vk/vktest"
+)
+
+const normEps = 1e-5
+
+// normCase is a norm of x (…, D), and its gradients given that of the result.
+type normCase struct {
+	dt         ops.DType
+	shape      []int
+	bias       string    // "rms": RMSNorm; "none", "bias": LayerNorm without and with one
+	x, w, b    []float32 // parameters, except those that frozen names
+	dy         []float32
+	residual   bool // the result is norm(x) + x
+	accumulate bool // gradients are 3 before, and added to
+	frozen     string
+}
+
+// newNormCase fills in values: those of x lie around mean.
+func newNormCase(dt ops.DType, kind string, mean float32, shape ...int) *normCase {
+	n := 1
+	for _, s := range shape {
+		n *= s
+	}
+	d := shape[len(shape)-1]
+	c := &normCase{dt: dt, shape: shape, bias: kind, w: random(dt, 101, d), b: random(dt, 102, d), dy: random(dt, 103, n)}
+	c.x = opstest.Uniform(100, n, 2)
+	for i := range c.x {
+		c.x[i] += mean
+	}
+	c.x = opstest.Round(dt.String(), c.x)
+	return c
+}
+
+// norms is what a normCase comes to: y, and the gradients of x, w and b, nil
+// where nobody wants them.
+type norms map[string][]float64
+
+// want returns the reference.
+func (c *normCase) want() norms {
+	r := norms{}
+	var dx, dw, db []float64
+	switch c.bias {
+	case "rms":
+		r["y"] = opstest.RMSNorm64(c.x, c.w, normEps)
+		dx, dw = opstest.RMSNormBackward64(c.x, c.w, c.dy, normEps)
+	case "none":
+		r["y"] = opstest.LayerNorm64(c.x, c.w, nil, normEps)
+		dx, dw, _ = opstest.LayerNormBackward64(c.x, c.w, c.dy, normEps)
+	case "bias":
+		r["y"] = opstest.LayerNorm64(c.x, c.w, c.b, normEps)
+		dx, dw, db = opstest.LayerNormBackward64(c.x, c.w, c.dy, normEps)
+	}
+	for i := range c.x {
+		if c.residual {
+			r["y"][i] += float64(c.x[i])
+			dx[i] += float64(c.dy[i])
+		}
+	}
+	for name, grad := range map[string][]float64{"x": dx, "w": dw, "b": db} {
+		if grad == nil || strings.Contains(c.frozen, name) {
+			continue
+		}
+		for i := range grad {
+			if c.accumulate {
+				grad[i] += 3
+			}
+		}
+		r[name] = grad
+	}
+	return r
+}
+
+// run returns what a graph makes of it.
+func (c *normCase) run(t testing.TB, dev *vk.Device, tune func(g *ops.Graph)) norms {
+	t.Helper()
+	p := ops.NewParams(dev, c.dt)
+	p.Add("unused", 1)
+	d := c.shape[len(c.shape)-1:]
+	make := func(name string, shape []int, data []float32) *ops.Tensor {
+		if strings.Contains(c.frozen, name) {
+			return tensor(t, dev, c.dt, shape, data)
+		}
+		return p.Add(name, shape...)
+	}
+	x, w, b := make("x", c.shape, c.x), make("w", d, c.w), make("b", d, c.b)
+	if err := p.Alloc(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Release)
+	for q, data := range map[*ops.Tensor][]float32{x: c.x, w: c.w, b: c.b} {
+		if err := ops.Upload(ctx, q, data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g := ops.NewGraph(dev)
+	if tune != nil {
+		tune(g)
+	}
+	for _, q := range p.All() {
+		g.Fill(p.Grad(q), 3)
+	}
+	h := x
+	if c.residual { // an intermediate, whose gradient has a share already when the norm's comes
+		h = g.Scale(x, 1)
+	}
+	y := applyNorm(g, c.bias, h, w, b, normEps)
+	if c.residual {
+		y = g.Add(y, h)
+	}
+	g.Output(y)
+	ops.BackwardFrom(g, y, tensor(t, dev, c.dt, c.shape, c.dy), c.accumulate)
+	run(t, g)
+	r := norms{"y": opstest.F64(values(t, y))}
+	for name, q := range map[string]*ops.Tensor{"x": x, "w": w, "b": b} {
+		if g.Grad(q) != nil {
+			r[name] = opstest.F64(values(t, g.Grad(q)))
+		}
+	}
+	return r
+}
+
+func applyNorm(g *ops.Graph, kind string, x, w, b *ops.Tensor, eps float64) *ops.Tensor {
+	return g.RMSNorm(x, w, eps)
+}
+
+// check fails t unless got is the reference's result: within one rounding, and
+// in f32 to a relative error of 1e-6 over all.
+func (c *normCase) check(t testing.TB, got norms) {
+	t.Helper()
+	want := c.want()
+	for _, name := range []string{"y", "x", "w", "b"} {
+		if (got[name] == nil) != (want[name] == nil) {
+			t.Errorf("%s: %d values, want %d", name, len(got[name]), len(want[name]))
+			continue
+		}
+		tol := 1e-6
+		if c.dt != ops.F32 {
+			tol = opstest.Epsilon(c.dt.String())
+		}
+		if c.residual || c.accumulate {
+			tol *= 2 // the sum is rounded too
+		}
+		if c.shape[len(c.shape)-1] == 1 { // d x is next to 0, the difference of two large terms
+			opstest.Close(t, got[name], want[name], tol)
+			continue
+		}
+		if e := opstest.RelL2(got[name], want[name]); !(e <= tol) {
+			t.Errorf("%s is off by %.2g, want at most %.2g", name, e, tol)
+		}
+	}
+}
+
+var normKinds = []string{"rms"}
+
+func TestNorms(t *testing.T) {
+	dev := vktest.Open(t)
+	for _, kind := range normKinds {
+		for _, dt := range floats {
+			for _, shape := range [][]int{{1, 1}, {1, 3}, {5}, {2, 3, 5}, {9, 64}, {70, 130}, {3, 576}, {20, 1000}, {2, 1101}} {
+				t.Run(fmt.Sprint(kind, dt, shape), func(t *testing.T) {
+					c := newNormCase(dt, kind, 0.5, shape...)
+					c.check(t, c.run(t, dev, nil))
+				})
+			}
+		}
+	}
+}
+
+// Every combination of what is wanted and what is there before.
+func TestNormGradientsAddAndAreDropped(t *testing.T) {
+	dev := vktest.Open(t)
+	for _, kind := range normKinds {
+		for _, frozen := range []string{"", "x", "w", "b", "xw", "xb", "wb"} {
+			for i, d := range []int{7, 1101} {
+				c := newNormCase(floats[i], kind, -0.5, 11, d)
+				c.frozen, c.residual, c.accumulate = frozen, d == 7, d != 7
+				t.Run(fmt.Sprint(kind, d, frozen), func(t *testing.T) { c.check(t, c.run(t, dev, nil)) })
+			}
+		}
+	}
+}
+
+// A row of NaN or infinity stays alone, and so does its padding.
+func TestNormOfNonFinite(t *testing.T) {
+	dev := vktest.Open(t)
+	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	for _, kind := range normKinds {
+		for _, bad := range []float32{nan, inf} {
+			c := newNormCase(ops.F32, kind, 0, 3, 5)
+			c.x[7] = bad
+			g := ops.NewGraph(dev)
+			y := applyNorm(g, kind, tensor(t, dev, ops.F32, c.shape, c.x), tensor(t, dev, ops.F32, []int{5}, c.w), tensor(t, dev, ops.F32, []int{5}, c.b), normEps)
+			ones := g.New(ops.F32, 1, 5)
+			g.Fill(ones, 1)
+			sums := g.MatMulNT(y, ones)
+			g.Output(sums)
+			g.Output(y)
+			run(t, g)
+			got, s := values(t, y), values(t, sums)
+			if !math.IsNaN(float64(got[7])) || !math.IsNaN(float64(s[1])) || slices.ContainsFunc(slices.Concat(got[:5], got[10:], s[:1], s[2:]), func(v float32) bool { return v != v }) {
+				t.Errorf("%s of %v: %v", kind, bad, got)
+			}
+		}
+	}
+}

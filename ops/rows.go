@@ -1,0 +1,48 @@
+package ops
+
+import "maps"
+
+// rowBlocks is how a kernel that includes lib/rows.glsl goes through the rows of
+// a tensor: blocks of per neighbouring rows, a workgroup each.
+type rowBlocks struct {
+	local       uint32
+	blocks, per int
+	long        bool // a row does not fit in the registers of a workgroup
+	spec        map[uint32]uint32
+}
+
+// rowsPerBlock is how many rows a workgroup takes at least, if there are as many:
+// sums over rows leave one partial result per block, which must stay few.
+const rowsPerBlock = 8
+
+func (g *Graph) rowBlocks(x *Tensor) rowBlocks {
+	n4, rows := x.stride4(), x.rows()
+	b := rowBlocks{local: g.rowLocal(n4)}
+	keep := ceilDiv(n4, int(b.local))
+	b.spec = map[uint32]uint32{11: b2u(x.cols()%4 != 0)}
+	if b.long = keep > g.tune.keep4; !b.long {
+		b.spec[10] = uint32(keep)
+	}
+	most := g.tune.workers * int(g.tune.chunkLocal) / int(b.local) // the same number of invocations, however short the rows
+	b.per = max(ceilDiv(rows, max(most, 1)), min(rows, rowsPerBlock))
+	b.blocks = ceilDiv(rows, b.per)
+	return b
+}
+
+// rowsPush is the push block of such a kernel.
+type rowsPush struct {
+	N, D, Stride4, Per uint32
+	Eps                float32
+}
+
+// call is a kernel over the rows of x; spec joins the constants of lib/rows.glsl.
+func (b rowBlocks) call(kernel string, x *Tensor, eps float64, spec map[uint32]uint32, args ...*Tensor) Call {
+	all := maps.Clone(b.spec)
+	maps.Copy(all, spec)
+	kernel += "." + x.dtype.String()
+	if b.long {
+		kernel += "_long"
+	}
+	return Call{Kernel: kernel, Groups: b.blocks, Local: b.local, Spec: all, Args: args,
+		Push: rowsPush{uint32(x.rows()), uint32(x.cols()), uint32(x.stride4()), uint32(b.per), float32(eps)}}
+}

@@ -1,0 +1,38 @@
+// Rows of stride4 groups of four values, one at a time per workgroup, for kernels that reduce over a row. An invocation has
+// the groups lane, lane + LOCAL, … and holds KEEP4 of them in registers at a time, a tile: a whole row, which is then read
+// from memory once, and what all rows share is read once per workgroup. Variants with LONG are for rows too long for that:
+// they have short tiles and read a row again for each pass. Their KEEP4 is no specialization constant, since SwiftShader
+// would not unroll the loops, and indexes an array at a tenth of the speed.
+// needs:   lib/types.glsl, lib/index.glsl, p.d (values in a row), p.stride4
+// defines: KEEP4, WHOLE, more_tiles, for_tile, load_tile, unpadded (specialization ids 10, 11)
+#ifdef LONG
+const bool WHOLE = false;
+const uint KEEP4 = 8;
+#else
+const bool WHOLE = true;
+layout(constant_id = 10) const uint KEEP4 = 1;
+#endif
+layout(constant_id = 11) const uint PADDED = 1; // d is not a multiple of four
+
+// Loops over tiles are do-while: a loop on lavapipe runs its body once more than it turns.
+// Goes on to the next tile of a row; false behind the last one.
+bool more_tiles(inout uint start) {
+    start += KEEP4 * LOCAL;
+    return !WHOLE && start < p.stride4;
+}
+
+// The statement after it runs for each group i of the tile from start on that is in the row, k its number in the tile.
+#define for_tile(k, i, start) \
+    [[unroll]] for (uint k = 0, i = start + lane; k < KEEP4; k++, i += LOCAL) if (i < p.stride4)
+
+// tile[k] = group k of the tile, 0 behind the end of the row, which begins at first.
+#define load_tile(tile, x, first, start)                                            \
+    [[unroll]] for (uint k_ = 0, i_ = start + lane; k_ < KEEP4; k_++, i_ += LOCAL) { \
+        tile[k_] = vec4(0);                                                         \
+        if (i_ < p.stride4) tile[k_] = ld4(x[first + i_]);                          \
+    }
+
+// x, group i of a row, with zeros for padding.
+vec4 unpadded(uint i, vec4 x) {
+    return PADDED == 0 ? x : mix(vec4(0), x, lessThan(i * 4 + uvec4(0, 1, 2, 3), uvec4(p.d)));
+}

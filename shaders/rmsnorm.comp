@@ -1,0 +1,44 @@
+// rmsnorm: y[r, j] = x[r, j] w[j] / sqrt(mean over j of x[r, j]^2 + eps).
+// X, Y (n, d), W (d); rows of stride4 groups of four values. Y may be X: an invocation writes only what it alone has read.
+// A workgroup takes per neighboring rows, see lib/rows.glsl.
+//variant f32
+//variant f16: -DF16
+//variant bf16: -DBF16
+//variant f32_long: -DLONG
+//variant f16_long: -DLONG -DF16
+//variant bf16_long: -DLONG -DBF16
+#version 450
+#include "lib/types.glsl"
+#include "lib/index.glsl"
+#include "lib/reduce.glsl"
+layout(push_constant) uniform P { uint n, d, stride4, per; float eps; } p;
+layout(binding = 0) readonly buffer X { V x[]; };
+layout(binding = 1) readonly buffer WEIGHT { V w[]; };
+layout(binding = 2) writeonly buffer Y { V y[]; };
+#include "lib/rows.glsl"
+
+vec4 x4[KEEP4], w4[KEEP4];
+
+void main() {
+    if (WHOLE) load_tile(w4, w, 0, 0);
+    uint end = min((flat_group() + 1) * p.per, p.n);
+    for (uint r = flat_group() * p.per; r < end; r++) {
+        uint first = r * p.stride4, start = 0;
+        vec4 squares = vec4(0);
+        do {
+            load_tile(x4, x, first, start);
+            vec4 sum = vec4(0);
+            [[unroll]] for (uint k = 0; k < KEEP4; k++) sum += x4[k] * x4[k];
+            squares += sum;
+        } while (more_tiles(start));
+        float inverse = 1.0 / sqrt(reduce_sum(dot(squares, vec4(1))) / float(p.d) + p.eps);
+        start = 0;
+        do {
+            if (!WHOLE) {
+                load_tile(x4, x, first, start);
+                load_tile(w4, w, 0, start);
+            }
+            for_tile(k, i, start) y[first + i] = st4(unpadded(i, x4[k] * inverse * w4[k]));
+        } while (more_tiles(start));
+    }
+}

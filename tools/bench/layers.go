@@ -1,0 +1,82 @@
+package main
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/lemnos-ml/lemnos/ops"
+)
+
+// layerCases lists what stands between the matrix products of a transformer.
+func layerCases(c config) []benchmark {
+	d := 768
+	var list []benchmark
+	for _, dt := range []ops.DType{ops.F32, ops.BF16} {
+		rows := c.bytes() / d / dt.Size()
+		list = append(list, normCase("rmsnorm", dt, rows, d))
+	}
+	return list
+}
+
+// normCase is a norm of x (n, d) and its backward pass. Counted are x and y, and
+// x, dy and dx; what the sums over rows leave for each block of them is not.
+func normCase(name string, dt ops.DType, n, d int) benchmark {
+	size := float64(n * d * dt.Size())
+	return benchmark{fmt.Sprintf("[%d %d]", n, d), []part{
+		{name: name + " " + dt.String(), kernels: name + ".", bytes: 2 * size},
+		{name: name + "_back " + dt.String(), kernels: name + "_back. columnsum.", bytes: 3 * size},
+	}, func(r *running) {
+		params := ops.NewParams(r.dev, dt)
+		weight := params.Add("weight", d)
+		if err := params.Alloc(); err != nil {
+			r.fail(err)
+			return
+		}
+		r.owned = append(r.owned, params)
+		data, wdata := normals(n*d), normals(d)
+		r.fail(ops.Upload(r.ctx, weight, wdata))
+		x := r.tensor(dt, data, n, d)
+		r.graph.RequireGrad(x)
+		const eps = 1e-5
+		y := r.graph.RMSNorm(x, weight, eps)
+		// The loss is cross-entropy, whose gradient the norm gets, over rows that long.
+		targets, ids := r.ids(n, d)
+		loss, _ := r.graph.CrossEntropyEach(y, targets, nil)
+		r.graph.Backward(loss, nil)
+		r.graph.Output(y)
+		r.graph.Output(r.graph.Grad(x))
+		tolerance := 1e-5
+		if dt != ops.F32 {
+			tolerance = 1.0 / 256
+		}
+		ref := normReference{name == "layernorm", eps, data, wdata, ids, d}
+		r.expect(y, tolerance, func(i int) float64 { return ref.y(i / d)[i%d] })
+	}}
+}
+
+// normReference is normCase on the host.
+type normReference struct {
+	center       bool
+	eps          float64
+	data, weight []float32
+	ids          []int32
+	d            int
+}
+
+func (n normReference) y(row int) []float64 {
+	x := n.data[row*n.d : (row+1)*n.d]
+	mean, square := 0.0, 0.0
+	for _, v := range x {
+		if n.center {
+			mean += float64(v) / float64(n.d)
+		}
+	}
+	for _, v := range x {
+		square += (float64(v) - mean) * (float64(v) - mean) / float64(n.d)
+	}
+	y := make([]float64, n.d)
+	for j, v := range x {
+		y[j] = (float64(v) - mean) / math.Sqrt(square+n.eps) * float64(n.weight[j])
+	}
+	return y
+}
