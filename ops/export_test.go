@@ -52,7 +52,7 @@ func BackwardFrom(g *Graph, y, dy *Tensor, accumulate bool) {
 
 // MatMulInto appends c += alpha·(a by b).
 func MatMulInto(g *Graph, kind string, a, b, c *Tensor, alpha float32) {
-	g.add("matmul", g.matmulCall(kind, a, b, c, alpha, true))
+	g.add("matmul", g.matmulCall(kind, a, b, nil, c, alpha, true))
 }
 
 // ColumnSum appends dst = Σ over rows of x, or dst += that.

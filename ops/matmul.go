@@ -4,7 +4,7 @@ package ops
 type matmulPush struct {
 	M, N, K          uint32
 	LDA4, LDB4, LDC4 uint32
-	Accumulate       uint32
+	Accumulate, Bias uint32
 	Alpha            float32
 }
 
@@ -36,12 +36,12 @@ func (g *Graph) matmulOp(op, form string, a, b *Tensor) *Tensor {
 		shape = []int{a.cols(), n}
 	}
 	y := g.New(a.dtype, shape...)
-	g.add(op, g.matmulCall(form, a, b, y, 1, false))
+	g.add(op, g.matmulCall(form, a, b, nil, y, 1, false))
 	g.record(op, y, func(dy *Tensor) {
 		back := func(x *Tensor, form string, a, b *Tensor) {
 			if g.wants(x) {
 				dx, add := g.grad(x)
-				g.add(op+" backward", g.matmulCall(form, a, b, dx, 1, add))
+				g.add(op+" backward", g.matmulCall(form, a, b, nil, dx, 1, add))
 			}
 		}
 		switch form {
@@ -73,16 +73,20 @@ func matmulSizes(form string, a, b *Tensor) (m, n, k, kb int) {
 	return m, n, k, kb
 }
 
-// matmulCall is c = alpha·(a by b), or c += that. c is of the type of a and b, or
-// f32.
-func (g *Graph) matmulCall(form string, a, b, c *Tensor, alpha float32, add bool) Call {
+// matmulCall is c = alpha·(a by b) + bias, or c += that. bias may be nil. c is of
+// the type of the others, or f32.
+func (g *Graph) matmulCall(form string, a, b, bias, c *Tensor, alpha float32, add bool) Call {
 	m, n, k, _ := matmulSizes(form, a, b)
 	rows, columns4 := g.tune.tileRows, g.tune.tileColumns4
 	kernel := "matmul_" + form + "." + a.dtype.String()
 	if c.dtype != a.dtype {
 		kernel += "_" + c.dtype.String()
 	}
+	biased := bias != nil
+	if !biased {
+		bias = a // never read
+	}
 	return Call{Kernel: kernel, Threads: ceilDiv(m, rows) * ceilDiv(n, 4*columns4), Local: g.tune.matmulLocal,
 		Spec: map[uint32]uint32{10: uint32(rows), 11: uint32(columns4)}, Push: matmulPush{
-			uint32(m), uint32(n), uint32(k), uint32(a.stride4()), uint32(b.stride4()), uint32(c.stride4()), b2u(add), alpha}, Args: []*Tensor{a, b, c}}
+			uint32(m), uint32(n), uint32(k), uint32(a.stride4()), uint32(b.stride4()), uint32(c.stride4()), b2u(add), b2u(biased), alpha}, Args: []*Tensor{a, b, bias, c}}
 }

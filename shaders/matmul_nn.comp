@@ -32,6 +32,8 @@ void main() {
             }
         }
     }
-    [[unroll]] for (uint i = 0; i < ROWS; i++)
-        [[unroll]] for (uint j = 0; j < COLUMNS4; j++) store4(start.x + i, start.y + j, sum[i][j]);
+    [[unroll]] for (uint j = 0; j < COLUMNS4; j++) {
+        vec4 bias = bias4(start.y + j);
+        [[unroll]] for (uint i = 0; i < ROWS; i++) store4(start.x + i, start.y + j, sum[i][j], bias);
+    }
 }

@@ -30,6 +30,8 @@ void main() {
                 sum[i][j] += vec4(dot(a4[i], b0), dot(a4[i], b1), dot(a4[i], b2), dot(a4[i], b3));
         }
     }
-    [[unroll]] for (uint i = 0; i < ROWS; i++)
-        [[unroll]] for (uint j = 0; j < COLUMNS4; j++) store4(start.x + i, start.y + j, sum[i][j]);
+    [[unroll]] for (uint j = 0; j < COLUMNS4; j++) {
+        vec4 bias = bias4(start.y + j);
+        [[unroll]] for (uint i = 0; i < ROWS; i++) store4(start.x + i, start.y + j, sum[i][j], bias);
+    }
 }

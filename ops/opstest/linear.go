@@ -50,6 +50,23 @@ func indexB(kind string, l, j, n, k int) int {
 	return l*n + j
 }
 
+// Linear64 is the reference of y (N, outputs) = x weight^T + bias: x (N, inputs), weight (outputs, inputs), bias (outputs).
+func Linear64[F Float](x, weight, bias []F, inputs int) []float64 {
+	n, outputs := len(x)/inputs, len(weight)/inputs
+	y := MatMul64("nt", x, weight, n, outputs, inputs)
+	for i := range y {
+		y[i] += float64(bias[i%outputs])
+	}
+	return y
+}
+
+// LinearBackward64 returns the gradients with respect to x, weight and bias, given dy (N, outputs).
+func LinearBackward64[F Float](x, weight, dy []F, inputs int) (dx, dweight, dbias []float64) {
+	n, outputs := len(x)/inputs, len(weight)/inputs
+	dx, dweight = MatMulBackward64("nt", x, weight, dy, n, outputs, inputs)
+	return dx, dweight, ColumnSum64(dy, outputs)
+}
+
 // ColumnSum64 returns the sum over the rows of x, each of d values.
 func ColumnSum64[F Float](x []F, d int) []float64 {
 	sum := make([]float64, d)

@@ -26,6 +26,21 @@ func TestMatMulGradientAgainstFiniteDifferences(t *testing.T) {
 	}
 }
 
+func TestLinearGradientAgainstFiniteDifferences(t *testing.T) {
+	const n, in, out = 3, 5, 4
+	x, w, b, dy := F64(Uniform(88, n*in, 1)), F64(Uniform(89, out*in, 1)), F64(Uniform(90, out, 1)), F64(Uniform(91, n*out, 1))
+	loss := func(x, w, b []float64) (sum float64) {
+		for i, e := range Linear64(x, w, b, in) {
+			sum += e * dy[i]
+		}
+		return sum
+	}
+	dx, dw, db := LinearBackward64(x, w, dy, in)
+	Close(t, dx, FiniteDifferences(func(x []float64) float64 { return loss(x, w, b) }, x, 0.5), exact)
+	Close(t, dw, FiniteDifferences(func(w []float64) float64 { return loss(x, w, b) }, w, 0.5), exact)
+	Close(t, db, FiniteDifferences(func(b []float64) float64 { return loss(x, w, b) }, b, 0.5), exact)
+}
+
 func TestLinearCrossEntropyAgreesWithPyTorch(t *testing.T) {
 	for _, c := range LinearCases(t) {
 		t.Run(c.String(), func(t *testing.T) {
