@@ -18,12 +18,14 @@ type tuning struct {
 	subgroup               uint32 // 1: reduce through shared memory only
 	matmulLocal            uint32 // invocations per workgroup of matrix products
 	tileRows, tileColumns4 int    // of the product, per invocation
+	attentionLocal         uint32 // invocations per workgroup of attention, each with rows of its own
 }
 
 func tune(i vk.Info) tuning {
 	c := i.Caps
 	t := tuning{local: 256, work: 4, maxGroups: 1 << 30, chunkLocal: 256, workers: 1024, chunk4: 4096, rowLocal: 256,
-		maxRows: 1 << 16, keep4: 8, scanLocal: 256, subgroup: 1, matmulLocal: 64, tileRows: 4, tileColumns4: 2}
+		maxRows: 1 << 16, keep4: 8, scanLocal: 256, subgroup: 1, matmulLocal: 64, tileRows: 4, tileColumns4: 2,
+		attentionLocal: 64}
 	if c.SubgroupArithmetic {
 		t.subgroup = c.SubgroupSize
 	}
@@ -40,6 +42,7 @@ func tune(i vk.Info) tuning {
 		t.rowLocal = c.SubgroupSize
 		t.scanLocal = 64
 		t.matmulLocal, t.tileRows, t.tileColumns4 = 8, 16, 8
+		t.attentionLocal = c.SubgroupSize
 	}
 	for _, n := range []*uint32{&t.local, &t.chunkLocal, &t.rowLocal, &t.scanLocal} {
 		*n = min(*n, c.MaxInvocations)

@@ -1,0 +1,151 @@
+package ops
+
+import (
+	"math"
+	"slices"
+)
+
+// AttentionOptions changes what Attention does; nil means the defaults.
+type AttentionOptions struct {
+	// Start, a u32[4] on the device, says in its first value where the queries
+	// stand: q[:, t] is at position Start+t and attends to rows 0 to Start+t of k
+	// and v, which then are caches (B, C, K, S) with C ≥ Start+T, see StoreRows.
+	// Nothing flows back through such an attention.
+	Start *Tensor
+}
+
+// attentionPush is the push block of the attention kernels.
+type attentionPush struct {
+	Batch, Queries, Capacity uint32
+	Heads, Group             uint32
+	HasStart                 uint32
+	AddFirst, AddSecond      uint32
+	Scale                    float32
+}
+
+// Attention returns causal multi-head attention: for each head h of q
+// (B, T, H, S), which reads head h·K/H of k and v (B, T, K, S), H a multiple of K,
+//
+//	y[t] = Σ over j ≤ t of softmax_j(q[t]·k[j]/√S) v[j]
+//
+// as (B, T, H, S). No T×T matrix is stored, forward or backward: of each row of
+// logits only the logarithm of its sum of exponentials is kept.
+//
+//	ds[t,j] = p[t,j] (dy[t]·v[j] − dy[t]·y[t])/√S with p the softmax
+//	dq[t] = Σ ds[t,j] k[j], dk[j] = Σ ds[t,j] q[t], dv[j] = Σ p[t,j] dy[t]
+func (g *Graph) Attention(q, k, v *Tensor, o *AttentionOptions) *Tensor {
+	const op = "attention"
+	if o == nil {
+		o = &AttentionOptions{}
+	}
+	if !g.ok(op, q, k, v) || !g.checkAttention(op, q, k, v, o.Start) {
+		return g.badLike(q)
+	}
+	a := &attention{q: q, k: k, v: v, start: o.Start}
+	a.y = g.New(q.dtype, q.shape...)
+	a.lse = g.New(F32, q.rows())
+	g.add(op, g.attentionForward(a))
+	if o.Start == nil {
+		g.record(op, a.y, func(dy *Tensor) { g.attentionBackward(op+" backward", a, dy) }, q, k, v)
+	}
+	return a.y
+}
+
+func (g *Graph) checkAttention(op string, q, k, v, start *Tensor) bool {
+	if !g.check(q.dtype.Float() && k.dtype == q.dtype && v.dtype == q.dtype, op, "q %v, k %v, v %v: want one float type", q, k, v) ||
+		!g.check(len(q.shape) == 4 && len(k.shape) == 4 && slices.Equal(k.shape, v.shape), op, "q %v, k %v, v %v: want (B, T, H, S), and (B, T, K, S) twice", q, k, v) ||
+		!g.check(q.shape[0] == k.shape[0] && q.shape[3] == k.shape[3], op, "q %v, k %v: batch or head sizes differ", q, k) ||
+		!g.check(q.shape[2]%k.shape[2] == 0, op, "q %v, k %v: %d heads are no multiple of %d", q, k, q.shape[2], k.shape[2]) ||
+		!g.check(q.shape[3] <= maxHead, op, "q %v: heads of %d values, want at most %d", q, q.shape[3], maxHead) {
+		return false
+	}
+	if start == nil {
+		return g.check(q.shape[1] == k.shape[1], op, "q %v, k %v: %d and %d positions without Start", q, k, q.shape[1], k.shape[1])
+	}
+	return g.ok(op, start) && g.checkStart(op, start) &&
+		g.check(q.shape[1] <= k.shape[1], op, "q %v, k %v: %d positions do not fit %d", q, k, q.shape[1], k.shape[1])
+}
+
+// maxHead is the longest head that the kernels' registers are meant for.
+const maxHead = 256
+
+func (g *Graph) checkStart(op string, start *Tensor) bool {
+	return g.check(start.dtype == U32 && slices.Equal(start.shape, []int{4}), op, "start %v: want u32[4]", start)
+}
+
+// attention is one call of Attention.
+type attention struct {
+	q, k, v, start *Tensor
+	y              *Tensor
+	lse, delta     *Tensor // (B, H, T): log Σ exp of the logits, dy·y
+}
+
+func (a *attention) push() attentionPush {
+	return attentionPush{Batch: uint32(a.q.shape[0]), Queries: uint32(a.q.shape[1]), Capacity: uint32(a.k.shape[1]),
+		Heads: uint32(a.q.shape[2]), Group: uint32(a.q.shape[2] / a.k.shape[2]), Scale: float32(1 / math.Sqrt(float64(a.q.shape[3])))}
+}
+
+// call is a kernel with one invocation for each of so many rows.
+func (a *attention) call(g *Graph, kernel string, rows int, push attentionPush, args ...*Tensor) Call {
+	return Call{Kernel: kernel + "." + a.q.dtype.String(), Threads: rows, Local: g.tune.attentionLocal,
+		Spec: map[uint32]uint32{10: uint32(a.q.stride4())}, Push: push, Args: args}
+}
+
+func (g *Graph) attentionForward(a *attention) Call {
+	push, start := a.push(), a.q
+	if a.start != nil {
+		push.HasStart, start = 1, a.start
+	}
+	return a.call(g, "attention", a.q.rows(), push, a.q, a.k, a.v, start, a.y, a.lse)
+}
+
+func (g *Graph) attentionBackward(op string, a *attention, dy *Tensor) {
+	a.delta = g.New(F32, a.q.rows())
+	g.add(op, a.call(g, "attention_delta", a.q.rows(), a.push(), a.y, dy, a.delta))
+	if g.wants(a.q) {
+		push := a.push()
+		dq, add := g.grad(a.q)
+		push.AddFirst = b2u(add)
+		g.add(op, a.call(g, "attention_dq", a.q.rows(), push, a.q, a.k, a.v, dy, a.lse, a.delta, dq))
+	}
+	if !g.wants(a.k) && !g.wants(a.v) {
+		return
+	}
+	// One kernel makes both; what is not wanted, or must be added to the other
+	// because k is v, goes to memory of its own.
+	push := a.push()
+	dk, dv := g.New(a.k.dtype, a.k.shape...), g.New(a.v.dtype, a.v.shape...)
+	if g.wants(a.k) {
+		var add bool
+		dk, add = g.grad(a.k)
+		push.AddFirst = b2u(add)
+	}
+	if g.wants(a.v) && a.v != a.k {
+		var add bool
+		dv, add = g.grad(a.v)
+		push.AddSecond = b2u(add)
+	}
+	g.add(op, a.call(g, "attention_dkv", a.k.rows(), push, a.q, a.k, a.v, dy, a.lse, a.delta, dk, dv))
+	if a.v == a.k {
+		g.addGrad(a.v, dv)
+	}
+}
+
+// StoreRows writes x (B, T, K, S) to rows start to start+T−1 of cache
+// (B, C, K, S), a persistent tensor of the same type: cache[b, start+t] = x[b, t].
+// start is a u32[4] on the device, of which the first value counts. Rows from C
+// on are not written. No gradient flows back.
+func (g *Graph) StoreRows(cache, x, start *Tensor) {
+	const op = "store rows"
+	if !g.ok(op, cache, x, start) || !g.checkStart(op, start) ||
+		!g.check(x.dtype.Float() && cache.dtype == x.dtype && len(x.shape) == 4 && len(cache.shape) == 4, op, "%v to %v: want one float type and four dimensions", x, cache) ||
+		!g.check(x.shape[0] == cache.shape[0] && slices.Equal(x.shape[2:], cache.shape[2:]), op, "%v to %v: shapes differ beside the positions", x, cache) {
+		return
+	}
+	variant := "b16"
+	if x.dtype == F32 {
+		variant = "f32"
+	}
+	g.add(op, Call{Kernel: "store_rows." + variant, Items: x.len4(), Push: struct{ Batch, Rows, Capacity, N4 uint32 }{
+		uint32(x.shape[0]), uint32(x.shape[1]), uint32(cache.shape[1]), uint32(x.shape[2] * x.stride4())}, Args: []*Tensor{x, start, cache}})
+}
