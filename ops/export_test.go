@@ -1,5 +1,7 @@
 package ops
 
+import "github.com/lemnos-ml/lemnos/vk"
+
 // Kernels lists the kernels that a graph's operations run.
 func Kernels(g *Graph) (names []string) {
 	for _, n := range g.nodes {
@@ -60,3 +62,13 @@ func ColumnSum(g *Graph, x, dst *Tensor, add bool) { g.columnSum(x, dst, add) }
 
 // Padded returns x with the padding of its rows as values.
 func Padded(x *Tensor) *Tensor { return x.view(0, x.rows(), 4*x.stride4()) }
+
+// TuneGPU makes g choose kernels and sizes as on a graphics card.
+func TuneGPU(g *Graph) {
+	info := g.dev.Info()
+	info.Kind = vk.Discrete
+	g.tune = tune(info)
+}
+
+// WithoutSubgroups makes g reduce through shared memory only.
+func WithoutSubgroups(g *Graph) { g.tune.subgroup = 1 }

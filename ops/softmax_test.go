@@ -13,10 +13,13 @@ import (
 )
 
 // softmax returns softmax(x) and its gradient for the gradient dy of the result.
-func softmax(t testing.TB, dev *vk.Device, dt ops.DType, shape []int, x, dy []float32) (y, dx []float32) {
+func softmax(t testing.TB, dev *vk.Device, dt ops.DType, shape []int, x, dy []float32, tune ...func(g *ops.Graph)) (y, dx []float32) {
 	t.Helper()
 	in := tensor(t, dev, dt, shape, x)
 	g := ops.NewGraph(dev)
+	for _, f := range tune {
+		f(g)
+	}
 	g.RequireGrad(in)
 	out := g.Softmax(in)
 	g.Output(out)
@@ -70,6 +73,24 @@ func TestSoftmaxWide(t *testing.T) {
 	}
 	if e := opstest.RelL2(dx, opstest.SoftmaxBackward64(want, dy, v)); e > 1e-6 {
 		t.Errorf("gradient off by %.2g", e)
+	}
+}
+
+// Workgroups of many subgroups, and of none.
+func TestSoftmaxAsOnAGPU(t *testing.T) {
+	dev := vktest.Open(t)
+	for _, v := range []int{9, 9001} {
+		x, dy := opstest.Uniform(144, 2*v, 8), random(ops.F32, 145, 2*v)
+		want := opstest.Softmax64(x, v)
+		for _, tune := range [][]func(g *ops.Graph){{ops.TuneGPU}, {ops.TuneGPU, ops.WithoutSubgroups}, {ops.WithoutSubgroups}} {
+			y, dx := softmax(t, dev, ops.F32, []int{2, v}, x, dy, tune...)
+			if e := opstest.RelL2(y, want); e > 1e-6 {
+				t.Errorf("row of %d off by %.2g", v, e)
+			}
+			if e := opstest.RelL2(dx, opstest.SoftmaxBackward64(want, dy, v)); e > 1e-6 {
+				t.Errorf("gradient of a row of %d off by %.2g", v, e)
+			}
+		}
 	}
 }
 

@@ -85,7 +85,7 @@ func run(device, pattern string, asJSON bool, c config) error {
 		return err
 	}
 	defer yardstick.close()
-	for _, k := range cases(c) {
+	for _, k := range append(cases(c), activationCases(c)...) {
 		if !slices.ContainsFunc(k.parts, func(p part) bool { return wanted.MatchString(p.name + " " + k.shape) }) {
 			continue
 		}

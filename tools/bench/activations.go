@@ -1,0 +1,129 @@
+package main
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/lemnos-ml/lemnos/ops"
+)
+
+// activationCases are the functions between matrix products, and softmax.
+func activationCases(c config) []benchmark {
+	n := c.bytes() / 4 // f32 values
+	list := []benchmark{activationCase("silu", n, (*ops.Graph).SiLU, silu), activationCase("gelu", n, (*ops.Graph).GELU, func(x float64) float64 {
+		return x * math.Erfc(-x/math.Sqrt2) / 2
+	})}
+	for _, dt := range []ops.DType{ops.F32, ops.BF16} {
+		m := c.bytes() / dt.Size()
+		list = append(list, swigluCase(dt, m/64, 64), dropoutCase(dt, m))
+	}
+	for _, v := range []int{1000, 50257} {
+		list = append(list, softmaxCase(max(1, n/v), v))
+	}
+	return list
+}
+
+func silu(x float64) float64 { return x / (1 + math.Exp(-x)) }
+
+func activationCase(name string, n int, f func(g *ops.Graph, x *ops.Tensor) *ops.Tensor, want func(x float64) float64) benchmark {
+	return benchmark{fmt.Sprintf("f32[%d]", n), []part{{name: name + " f32", kernels: "activation.", bytes: 8 * float64(n)}}, func(r *running) {
+		data := normals(n)
+		y := f(r.graph, r.tensor(ops.F32, data, n))
+		r.graph.Output(y)
+		r.expect(y, 1e-5, func(i int) float64 { return want(float64(data[i])) })
+	}}
+}
+
+// swigluCase is silu(gate)·up of (n, d), under a cross-entropy for a gradient to
+// go back: three passes over memory forward, five backward.
+func swigluCase(dt ops.DType, n, d int) benchmark {
+	size := float64(n * d * dt.Size())
+	return benchmark{fmt.Sprintf("[%d %d]", n, d), []part{
+		{name: "swiglu " + dt.String(), kernels: "swiglu.", bytes: 3 * size},
+		{name: "swiglu_back " + dt.String(), kernels: "swiglu_back.", bytes: 5 * size},
+	}, func(r *running) {
+		data := normals(2 * n * d)
+		gate, up := r.tensor(dt, data[:n*d], n, d), r.tensor(dt, data[n*d:], n, d)
+		targets, ids := r.ids(n, d)
+		r.graph.RequireGrad(gate)
+		r.graph.RequireGrad(up)
+		y := r.graph.SwiGLU(gate, up)
+		r.graph.Output(y)
+		r.graph.Backward(r.graph.CrossEntropy(y, targets, nil), nil)
+		r.graph.Output(r.graph.Grad(gate))
+		r.graph.Output(r.graph.Grad(up))
+
+		tolerance, small := 1e-5, 1e-5/float64(n)
+		if dt != ops.F32 { // y is rounded, and moves its softmax
+			tolerance, small = 8e-3, 4e-2/float64(n)
+		}
+		value := func(i int) float64 { return silu(float64(data[i])) * float64(data[n*d+i]) }
+		slope := func(i int) float64 { // d loss / d y[i]
+			row := make([]float32, d)
+			for j := range row {
+				row[j] = float32(value(i/d*d + j))
+			}
+			p := math.Exp(value(i) - logSumExp(row))
+			if i%d == int(ids[i/d]) {
+				p--
+			}
+			return p / float64(n)
+		}
+		r.expect(y, tolerance, value)
+		r.expect(r.graph.Grad(up), small, func(i int) float64 { return slope(i) * silu(float64(data[i])) })
+		r.expect(r.graph.Grad(gate), small, func(i int) float64 {
+			x := float64(data[i])
+			s := 1 / (1 + math.Exp(-x))
+			return slope(i) * float64(data[n*d+i]) * s * (1 + x*(1-s))
+		})
+	}}
+}
+
+// dropoutCase drops every other value: its check is that half of them are 0 and
+// the others doubled.
+func dropoutCase(dt ops.DType, n int) benchmark {
+	return benchmark{fmt.Sprintf("[%d]", n), []part{{name: "dropout " + dt.String(), kernels: "dropout", bytes: 2 * float64(n*dt.Size())}}, func(r *running) {
+		data := normals(n)
+		random := r.graph.Input("random", ops.U32, 4)
+		r.graph.Train(random)
+		y := r.graph.Dropout(r.tensor(dt, data, n), 0.5)
+		r.graph.Output(y)
+		r.check = func() error {
+			got, dropped := make([]float32, n), 0.0
+			if err := ops.Download(r.ctx, y, got); err != nil {
+				return err
+			}
+			for i, v := range got {
+				switch {
+				case v == 0:
+					dropped++
+				case v != 2*data[i]:
+					return fmt.Errorf("value %d is %v, want 0 or %v", i, v, 2*data[i])
+				}
+			}
+			if !(math.Abs(dropped/float64(n)-0.5) < 0.05) {
+				return fmt.Errorf("%v of %d values are 0, want half", dropped, n)
+			}
+			return nil
+		}
+	}}
+}
+
+// softmaxCase is softmax of (n, v). Two reads and one write are counted, as for
+// cross-entropy.
+func softmaxCase(n, v int) benchmark {
+	stride := (v + 3) / 4 * 4
+	return benchmark{fmt.Sprintf("[%d %d]", n, v), []part{{name: "softmax f32", kernels: "softmax", bytes: 12 * float64(n*stride)}}, func(r *running) {
+		data := normals(n * v)
+		y := r.graph.Softmax(r.tensor(ops.F32, data, n, v))
+		r.graph.Output(y)
+		row, lse := -1, 0.0
+		r.expect(y, 1e-5/float64(v), func(i int) float64 {
+			if i/v != row {
+				row = i / v
+				lse = logSumExp(data[row*v : (row+1)*v])
+			}
+			return math.Exp(float64(data[i]) - lse)
+		})
+	}}
+}
