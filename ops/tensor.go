@@ -105,6 +105,15 @@ func (t *Tensor) Bytes() int64 {
 	return n
 }
 
+// Allocated returns the device memory that t occupies now: Bytes, or 0 while its
+// memory is reserved or to be placed by Compile.
+func (t *Tensor) Allocated() int64 {
+	if t.mem.buf == nil {
+		return 0
+	}
+	return t.Bytes()
+}
+
 // String describes t, such as "f32[8 50257]".
 func (t *Tensor) String() string {
 	if t == nil {

@@ -12,8 +12,8 @@ import (
 // Evaluator measures a model on fixed windows of held-out tokens: the first
 // windows, one after the other without overlap, the same at every evaluation.
 type Evaluator struct {
-	cfg     Config
-	step    *ops.Step
+	cfg Config
+	recording
 	x, y    *ops.Tensor // i32 (B, T) inputs
 	loss    *ops.Tensor
 	windows Windows
@@ -22,24 +22,32 @@ type Evaluator struct {
 // NewEvaluator records the forward pass. It uses at most cfg.EvalWindows windows
 // of tokens; there must be one at least.
 func NewEvaluator(dev *vk.Device, cfg Config, model Model, tokens *Tokens) (*Evaluator, error) {
-	if err := tokens.Fits(cfg.ContextLen); err != nil {
+	e, err := newEvaluator(dev, cfg, model, tokens)
+	if err != nil {
 		return nil, err
 	}
-	g := ops.NewGraph(dev)
-	b, m := cfg.BatchSize, cfg.ContextLen
-	e := &Evaluator{cfg: cfg, windows: Windows{Tokens: tokens, B: b, M: m, Limit: int64(cfg.EvalWindows)}, x: g.Input("inputs", ops.I32, b, m), y: g.Input("targets", ops.I32, b, m)}
-	e.loss = model.Loss(g, e.x, e.y)
-	g.Output(e.loss)
-	var err error
-	if e.step, err = g.Compile(); err != nil {
-		g.Release()
+	if err := e.compile(); err != nil {
 		return nil, fmt.Errorf("train: evaluation: %w", err)
 	}
 	return e, nil
 }
 
+// newEvaluator builds the pass; compile allocates and records it.
+func newEvaluator(dev *vk.Device, cfg Config, model Model, tokens *Tokens) (*Evaluator, error) {
+	if err := tokens.Fits(cfg.ContextLen); err != nil {
+		return nil, err
+	}
+	g := ops.NewGraph(dev)
+	b, m := cfg.BatchSize, cfg.ContextLen
+	e := &Evaluator{cfg: cfg, recording: recording{graph: g}, windows: Windows{Tokens: tokens, B: b, M: m, Limit: int64(cfg.EvalWindows)},
+		x: g.Input("inputs", ops.I32, b, m), y: g.Input("targets", ops.I32, b, m)}
+	e.loss = model.Loss(g, e.x, e.y)
+	g.Output(e.loss)
+	return e, nil
+}
+
 // Close frees the recorded pass.
-func (e *Evaluator) Close() error { return e.step.Close() }
+func (e *Evaluator) Close() error { return e.close() }
 
 // Windows returns how many windows an evaluation covers.
 func (e *Evaluator) Windows() int64 { return e.windows.Count() }

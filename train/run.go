@@ -26,6 +26,11 @@ type Data struct {
 type Hooks struct {
 	// Progress receives every record written to the metrics file.
 	Progress func(Record)
+	// Plan receives the memory that the run will hold, before it does.
+	Plan func(MemoryPlan)
+	// Sample is called after each evaluation, between two steps; what it runs on
+	// the device must leave the parameters as they are.
+	Sample func(step int64)
 	// Plot receives the loss curve at each evaluation.
 	Plot func(image.Image)
 	// Logger receives the same as messages; nil is slog.Default.
@@ -42,16 +47,20 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, data Data
 	if h.Logger == nil {
 		h.Logger = slog.Default()
 	}
-	t, err := NewTrainer(dev, cfg, model, data.Train)
+	before := dev.Stats()
+	t, err := newTrainer(dev, cfg, model, data.Train)
 	if err != nil {
 		return err
 	}
 	defer t.Close()
-	eval, err := NewEvaluator(dev, cfg, model, data.Val)
+	eval, err := newEvaluator(dev, cfg, model, data.Val)
 	if err != nil {
 		return err
 	}
 	defer eval.Close()
+	if err := allocate(t, eval, before, h); err != nil {
+		return err
+	}
 	unigram, err := eval.UnigramEntropy(data.Train, cfg.Vocab)
 	if err != nil {
 		return err
@@ -63,8 +72,32 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, data Data
 		return err
 	}
 	h.Logger.Info("training", "device", dev.Info().Name, "steps", cfg.TotalSteps, "from", t.Iteration(),
-		"device_bytes", t.Memory(), "unigram_entropy", fmt.Sprintf("%.4f", unigram))
+		"unigram_entropy", fmt.Sprintf("%.4f", unigram))
 	return r.loop(ctx)
+}
+
+// allocate tells the plan of the memory, refuses one that does not fit, and
+// allocates.
+func allocate(t *Trainer, eval *Evaluator, before vk.DeviceStats, h Hooks) error {
+	plan, err := t.memory(before)
+	if err != nil {
+		return err
+	}
+	if err := eval.memory(&plan); err != nil {
+		return err
+	}
+	info := t.dev.Info()
+	h.Logger.Info("memory plan", "device_bytes", plan.Total(), "host_bytes", plan.Host, "there", info.Memory)
+	if h.Plan != nil {
+		h.Plan(plan)
+	}
+	if err := plan.fits(info); err != nil {
+		return err
+	}
+	if err := t.compile(); err != nil {
+		return err
+	}
+	return eval.compile()
 }
 
 // runner is one call of Run.
@@ -174,6 +207,9 @@ func (r *runner) log(ctx context.Context, evaluate bool) error {
 	r.hooks.Logger.Info("step", attrs(rec)...)
 	if r.hooks.Progress != nil {
 		r.hooks.Progress(rec)
+	}
+	if evaluate && r.hooks.Sample != nil {
+		r.hooks.Sample(rec.Step)
 	}
 	r.since, r.logged = time.Now(), rec.Step
 	return nil

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/lemnos-ml/lemnos/nn"
+	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/train"
 	"github.com/lemnos-ml/lemnos/vk"
 	"github.com/lemnos-ml/lemnos/vk/vktest"
@@ -53,20 +54,36 @@ func smallRun(t testing.TB, dir string) train.Config {
 	return c
 }
 
+// dropping is a bigram model of which a part is dropped in training.
+type dropping struct {
+	*nn.Bigram
+	part float64
+}
+
+func (d dropping) Loss(g *ops.Graph, x, y *ops.Tensor) *ops.Tensor {
+	ignore := train.PadTarget
+	return g.CrossEntropy(g.Dropout(g.Embed(d.Params().All()[0], x), d.part), y, &ops.CrossEntropyOptions{IgnoreIndex: &ignore})
+}
+
 // runOnce is one process's share of a run.
 func runOnce(ctx context.Context, dev *vk.Device, cfg train.Config) (last train.Record, err error) {
+	err = runHooked(ctx, dev, cfg, train.Hooks{Progress: func(r train.Record) { last = r }})
+	return last, err
+}
+
+func runHooked(ctx context.Context, dev *vk.Device, cfg train.Config, h train.Hooks) error {
 	data, err := train.OpenData(cfg)
 	if err != nil {
-		return last, err
+		return err
 	}
 	defer data.Close()
 	model, err := nn.NewBigram(dev, cfg.Storage(), cfg.Vocab)
 	if err != nil {
-		return last, err
+		return err
 	}
 	defer model.Params().Release()
-	err = train.Run(ctx, dev, cfg, model, data, train.Hooks{Logger: slog.New(slog.DiscardHandler), Progress: func(r train.Record) { last = r }})
-	return last, err
+	h.Logger = slog.New(slog.DiscardHandler)
+	return train.Run(ctx, dev, cfg, dropping{model, cfg.Dropout}, data, h)
 }
 
 // state reads every tensor of the newest checkpoint, and what its metadata says
@@ -118,6 +135,7 @@ func variants(t testing.TB, change func(name string, c *train.Config)) {
 		{"bf16", func(c *train.Config) {}},
 		{"f16 with loss scaling", func(c *train.Config) { c.HalfType = "f16" }},
 		{"f32 with accumulation", func(c *train.Config) { c.MixedPrecision = false; c.GradAccum = 3 }},
+		{"bf16 with accumulation and dropout", func(c *train.Config) { c.GradAccum = 2; c.Dropout = 0.1 }},
 	} {
 		c := smallRun(t, t.TempDir())
 		v.set(&c)

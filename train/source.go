@@ -14,6 +14,7 @@ import (
 type source struct {
 	cfg      Config
 	dev      *vk.Device
+	tokens   *Tokens
 	resident *ops.Tensor // u16 or u32 (n); nil when the tokens stay on disk
 	prefetch *Prefetcher
 }
@@ -40,15 +41,11 @@ func newSource(dev *vk.Device, cfg Config, tokens *Tokens) (*source, error) {
 	if width == 4 {
 		dt = ops.U32
 	}
-	t, err := ops.NewTensor(dev, dt, int(n))
+	t, err := ops.Reserve(dev, dt, int(n))
 	if err != nil {
 		return nil, fmt.Errorf("train: tokens on the device: %w", err)
 	}
-	if err := uploadTokens(t, tokens); err != nil {
-		t.Release()
-		return nil, err
-	}
-	return &source{cfg: cfg, dev: dev, resident: t}, nil
+	return &source{cfg: cfg, dev: dev, tokens: tokens, resident: t}, nil
 }
 
 // hostSource gathers batches on the host.
@@ -56,23 +53,35 @@ func hostSource(dev *vk.Device, cfg Config, tokens *Tokens) *source {
 	return &source{cfg: cfg, dev: dev, prefetch: NewPrefetcher(&Sampler{Tokens: tokens, Seed: cfg.Seed, B: cfg.BatchSize, M: cfg.ContextLen})}
 }
 
-func uploadTokens(t *ops.Tensor, tokens *Tokens) error {
-	if t.DType() == ops.U16 {
-		ids := make([]uint16, tokens.Len())
-		if err := tokens.Read16(ids, 0); err != nil {
+// bytes returns the device memory of the tokens.
+func (s *source) bytes() int64 {
+	if s.resident == nil {
+		return 0
+	}
+	return s.resident.Bytes()
+}
+
+// upload copies the tokens to the device, if that is where they are to be.
+func (s *source) upload() error {
+	switch {
+	case s.resident == nil:
+		return nil
+	case s.resident.DType() == ops.U16:
+		ids := make([]uint16, s.tokens.Len())
+		if err := s.tokens.Read16(ids, 0); err != nil {
 			return err
 		}
-		return ops.Upload(context.Background(), t, ids)
+		return ops.Upload(context.Background(), s.resident, ids)
 	}
-	ids := make([]int32, tokens.Len())
-	if err := tokens.Read(ids, 0); err != nil {
+	ids := make([]int32, s.tokens.Len())
+	if err := s.tokens.Read(ids, 0); err != nil {
 		return err
 	}
 	words := make([]uint32, len(ids))
 	for i, id := range ids {
 		words[i] = uint32(id)
 	}
-	return ops.Upload(context.Background(), t, words)
+	return ops.Upload(context.Background(), s.resident, words)
 }
 
 // feed appends the batch's tensors to g.

@@ -29,6 +29,9 @@ func TestSpec5ResidentAndPrefetchedBatchesAgree(t *testing.T) {
 			if resident.resident == nil {
 				t.Fatal("a thousand tokens do not stay on the device")
 			}
+			if err := resident.upload(); err != nil {
+				t.Fatal(err)
+			}
 			host := hostSource(dev, cfg, tokens)
 			defer host.close()
 			for _, k := range []int64{0, 1, 2, 1 << 33, 5} {

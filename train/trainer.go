@@ -2,8 +2,10 @@ package train
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/optim"
@@ -20,24 +22,43 @@ type Trainer struct {
 	opt      *optim.AdamW
 	schedule optim.Schedule
 	source   *source
+	in       *feed
+	random   *ops.Tensor // u32[4] input: what dropout draws from
 	update   *optim.Update
-	passes   []*pass   // forward and backward; one per kind of micro-batch
-	apply    *ops.Step // the update, when it is not part of the pass
-	iter     int64     // steps done
-}
-
-// pass is one recorded forward and backward pass.
-type pass struct {
-	step *ops.Step
-	in   *feed
-	loss *ops.Tensor
+	pass     *recording  // forward and backward, with the update in it unless gradients are accumulated
+	apply    *recording  // else: the update after GradAccum passes
+	total    *ops.Tensor // else: the sum of the losses of these passes
+	loss     *ops.Tensor // of the last step
+	iter     int64       // steps done
 }
 
 // NewTrainer allocates the optimizer and records the training step: one program
 // with the update inside, or, when gradients are accumulated over GradAccum
-// micro-batches, one for the first micro-batch, one for the others, and one for
-// the update. Close frees all but the model.
+// micro-batches, one for a micro-batch and one for the update. It refuses a
+// device that has too little memory before it allocates any. Close frees all
+// but the model.
 func NewTrainer(dev *vk.Device, cfg Config, model Model, tokens *Tokens) (*Trainer, error) {
+	before := dev.Stats()
+	t, err := newTrainer(dev, cfg, model, tokens)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := t.memory(before)
+	if err == nil {
+		err = plan.fits(dev.Info())
+	}
+	if err == nil {
+		err = t.compile()
+	}
+	if err != nil {
+		t.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+// newTrainer builds everything but allocates nothing large; compile does.
+func newTrainer(dev *vk.Device, cfg Config, model Model, tokens *Tokens) (*Trainer, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -49,50 +70,61 @@ func NewTrainer(dev *vk.Device, cfg Config, model Model, tokens *Tokens) (*Train
 	return t, nil
 }
 
-func (t *Trainer) build(tokens *Tokens) (err error) {
+func (t *Trainer) build(tokens *Tokens) error {
 	variant := optim.Document
 	if t.cfg.AdamW == "torch" {
 		variant = optim.Torch
 	}
+	groups, err := t.cfg.groups(t.model)
+	if err != nil {
+		return err
+	}
+	micro := t.cfg.GradAccum
 	t.opt, err = optim.NewAdamW(t.model.Params(), &optim.Options{
-		Variant: variant,
-		Groups: []optim.Group{{Params: t.model.Params().All(), Hyper: optim.Hyper{LR: t.cfg.LRMax,
-			Beta1: t.cfg.Betas[0], Beta2: t.cfg.Betas[1], Eps: t.cfg.Eps, WeightDecay: t.cfg.WeightDecay}}},
-		MaxNorm: &t.cfg.GradClipNorm,
-		Scaler:  t.cfg.scaler(),
-	})
+		Variant: variant, Groups: groups, MaxNorm: &t.cfg.GradClipNorm, Scaler: t.cfg.scaler(), Accumulate: micro > 1, Reserve: true})
 	if err != nil {
 		return err
 	}
 	if t.source, err = newSource(t.dev, t.cfg, tokens); err != nil {
 		return err
 	}
-	micro := t.cfg.GradAccum
-	for i := range min(micro, 2) {
-		g := ops.NewGraph(t.dev)
-		p := &pass{in: t.source.feed(g)}
-		// The mean over micro-batches: each starts from 1/micro.
-		seed := t.opt.LossScale()
-		if micro > 1 {
-			seed = g.Scale(seed, 1/float32(micro))
-		}
-		p.loss = t.model.Loss(g, p.in.x, p.in.y)
-		g.Backward(p.loss, &ops.BackwardOptions{Seed: seed, Accumulate: i > 0})
-		g.Output(p.loss)
-		if micro == 1 {
-			t.update = t.opt.Record(g)
-		}
-		if p.step, err = g.Compile(); err != nil {
-			g.Release()
+	g := ops.NewGraph(t.dev)
+	t.pass = &recording{graph: g}
+	t.in = t.source.feed(g)
+	t.random = g.Input("random", ops.U32, 4)
+	g.Train(t.random)
+	t.loss = t.model.Loss(g, t.in.x, t.in.y)
+	t.opt.Backward(g, t.loss, 1/float32(micro))
+	if micro > 1 {
+		if t.total, err = ops.NewTensor(t.dev, ops.F32, t.loss.Shape()...); err != nil {
 			return fmt.Errorf("train: %w", err)
 		}
-		t.passes = append(t.passes, p)
+		g.AddTo(t.loss, t.total)
+		g = ops.NewGraph(t.dev)
+		t.apply = &recording{graph: g}
+		t.loss = g.Scale(t.total, 1/float32(micro))
+		g.Fill(t.total, 0)
 	}
-	if micro > 1 {
-		g := ops.NewGraph(t.dev)
-		t.update = t.opt.Record(g)
-		if t.apply, err = g.Compile(); err != nil {
-			g.Release()
+	t.update = t.opt.Record(g)
+	g.Output(t.loss)
+	return nil
+}
+
+// recordings lists what a step submits.
+func (t *Trainer) recordings() []*recording {
+	return slices.DeleteFunc([]*recording{t.pass, t.apply}, func(r *recording) bool { return r == nil })
+}
+
+// compile allocates and records.
+func (t *Trainer) compile() error {
+	if err := t.source.upload(); err != nil {
+		return err
+	}
+	if err := t.opt.SyncMaster(); err != nil {
+		return err
+	}
+	for _, r := range t.recordings() {
+		if err := r.compile(); err != nil {
 			return fmt.Errorf("train: %w", err)
 		}
 	}
@@ -103,11 +135,8 @@ func (t *Trainer) build(tokens *Tokens) (err error) {
 // tokens and the device stay open.
 func (t *Trainer) Close() error {
 	var err error
-	for _, p := range t.passes {
-		err = p.step.Close()
-	}
-	if t.apply != nil {
-		err = t.apply.Close()
+	for _, r := range t.recordings() {
+		err = errors.Join(err, r.close())
 	}
 	if t.source != nil {
 		t.source.close()
@@ -115,7 +144,8 @@ func (t *Trainer) Close() error {
 	if t.opt != nil {
 		t.opt.Release()
 	}
-	t.passes, t.apply, t.source, t.opt = nil, nil, nil, nil
+	t.total.Release()
+	t.pass, t.apply, t.source, t.opt = nil, nil, nil, nil
 	return err
 }
 
@@ -123,33 +153,28 @@ func (t *Trainer) Close() error {
 // those before a restored checkpoint included.
 func (t *Trainer) Iteration() int64 { return t.iter }
 
-// Memory returns the bytes of device memory that parameters, gradients,
-// optimizer state and recorded steps hold.
-func (t *Trainer) Memory() int64 { return t.dev.Stats().MemoryBytes }
-
 // Step submits the next training step and returns without waiting for it.
 func (t *Trainer) Step() error {
 	t.opt.SetLR(t.schedule.At(t.iter))
 	micro := int64(t.cfg.GradAccum)
 	for i := range micro {
-		p := t.passes[min(int(i), len(t.passes)-1)]
-		if err := t.source.stage(p.in, t.iter*micro+i); err != nil {
+		if err := t.stage(t.iter*micro + i); err != nil {
 			return err
 		}
-		if micro == 1 {
-			if err := t.update.Stage(p.step); err != nil {
+		if t.apply == nil {
+			if err := t.update.Stage(t.pass.step); err != nil {
 				return err
 			}
 		}
-		if err := p.step.Run(); err != nil {
+		if err := t.pass.step.Run(); err != nil {
 			return err
 		}
 	}
 	if t.apply != nil {
-		if err := t.update.Stage(t.apply); err != nil {
+		if err := t.update.Stage(t.apply.step); err != nil {
 			return err
 		}
-		if err := t.apply.Run(); err != nil {
+		if err := t.apply.step.Run(); err != nil {
 			return err
 		}
 	}
@@ -157,27 +182,37 @@ func (t *Trainer) Step() error {
 	return nil
 }
 
+// dropoutKey keeps the numbers of dropout apart from those of the batches,
+// which are drawn with the same seed.
+const dropoutKey = 0x64726f706f757421
+
+// stage makes micro-batch k of the run the next pass's.
+func (t *Trainer) stage(k int64) error {
+	seed := t.cfg.Seed ^ dropoutKey
+	if err := ops.Upload(context.Background(), t.random, []uint32{uint32(k), uint32(uint64(k) >> 32), uint32(seed), uint32(seed >> 32)}); err != nil {
+		return err
+	}
+	return t.source.stage(t.in, k)
+}
+
 // Wait blocks until all submitted steps are done and reports what went wrong on
 // the device, such as a token outside the vocabulary.
 func (t *Trainer) Wait(ctx context.Context) error {
-	for _, p := range t.passes {
-		if err := p.step.Wait(ctx); err != nil {
+	for _, r := range t.recordings() {
+		if err := r.step.Wait(ctx); err != nil {
 			return fmt.Errorf("train: step %d: %w", t.iter, err)
 		}
-	}
-	if t.apply != nil {
-		return t.apply.Wait(ctx)
 	}
 	return nil
 }
 
-// Report waits for the last step and returns its loss (of its last micro-batch),
-// its gradient norm before clipping and its learning rate.
+// Report waits for the last step and returns its loss (the mean over its
+// micro-batches), its gradient norm before clipping and its learning rate.
 func (t *Trainer) Report(ctx context.Context) (loss, norm, lr float64, err error) {
 	if err := t.Wait(ctx); err != nil {
 		return 0, 0, 0, err
 	}
-	l, err := ops.Item(ctx, t.passes[len(t.passes)-1].loss)
+	l, err := ops.Item(ctx, t.loss)
 	if err != nil {
 		return 0, 0, 0, err
 	}

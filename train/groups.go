@@ -1,0 +1,46 @@
+package train
+
+import (
+	"fmt"
+
+	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/optim"
+)
+
+// embedder is implemented by models that can tell which of their parameters are
+// tables that tokens or positions are looked up in; a head tied to one is one.
+type embedder interface {
+	Embeddings() []*ops.Tensor
+}
+
+// groups are the parameters that weight decay shrinks, and those that NoDecay
+// spares.
+func (c Config) groups(m Model) ([]optim.Group, error) {
+	table := map[*ops.Tensor]bool{}
+	if c.NoDecay == "vectors+embeddings" {
+		e, ok := m.(embedder)
+		if !ok {
+			return nil, fmt.Errorf("train: no_decay is %q, but a model of type %T has no method Embeddings to name them", c.NoDecay, m)
+		}
+		for _, t := range e.Embeddings() {
+			table[t] = true
+		}
+	}
+	decays := optim.Group{Hyper: optim.Hyper{LR: c.LRMax, Beta1: c.Betas[0], Beta2: c.Betas[1], Eps: c.Eps, WeightDecay: c.WeightDecay}}
+	spared := decays
+	spared.WeightDecay = 0
+	for _, t := range m.Params().All() {
+		if c.NoDecay != "none" && len(t.Shape()) < 2 || table[t] {
+			spared.Params = append(spared.Params, t)
+		} else {
+			decays.Params = append(decays.Params, t)
+		}
+	}
+	var groups []optim.Group
+	for _, g := range []optim.Group{decays, spared} {
+		if len(g.Params) > 0 {
+			groups = append(groups, g)
+		}
+	}
+	return groups, nil
+}

@@ -1,0 +1,125 @@
+package train
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/vk"
+)
+
+// MemoryPlan is the memory of a run from its first step to its last, in bytes:
+// what buffers there are, known before any but the parameters exist. The driver
+// is asked for a little more, since small buffers share allocations. What hooks
+// allocate comes on top.
+type MemoryPlan struct {
+	Parameters  int64
+	Gradients   int64
+	Optimizer   int64 // moments; in mixed precision the master copy, and the f32 sum of accumulated gradients
+	Tokens      int64 // training tokens, when they stay on the device
+	Activations int64 // what a training step computes on its way
+	Inputs      int64 // batches and numbers of a training step, tables and flags
+	Evaluation  int64 // the same of the evaluation pass
+	Other       int64 // what the caller had on the device
+	Host        int64 // rings and staging through which the host writes and reads, in its own memory
+}
+
+// Total returns the device memory of the run: all but Host.
+func (p MemoryPlan) Total() int64 {
+	var n int64
+	for _, part := range p.parts() {
+		n += part.bytes
+	}
+	return n
+}
+
+type memoryPart struct {
+	name  string
+	bytes int64
+}
+
+// parts lists what Total adds up.
+func (p MemoryPlan) parts() []memoryPart {
+	return []memoryPart{{"parameters", p.Parameters}, {"gradients", p.Gradients}, {"optimizer", p.Optimizer}, {"tokens", p.Tokens},
+		{"activations", p.Activations}, {"inputs", p.Inputs}, {"evaluation", p.Evaluation}, {"other", p.Other}}
+}
+
+// String returns the plan as a table.
+func (p MemoryPlan) String() string {
+	var b strings.Builder
+	for _, part := range append(p.parts(), memoryPart{"total", p.Total()}, memoryPart{"on the host", p.Host}) {
+		fmt.Fprintf(&b, "  %-12s %15d bytes\n", part.name, part.bytes)
+	}
+	return b.String()
+}
+
+// fits returns an error when a device has less memory than the plan needs.
+func (p MemoryPlan) fits(info vk.Info) error {
+	need := p.Total()
+	if info.Kind != vk.Discrete {
+		need += p.Host // the same memory
+	}
+	advice := "a smaller batch_size (with grad_accum) or context_len, recompute, or mixed_precision takes less"
+	if uint64(need) > info.Memory {
+		return fmt.Errorf("train: %w: the run needs %d bytes of memory, %s has %d; %s:\n%v", vk.ErrOutOfMemory, need, info.Name, info.Memory, advice, p)
+	}
+	for _, n := range []int64{p.Activations, p.Evaluation} {
+		if uint64(n) > info.Caps.MaxAllocation {
+			return fmt.Errorf("train: %w: the activations need %d bytes in one piece, %s allows %d; %s", vk.ErrOutOfMemory, n, info.Name, info.Caps.MaxAllocation, advice)
+		}
+	}
+	return nil
+}
+
+// memory adds up what the trainer will hold. before is what was on the device.
+func (t *Trainer) memory(before vk.DeviceStats) (MemoryPlan, error) {
+	p := MemoryPlan{Optimizer: t.opt.Bytes(), Tokens: t.source.bytes(), Host: before.HostBytes, Other: before.BufferBytes}
+	for _, b := range t.model.Params().Banks() {
+		p.Parameters += b.Values.Bytes()
+		p.Gradients += b.Grads.Bytes()
+		p.Other -= b.Values.Allocated() + b.Grads.Allocated()
+	}
+	if t.total != nil {
+		p.Inputs += t.total.Bytes()
+	}
+	for _, r := range t.recordings() {
+		f, err := r.graph.Plan()
+		if err != nil {
+			return p, fmt.Errorf("train: %w", err)
+		}
+		p.Activations += f.Arena
+		p.Inputs += f.Inputs + f.Owned
+		p.Host += f.Host
+	}
+	return p, nil
+}
+
+// memory adds what the evaluator will hold to the plan of a run.
+func (e *Evaluator) memory(p *MemoryPlan) error {
+	f, err := e.graph.Plan()
+	if err != nil {
+		return fmt.Errorf("train: evaluation: %w", err)
+	}
+	p.Evaluation += f.Arena + f.Inputs + f.Owned
+	p.Host += f.Host
+	return nil
+}
+
+// recording is a graph on its way to a step.
+type recording struct {
+	graph *ops.Graph
+	step  *ops.Step
+}
+
+func (r *recording) compile() (err error) {
+	r.step, err = r.graph.Compile()
+	return err
+}
+
+func (r *recording) close() error {
+	if r.step != nil {
+		return r.step.Close()
+	}
+	r.graph.Release()
+	return nil
+}

@@ -1,0 +1,44 @@
+package train_test
+
+import (
+	"testing"
+
+	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/train"
+	"github.com/lemnos-ml/lemnos/vk"
+	"github.com/lemnos-ml/lemnos/vk/vktest"
+)
+
+// The plan is made before anything but the parameters is there, and is the most
+// that the run holds, to the byte.
+func TestPeakMemoryIsThePlan(t *testing.T) {
+	variants(t, func(name string, c *train.Config) {
+		t.Run(name, func(t *testing.T) {
+			dev := vktest.Open(t)
+			own, err := ops.NewTensor(dev, ops.F32, 1000) // the caller's
+			must(t, err)
+			defer own.Release()
+			c.TotalSteps = 8
+			var plan train.MemoryPlan
+			var atPlan, atSample vk.DeviceStats
+			must(t, runHooked(ctx, dev, *c, train.Hooks{
+				Plan:   func(p train.MemoryPlan) { plan, atPlan = p, dev.Stats() },
+				Sample: func(int64) { atSample = dev.Stats() },
+			}))
+			if got, want := dev.Stats().PeakBytes, plan.Total(); got != want {
+				t.Errorf("at most %d bytes on the device, planned %d:\n%v", got, want, plan)
+			}
+			if atSample.BufferBytes != plan.Total() || atSample.HostBytes != plan.Host {
+				t.Errorf("during the run %d bytes on the device and %d on the host, planned %d and %d", atSample.BufferBytes, atSample.HostBytes, plan.Total(), plan.Host)
+			}
+			// Tables and flags, but nothing that grows with the model or the batch.
+			if small := atPlan.BufferBytes - plan.Parameters - plan.Other; small < 0 || small > 4096 {
+				t.Errorf("%d bytes were allocated before the plan", small)
+			}
+			if plan.Parameters == 0 || plan.Gradients != plan.Parameters || plan.Optimizer < 2*plan.Gradients || plan.Tokens < 18000*2 ||
+				plan.Activations == 0 || plan.Inputs == 0 || plan.Evaluation == 0 || plan.Other != 4000 || plan.Host == 0 {
+				t.Errorf("a part is missing:\n%v", plan)
+			}
+		})
+	})
+}
