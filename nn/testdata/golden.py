@@ -236,5 +236,4 @@ if __name__ == "__main__":
         specs, results = train(case)
         save(case["name"] + ".bin", np.concatenate([r.numpy().astype("<f4").ravel() for r in results]).tobytes())
         index.append({**case, "steps": STEPS, "params": specs})
-        print(f"{case['name']}: losses {results[0].tolist()}\nnorms {results[1].tolist()}")
     save("golden.json", ("[\n" + ",\n".join(json.dumps(c, separators=(",", ":")) for c in index) + "\n]\n").encode())
