@@ -25,10 +25,11 @@ type Graph struct {
 	head      int                 // values of logits that LinearCrossEntropy holds at a time
 	inputs    []*input
 	outputs   []*output
-	status    *Tensor   // u32[4]: node, position and value of the first bad index
-	owned     []*Tensor // persistent memory the graph made for itself
-	random    *Tensor   // u32[4]: step and seed that Dropout draws from; nil: it drops nothing
-	drops     int       // dropouts so far
+	status    *Tensor               // u32[4]: node, position and value of the first bad index
+	owned     []*Tensor             // persistent memory the graph made for itself
+	random    *Tensor               // u32[4]: step and seed that Dropout draws from; nil: it drops nothing
+	drops     int                   // dropouts so far
+	ropes     map[ropeTable]*Tensor // angles that RoPE has computed
 
 	accumulate bool    // parameter gradients are added to what the arena holds
 	compiled   bool    // it can't be extended

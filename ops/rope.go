@@ -1,0 +1,126 @@
+package ops
+
+import (
+	"fmt"
+	"math"
+)
+
+// RoPEOptions changes what RoPE does; nil means the defaults.
+type RoPEOptions struct {
+	// Theta is the base of the angles; 0 means 10,000.
+	Theta float64
+	// HalfSplit pairs value i with value i + S/2, as Hugging Face's models do,
+	// instead of 2i with 2i + 1, as Llama's original code and CS336 do. It needs
+	// an S that is a multiple of 8.
+	HalfSplit bool
+	// Start, a u32[4] on the device, says in its first value at which position
+	// x[:, 0] is; nil means 0.
+	Start *Tensor
+	// Positions bounds the positions when Start is set: angles are known for 0 to
+	// Positions−1.
+	Positions int
+}
+
+// ropePush is the push block of kernel rope.
+type ropePush struct {
+	Items, T, H, Stride4 uint32
+	Positions, HasStart  uint32
+	Sign                 float32
+}
+
+// ropeTable names a table of angles that a graph has made.
+type ropeTable struct {
+	positions, size int
+	theta           float64
+	halfSplit       bool
+}
+
+// RoPE returns x (B, T, H, S), S even, with rotary position embedding (Su et al.
+// 2021): at position t, pair i of each head turns by the angle t·Theta^(−2i/S).
+// Cosines and sines are computed in float64 and rounded once, so angles are
+// right at any position.
+//
+//	(u, v) → (u·cos − v·sin, u·sin + v·cos); d x turns d y back
+func (g *Graph) RoPE(x *Tensor, o *RoPEOptions) *Tensor {
+	const op = "rope"
+	if o == nil {
+		o = &RoPEOptions{}
+	}
+	theta := o.Theta
+	if theta == 0 {
+		theta = 1e4
+	}
+	if !g.ok(op, x) || !g.check(x.dtype.Float() && len(x.shape) == 4 && x.cols()%2 == 0, op, "%v: want (B, T, H, S), a float type and an even S", x) ||
+		!g.check(!o.HalfSplit || x.cols()%8 == 0, op, "%v: S is %d, halves need a multiple of 8", x, x.cols()) ||
+		!g.check(theta > 0 && !math.IsInf(theta, 1), op, "theta is %v, want a positive number", o.Theta) {
+		return g.badLike(x)
+	}
+	t := ropeTable{x.shape[1], x.cols(), theta, o.HalfSplit}
+	if o.Start != nil {
+		if !g.ok(op, o.Start) || !g.checkStart(op, o.Start) ||
+			!g.check(o.Positions >= x.shape[1], op, "%v: Positions is %d, want at least %d", x, o.Positions, x.shape[1]) {
+			return g.badLike(x)
+		}
+		t.positions = o.Positions
+	}
+	table := g.angles(op, t)
+	if g.err != nil {
+		return g.badLike(x)
+	}
+	turned := func(x *Tensor, sign float32) *Tensor {
+		y := g.New(x.dtype, x.shape...)
+		g.add(op, ropeCall(x, table, o.Start, y, t, sign))
+		return y
+	}
+	y := turned(x, 1)
+	g.record(op, y, func(dy *Tensor) { g.addGrad(x, turned(dy, -1)) }, x)
+	return y
+}
+
+func ropeCall(x, table, start, y *Tensor, t ropeTable, sign float32) Call {
+	push := ropePush{Items: uint32(x.len4()), T: uint32(x.shape[1]), H: uint32(x.shape[2]), Stride4: uint32(x.stride4()),
+		Positions: uint32(t.positions), Sign: sign}
+	if t.halfSplit {
+		push.Items /= 2
+	}
+	if start == nil {
+		start = table // unread
+	} else {
+		push.HasStart = 1
+	}
+	return Call{Kernel: "rope." + x.dtype.String(), Items: int(push.Items), Spec: map[uint32]uint32{10: b2u(t.halfSplit)}, Push: push,
+		Args: []*Tensor{x, table, start, y}, TakeOver: [2]int{3, 0}}
+}
+
+// angles returns the table of cosines and sines that t names, made once per graph.
+func (g *Graph) angles(op string, t ropeTable) *Tensor {
+	if table := g.ropes[t]; table != nil {
+		return table
+	}
+	values := make([]float32, t.positions*t.size)
+	for p := range t.positions {
+		row := values[p*t.size:][:t.size]
+		for i := range t.size / 2 {
+			sin, cos := math.Sincos(float64(p) * math.Pow(t.theta, -2*float64(i)/float64(t.size)))
+			if t.halfSplit {
+				row[i], row[i+t.size/2] = float32(cos), float32(sin)
+			} else {
+				row[2*i], row[2*i+1] = float32(cos), float32(sin)
+			}
+		}
+	}
+	table, err := NewTensor(g.dev, F32, t.positions, t.size)
+	if err == nil {
+		g.Own(table)
+		err = Upload(background, table, values)
+	}
+	if err != nil {
+		g.fail(op, "%w", fmt.Errorf("table of %d positions: %w", t.positions, err))
+		return table
+	}
+	if g.ropes == nil {
+		g.ropes = map[ropeTable]*Tensor{}
+	}
+	g.ropes[t] = table
+	return table
+}
