@@ -31,6 +31,38 @@ func (g *Graph) RMSNorm(x, weight *Tensor, eps float64) *Tensor {
 	return y
 }
 
+// LayerNorm returns x, each row shifted and scaled to a mean of 0 and a variance
+// of 1, times weight, plus bias unless that is nil:
+//
+//	y[n, d] = z[n, d] · weight[d] + bias[d],  z[n, d] = (x[n, d] − mean[n]) · s[n],  s[n] = 1/sqrt(variance[n] + eps)
+//
+// x (…, D), weight (D), bias (D), of one float type; the variance is the mean of
+// the squared differences. With u = d y · weight and means over d:
+//
+//	d x[n, d] = s[n] · (u[n, d] − mean of u[n] − z[n, d] · mean of u[n]·z[n])
+//	d weight[d] = Σ over n of d y[n, d] · z[n, d],  d bias[d] = Σ over n of d y[n, d]
+//
+// A mean far from 0 costs no accuracy. Sums are as in [Graph.RMSNorm].
+func (g *Graph) LayerNorm(x, weight, bias *Tensor, eps float64) *Tensor {
+	const op = "layer norm"
+	params, biasOrAny := []*Tensor{weight, bias}, bias
+	if bias == nil {
+		params, biasOrAny = params[:1], weight
+	}
+	if !g.ok(op, append([]*Tensor{x}, params...)...) || !g.checkNorm(op, x, eps, params...) {
+		return g.badLike(x)
+	}
+	rows := g.rowBlocks(x)
+	y := g.New(x.dtype, x.shape...)
+	call := rows.call("layernorm", x, eps, map[uint32]uint32{14: b2u(bias != nil)}, x, weight, biasOrAny, y)
+	call.TakeOver = [2]int{3, 0}
+	g.add(op, call)
+	g.record(op, y, func(dy *Tensor) {
+		g.normBackward(op, "layernorm_back", rows, x, dy, eps, weight, bias)
+	}, append(params, x)...)
+	return y
+}
+
 // checkNorm checks what the norms take: rows of a float type, parameters of the
 // same type with a value for each column, and an eps that is a number.
 func (g *Graph) checkNorm(op string, x *Tensor, eps float64, params ...*Tensor) bool {

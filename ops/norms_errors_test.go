@@ -25,6 +25,11 @@ func TestNormErrors(t *testing.T) {
 		{func(g *ops.Graph) { g.RMSNorm(f(g, 3), f(g, 3), -1) }, "ops: rms norm: eps is -1, want a finite number"},
 		{func(g *ops.Graph) { g.RMSNorm(f(g, 3), f(g, 3), math.NaN()) }, "ops: rms norm: eps is NaN"},
 		{func(g *ops.Graph) { g.RMSNorm(f(g, 3), f(g, 3), 1e39) }, "ops: rms norm: eps is 1e+39"},
+		{func(g *ops.Graph) { g.LayerNorm(f(g, 2, 3), f(g, 2), nil, 0) }, "ops: layer norm: f32[2 3] with f32[2]"},
+		{func(g *ops.Graph) { g.LayerNorm(f(g, 2, 3), f(g, 3), f(g, 2), 0) }, "ops: layer norm: f32[2 3] with f32[2]"},
+		{func(g *ops.Graph) { g.LayerNorm(f(g, 2, 3), f(g, 3), g.Input("", ops.BF16, 3), 0) }, "ops: layer norm: f32[2 3] with bf16[3]"},
+		{func(g *ops.Graph) { g.LayerNorm(nil, nil, nil, 0) }, "ops: layer norm: argument 0 is nil"},
+		{func(g *ops.Graph) { g.LayerNorm(f(g, 3), f(g, 3), nil, math.Inf(1)) }, "ops: layer norm: eps is +Inf"},
 	} {
 		g := ops.NewGraph(dev)
 		c.call(g)

@@ -27,9 +27,7 @@ void main() {
         vec4 squares = vec4(0);
         do {
             load_tile(x4, x, first, start);
-            vec4 sum = vec4(0);
-            [[unroll]] for (uint k = 0; k < KEEP4; k++) sum += x4[k] * x4[k];
-            squares += sum;
+            squares += tile_dot(x4, x4);
         } while (more_tiles(start));
         float inverse = 1.0 / sqrt(reduce_sum(dot(squares, vec4(1))) / float(p.d) + p.eps);
         start = 0;

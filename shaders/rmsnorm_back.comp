@@ -39,13 +39,10 @@ void main() {
             load_tile(x4, x, first, start);
             load_tile(dy4, dy, first, start);
             if (!WHOLE) load_tile(w4, w, 0, start);
-            vec4 sum = vec4(0), dots = vec4(0);
-            [[unroll]] for (uint k = 0; k < KEEP4; k++) {
-                sum += x4[k] * x4[k];
-                dots += dy4[k] * w4[k] * x4[k];
-            }
-            squares += sum;
-            products += dots;
+            squares += tile_dot(x4, x4);
+            vec4 sum = vec4(0);
+            [[unroll]] for (uint k = 0; k < KEEP4; k++) sum += dy4[k] * w4[k] * x4[k];
+            products += sum;
         } while (more_tiles(start));
         vec2 mean = reduce_sum(vec2(dot(squares, vec4(1)), dot(products, vec4(1)))) / float(p.d);
         float inverse = 1.0 / sqrt(mean.x + p.eps), slope = mean.y * inverse * inverse;

@@ -4,7 +4,7 @@
 // they have short tiles and read a row again for each pass. Their KEEP4 is no specialization constant, since SwiftShader
 // would not unroll the loops, and indexes an array at a tenth of the speed.
 // needs:   lib/types.glsl, lib/index.glsl, p.d (values in a row), p.stride4
-// defines: KEEP4, WHOLE, more_tiles, for_tile, load_tile, unpadded (specialization ids 10, 11)
+// defines: KEEP4, WHOLE, more_tiles, for_tile, load_tile, tile_sum, tile_dot, shift_tile, unpadded (specialization ids 10, 11)
 #ifdef LONG
 const bool WHOLE = false;
 const uint KEEP4 = 8;
@@ -35,4 +35,22 @@ bool more_tiles(inout uint start) {
 // x, group i of a row, with zeros for padding.
 vec4 unpadded(uint i, vec4 x) {
     return PADDED == 0 ? x : mix(vec4(0), x, lessThan(i * 4 + uvec4(0, 1, 2, 3), uvec4(p.d)));
+}
+
+vec4 tile_sum(vec4 tile[KEEP4]) {
+    vec4 sum = vec4(0);
+    [[unroll]] for (uint k = 0; k < KEEP4; k++) sum += tile[k];
+    return sum;
+}
+
+// The products of two tiles, summed over their groups.
+vec4 tile_dot(vec4 a[KEEP4], vec4 b[KEEP4]) {
+    vec4 sum = vec4(0);
+    [[unroll]] for (uint k = 0; k < KEEP4; k++) sum += a[k] * b[k];
+    return sum;
+}
+
+// Takes shift away from the values of the tile; padding, and what is behind the row, stays 0.
+void shift_tile(inout vec4 tile[KEEP4], float shift, uint start) {
+    for_tile(k, i, start) tile[k] = unpadded(i, tile[k] - shift);
 }

@@ -13,7 +13,7 @@ func layerCases(c config) []benchmark {
 	var list []benchmark
 	for _, dt := range []ops.DType{ops.F32, ops.BF16} {
 		rows := c.bytes() / d / dt.Size()
-		list = append(list, normCase("rmsnorm", dt, rows, d))
+		list = append(list, normCase("rmsnorm", dt, rows, d), normCase("layernorm", dt, rows, d))
 	}
 	return list
 }
@@ -27,7 +27,7 @@ func normCase(name string, dt ops.DType, n, d int) benchmark {
 		{name: name + "_back " + dt.String(), kernels: name + "_back. columnsum.", bytes: 3 * size},
 	}, func(r *running) {
 		params := ops.NewParams(r.dev, dt)
-		weight := params.Add("weight", d)
+		weight, bias := params.Add("weight", d), params.Add("bias", d)
 		if err := params.Alloc(); err != nil {
 			r.fail(err)
 			return
@@ -38,7 +38,12 @@ func normCase(name string, dt ops.DType, n, d int) benchmark {
 		x := r.tensor(dt, data, n, d)
 		r.graph.RequireGrad(x)
 		const eps = 1e-5
-		y := r.graph.RMSNorm(x, weight, eps)
+		var y *ops.Tensor
+		if name == "rmsnorm" {
+			y = r.graph.RMSNorm(x, weight, eps)
+		} else {
+			y = r.graph.LayerNorm(x, weight, bias, eps)
+		}
 		// The loss is cross-entropy, whose gradient the norm gets, over rows that long.
 		targets, ids := r.ids(n, d)
 		loss, _ := r.graph.CrossEntropyEach(y, targets, nil)

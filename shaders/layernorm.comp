@@ -1,0 +1,62 @@
+// layernorm: y[r, j] = (x[r, j] - mean) w[j] / sqrt(variance + eps), with BIAS plus b[j]; mean and variance of row r.
+// X, Y (n, d), W, B (d); rows of stride4 groups of four values. Y may be X: an invocation writes only what it alone has read.
+// The variance and the result come from x - shift, shift the rounded mean, and the mean of that: next to nothing, but
+// without it the rounding of a mean far from 0 would be in every value.
+// A workgroup takes per neighboring rows, see lib/rows.glsl.
+//variant f32
+//variant f16: -DF16
+//variant bf16: -DBF16
+//variant f32_long: -DLONG
+//variant f16_long: -DLONG -DF16
+//variant bf16_long: -DLONG -DBF16
+#version 450
+#include "lib/types.glsl"
+#include "lib/index.glsl"
+#include "lib/reduce.glsl"
+layout(constant_id = 14) const uint BIAS = 0;
+layout(push_constant) uniform P { uint n, d, stride4, per; float eps; } p;
+layout(binding = 0) readonly buffer X { V x[]; };
+layout(binding = 1) readonly buffer WEIGHT { V w[]; };
+layout(binding = 2) readonly buffer B { V b[]; };
+layout(binding = 3) writeonly buffer Y { V y[]; };
+#include "lib/rows.glsl"
+
+vec4 x4[KEEP4], w4[KEEP4], b4[KEEP4];
+
+void load_parameters(uint start) {
+    load_tile(w4, w, 0, start);
+    if (BIAS != 0) load_tile(b4, b, 0, start)
+    else [[unroll]] for (uint k = 0; k < KEEP4; k++) b4[k] = vec4(0);
+}
+
+void main() {
+    if (WHOLE) load_parameters(0);
+    uint end = min((flat_group() + 1) * p.per, p.n);
+    for (uint r = flat_group() * p.per; r < end; r++) {
+        uint first = r * p.stride4, start = 0;
+        vec4 values = vec4(0), rest = vec4(0), squares = vec4(0);
+        do {
+            load_tile(x4, x, first, start);
+            values += tile_sum(x4);
+        } while (more_tiles(start));
+        float shift = reduce_sum(dot(values, vec4(1))) / float(p.d);
+        start = 0;
+        do {
+            if (!WHOLE) load_tile(x4, x, first, start);
+            shift_tile(x4, shift, start);
+            rest += tile_sum(x4);
+            squares += tile_dot(x4, x4);
+        } while (more_tiles(start));
+        vec2 mean = reduce_sum(vec2(dot(rest, vec4(1)), dot(squares, vec4(1)))) / float(p.d);
+        float inverse = 1.0 / sqrt(max(mean.y - mean.x * mean.x, 0) + p.eps);
+        start = 0;
+        do {
+            if (!WHOLE) {
+                load_tile(x4, x, first, start);
+                shift_tile(x4, shift, start);
+                load_parameters(start);
+            }
+            for_tile(k, i, start) y[first + i] = st4(unpadded(i, (x4[k] - mean.x) * inverse * w4[k] + b4[k]));
+        } while (more_tiles(start));
+    }
+}

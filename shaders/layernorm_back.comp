@@ -1,0 +1,95 @@
+// layernorm_back: the gradients of layernorm. With g = dy w, s = 1/sqrt(variance + eps), z = (x - mean) s, all means over a row:
+//   dx[r, j] = s (g[j] - mean(g) - z[j] mean(g z)), with ADD plus base[r, j]
+//   dw[b, j] = sum of dy[r, j] z[j] over the rows r of block b,  db[b, j] = sum of dy[r, j]
+// X, DY, BASE, DX (n, d), W (d), DW, DB (blocks, d) of f32. BASE, DY or X may be DX: an invocation writes only what it alone
+// has read. WANT: bit 0 dx, bit 1 dw, bit 2 db; what nobody wants is not written. The mean is taken as in layernorm.
+// A workgroup takes per neighboring rows, a block, see lib/rows.glsl. It sums dw and db in registers, or where a row does not
+// fit there, in DW and DB, each group by the invocation that has it.
+//variant f32
+//variant f16: -DF16
+//variant bf16: -DBF16
+//variant f32_long: -DLONG
+//variant f16_long: -DLONG -DF16
+//variant bf16_long: -DLONG -DBF16
+#version 450
+#include "lib/types.glsl"
+#include "lib/index.glsl"
+#include "lib/reduce.glsl"
+layout(constant_id = 14) const uint ADD = 0;
+layout(constant_id = 15) const uint WANT = 7;
+layout(push_constant) uniform P { uint n, d, stride4, per; float eps; } p;
+layout(binding = 0) readonly buffer X { V x[]; };
+layout(binding = 1) readonly buffer WEIGHT { V w[]; };
+layout(binding = 2) readonly buffer DY { V dy[]; };
+layout(binding = 3) readonly buffer BASE { V base[]; };
+layout(binding = 4) writeonly buffer DX { V dx[]; };
+layout(binding = 5) buffer DW { vec4 dw[]; };
+layout(binding = 6) buffer DB { vec4 db[]; };
+#include "lib/rows.glsl"
+
+vec4 x4[KEEP4], dy4[KEEP4], w4[KEEP4], dw4[KEEP4], db4[KEEP4];
+
+void load_sums(uint block, uint start, bool some) {
+    [[unroll]] for (uint k = 0; k < KEEP4; k++) dw4[k] = db4[k] = vec4(0);
+    if (some && (WANT & 2) != 0) for_tile(k, i, start) dw4[k] = dw[block + i];
+    if (some && (WANT & 4) != 0) for_tile(k, i, start) db4[k] = db[block + i];
+}
+
+void store_sums(uint block, uint start) {
+    if ((WANT & 2) != 0) for_tile(k, i, start) dw[block + i] = unpadded(i, dw4[k]);
+    if ((WANT & 4) != 0) for_tile(k, i, start) db[block + i] = db4[k];
+}
+
+void main() {
+    if (WHOLE) load_tile(w4, w, 0, 0);
+    if (WHOLE) load_sums(0, 0, false);
+    uint block = flat_group() * p.stride4, begin = flat_group() * p.per, end = min(begin + p.per, p.n);
+    for (uint r = begin; r < end; r++) {
+        uint first = r * p.stride4, start = 0;
+        vec4 values = vec4(0), rest = vec4(0), squares = vec4(0), grads = vec4(0), products = vec4(0);
+        do {
+            load_tile(x4, x, first, start);
+            values += tile_sum(x4);
+        } while (more_tiles(start));
+        float shift = reduce_sum(dot(values, vec4(1))) / float(p.d);
+        start = 0;
+        do {
+            if (!WHOLE) {
+                load_tile(x4, x, first, start);
+                load_tile(w4, w, 0, start);
+            }
+            load_tile(dy4, dy, first, start);
+            shift_tile(x4, shift, start);
+            rest += tile_sum(x4);
+            squares += tile_dot(x4, x4);
+            grads += tile_dot(dy4, w4);
+            vec4 sum = vec4(0);
+            [[unroll]] for (uint k = 0; k < KEEP4; k++) sum += dy4[k] * w4[k] * x4[k];
+            products += sum;
+        } while (more_tiles(start));
+        vec4 one = vec4(1), mean = reduce_sum(vec4(dot(rest, one), dot(squares, one), dot(grads, one), dot(products, one))) / float(p.d);
+        float inverse = 1.0 / sqrt(max(mean.y - mean.x * mean.x, 0) + p.eps);
+        float slope = (mean.w - mean.x * mean.z) * inverse * inverse;
+        start = 0;
+        do {
+            if (!WHOLE) {
+                load_tile(x4, x, first, start);
+                shift_tile(x4, shift, start);
+                load_tile(dy4, dy, first, start);
+                load_tile(w4, w, 0, start);
+                load_sums(block, start, r > begin);
+            }
+            if ((WANT & 1) != 0) for_tile(k, i, start) {
+                vec4 d = inverse * (dy4[k] * w4[k] - mean.z - (x4[k] - mean.x) * slope);
+                if (ADD != 0) d += ld4(base[first + i]);
+                dx[first + i] = st4(unpadded(i, d));
+            }
+            [[unroll]] for (uint k = 0; k < KEEP4; k++) {
+                dw4[k] += dy4[k] * ((x4[k] - mean.x) * inverse);
+                db4[k] += dy4[k];
+            }
+            if (!WHOLE) store_sums(block, start);
+        } while (more_tiles(start));
+    }
+    if (WHOLE) store_sums(block, 0);
+}
