@@ -100,11 +100,19 @@ func run(device, pattern string, asJSON bool, c config) error {
 			}
 		}
 	}
-	if wanted.MatchString("train step") {
-		if r.Train, err = trainStep(dev, c); err != nil {
+	for _, s := range []struct {
+		name string
+		time func(*vk.Device, config) (*trainRow, error)
+	}{{"bigram", trainStep}, {"transformer", transformerStep}} {
+		if !wanted.MatchString(s.name + " train step") {
+			continue
+		}
+		row, err := s.time(dev, c)
+		if err != nil {
 			return err
 		}
-		r.Train.print(out)
+		row.print(out)
+		r.Train = append(r.Train, row)
 	}
 	if asJSON {
 		e := json.NewEncoder(os.Stdout)

@@ -8,11 +8,11 @@ import (
 
 // report is what bench prints.
 type report struct {
-	Device string    `json:"device"`
-	Driver string    `json:"driver"`
-	MiB    float64   `json:"mib"` // size of the tensors that memory-bound kernels read
-	Rows   []row     `json:"kernels"`
-	Train  *trainRow `json:"train,omitempty"`
+	Device string      `json:"device"`
+	Driver string      `json:"driver"`
+	MiB    float64     `json:"mib"` // size of the tensors that memory-bound kernels read
+	Rows   []row       `json:"kernels"`
+	Train  []*trainRow `json:"train,omitempty"`
 }
 
 // row is one kernel, or a few that work together, at one shape.
@@ -26,8 +26,9 @@ type row struct {
 	Runs   int     `json:"runs"`
 }
 
-// trainRow is a replayed training step of the bigram model.
+// trainRow is a replayed training step of a model.
 type trainRow struct {
+	Model        string  `json:"model"`
 	Shape        string  `json:"shape"`
 	Submissions  uint64  `json:"submissions"` // queue submissions per step
 	Dispatches   int     `json:"dispatches"`
@@ -50,8 +51,8 @@ func (x row) print(w io.Writer) {
 }
 
 func (x trainRow) print(w io.Writer) {
-	fmt.Fprintf(w, "\nbigram training step, %s: %s, %.0f tokens/s, %d submission, %d dispatches, %d barriers\n",
-		x.Shape, short(x.Nanos), x.TokensPerSec, x.Submissions, x.Dispatches, x.Barriers)
+	fmt.Fprintf(w, "\n%s training step, %s: %s, %.4g tokens/s, %d submission, %d dispatches, %d barriers\n",
+		x.Model, x.Shape, short(x.Nanos), x.TokensPerSec, x.Submissions, x.Dispatches, x.Barriers)
 }
 
 // number leaves what was not measured empty.

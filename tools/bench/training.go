@@ -160,7 +160,7 @@ func (r *running) train(vocab, batch, length, steps int) (*trainRow, error) {
 	}
 	perStep := time.Since(start) / time.Duration(steps)
 	st := step.Stats()
-	return &trainRow{Shape: fmt.Sprintf("V=%d B=%d T=%d", vocab, batch, length),
+	return &trainRow{Model: "bigram", Shape: fmt.Sprintf("V=%d B=%d T=%d", vocab, batch, length),
 		Submissions: uint64(r.dev.Stats().Submissions-submissions) / uint64(steps), Dispatches: st.Dispatches, Barriers: st.Barriers,
 		Nanos: float64(perStep), TokensPerSec: float64(batch*length) / perStep.Seconds()}, nil
 }

@@ -1,0 +1,258 @@
+package nn
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/vk"
+)
+
+// Transformer is a decoder-only transformer language model with pre-norm blocks:
+//
+//	x = embedding[token] (+ position embedding)
+//	x = x + attention(norm(x));  x = x + ffn(norm(x))      in each block
+//	logits = norm(x) · headᵀ
+//
+// Parameters are named as in the CS336 hand-out; a linear weight is (outputs, inputs).
+type Transformer struct {
+	cfg       TransformerConfig
+	params    *ops.Params
+	tokens    *ops.Tensor // (V, D)
+	positions *ops.Tensor // (Context, D); nil with RoPE
+	blocks    []*block
+	norm      norm
+	head      *ops.Tensor // (V, D); the token embedding itself when tied
+}
+
+// NewTransformer allocates the model on dev, parameters stored as dt, and
+// initializes it: the same seed gives the same values on every device.
+func NewTransformer(dev *vk.Device, dt ops.DType, cfg TransformerConfig, seed uint64) (*Transformer, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	m := &Transformer{cfg: cfg, params: ops.NewParams(dev, dt)}
+	m.declare()
+	if err := m.params.Alloc(); err != nil {
+		return nil, fmt.Errorf("nn: transformer: %w", err)
+	}
+	if err := m.initialize(context.Background(), seed); err != nil {
+		m.params.Release()
+		return nil, fmt.Errorf("nn: transformer: %w", err)
+	}
+	return m, nil
+}
+
+// declare adds all parameters, in the order of the forward pass.
+func (m *Transformer) declare() {
+	c := m.cfg
+	m.tokens = m.params.Add("token_embeddings.weight", c.Vocab, c.Width)
+	if c.Positions == "learned" {
+		m.positions = m.params.Add("position_embeddings.weight", c.Context, c.Width)
+	}
+	for i := range c.Layers {
+		m.blocks = append(m.blocks, m.newBlock(fmt.Sprintf("layers.%d.", i)))
+	}
+	m.norm = m.newNorm("ln_final")
+	m.head = m.tokens
+	if !c.Tied {
+		m.head = m.params.Add("lm_head.weight", c.Vocab, c.Width)
+	}
+}
+
+// Config returns the structure the model was made with.
+func (m *Transformer) Config() TransformerConfig { return m.cfg }
+
+// Params returns the parameters; Release of the set frees the model.
+func (m *Transformer) Params() *ops.Params { return m.params }
+
+// Embeddings returns the tables that are looked up, a tied head among them;
+// some recipes spare them weight decay.
+func (m *Transformer) Embeddings() []*ops.Tensor {
+	if m.positions == nil {
+		return []*ops.Tensor{m.tokens}
+	}
+	return []*ops.Tensor{m.tokens, m.positions}
+}
+
+// Loss appends the mean cross-entropy of targets y given inputs x, both integer
+// (B, T), in nats per token. A target of -100 is left out. The (B, T, V) logits
+// never exist: see [ops.Graph.LinearCrossEntropy].
+func (m *Transformer) Loss(g *ops.Graph, x, y *ops.Tensor) *ops.Tensor {
+	ignore := -100
+	return g.LinearCrossEntropy(m.hidden(g, x, nil), m.head, y, &ops.CrossEntropyOptions{IgnoreIndex: &ignore})
+}
+
+// Logits appends the scores of every next token, (B, T, V), given inputs x (B, T).
+func (m *Transformer) Logits(g *ops.Graph, x *ops.Tensor) *ops.Tensor {
+	return g.Linear(m.hidden(g, x, nil), m.head, nil)
+}
+
+// hidden returns what the head reads, (B, T, D). With a cache, x continues the
+// sequence that the cache holds.
+func (m *Transformer) hidden(g *ops.Graph, x *ops.Tensor, c *cache) *ops.Tensor {
+	if g.Err() != nil {
+		return x
+	}
+	if s := x.Shape(); len(s) != 2 || s[1] > m.cfg.Context {
+		g.Fail("transformer", fmt.Errorf("inputs are %v, want (B, T) with T at most %d", x, m.cfg.Context))
+		return x
+	}
+	h := g.Embed(m.tokens, x) // (B, T, D)
+	if m.positions != nil {
+		h = g.Add(h, g.Embed(m.positions, m.places(g, x, c)))
+	}
+	h = m.dropout(g, h)
+	for i, b := range m.blocks {
+		switch {
+		case c != nil:
+			h = b.forward(g, h, c.layer(i))
+		case m.cfg.Recompute:
+			h = g.Recompute(h, func(h *ops.Tensor) *ops.Tensor { return b.forward(g, h, nil) })
+		default:
+			h = b.forward(g, h, nil)
+		}
+	}
+	return m.norm.forward(g, h)
+}
+
+// places returns the position of each input: 0 to T−1, or what the decoder
+// writes before each run.
+func (m *Transformer) places(g *ops.Graph, x *ops.Tensor, c *cache) *ops.Tensor {
+	if c != nil {
+		return c.places
+	}
+	b, t := x.Shape()[0], x.Shape()[1]
+	places := make([]int32, b*t)
+	for i := range places {
+		places[i] = int32(i % t)
+	}
+	in := g.Input("positions", ops.I32, b, t)
+	if g.Err() == nil {
+		if err := ops.Upload(context.Background(), in, places); err != nil {
+			g.Fail("transformer", err)
+		}
+	}
+	return in
+}
+
+func (m *Transformer) dropout(g *ops.Graph, x *ops.Tensor) *ops.Tensor {
+	if m.cfg.Dropout == 0 {
+		return x
+	}
+	return g.Dropout(x, m.cfg.Dropout)
+}
+
+// block is one layer: attention, then the feed-forward network.
+type block struct {
+	m            *Transformer
+	norm1, norm2 norm
+
+	query, key, value, output linear
+	gate, up, down            linear // up only with SwiGLU
+}
+
+func (m *Transformer) newBlock(prefix string) *block {
+	c := m.cfg
+	kv := c.kvHeads() * c.HeadSize()
+	b := &block{m: m}
+	b.norm1 = m.newNorm(prefix + "ln1")
+	b.query = m.newLinear(prefix+"attn.q_proj", c.Width, c.Width)
+	b.key = m.newLinear(prefix+"attn.k_proj", kv, c.Width)
+	b.value = m.newLinear(prefix+"attn.v_proj", kv, c.Width)
+	b.output = m.newLinear(prefix+"attn.output_proj", c.Width, c.Width)
+	b.norm2 = m.newNorm(prefix + "ln2")
+	b.gate = m.newLinear(prefix+"ffn.w1", c.FFN, c.Width)
+	if c.Activation == "swiglu" {
+		b.up = m.newLinear(prefix+"ffn.w3", c.FFN, c.Width)
+	}
+	b.down = m.newLinear(prefix+"ffn.w2", c.Width, c.FFN)
+	return b
+}
+
+func (b *block) forward(g *ops.Graph, x *ops.Tensor, c *layerCache) *ops.Tensor {
+	x = g.Add(x, b.m.dropout(g, b.attention(g, b.norm1.forward(g, x), c)))
+	return g.Add(x, b.m.dropout(g, b.feedForward(g, b.norm2.forward(g, x))))
+}
+
+// attention mixes the positions: each looks at itself and those before it.
+func (b *block) attention(g *ops.Graph, x *ops.Tensor, c *layerCache) *ops.Tensor {
+	heads, kv, size := b.m.cfg.Heads, b.m.cfg.kvHeads(), b.m.cfg.HeadSize()
+	batch, t := x.Shape()[0], x.Shape()[1]
+	q := g.View(b.query.forward(g, x), batch, t, heads, size) // (B, T, H, S)
+	k := g.View(b.key.forward(g, x), batch, t, kv, size)      // (B, T, K, S)
+	v := g.View(b.value.forward(g, x), batch, t, kv, size)
+	if b.m.positions == nil {
+		q, k = b.rope(g, q, c), b.rope(g, k, c)
+	}
+	var y *ops.Tensor
+	if c == nil {
+		y = g.Attention(q, k, v, nil)
+	} else {
+		y = c.attention(g, q, k, v)
+	}
+	return b.output.forward(g, g.View(y, batch, t, heads*size))
+}
+
+func (b *block) rope(g *ops.Graph, x *ops.Tensor, c *layerCache) *ops.Tensor {
+	o := &ops.RoPEOptions{Theta: b.m.cfg.RopeTheta, HalfSplit: b.m.cfg.Positions == "rope_half"}
+	if c != nil {
+		o.Start, o.Positions = c.start, c.length
+	}
+	return g.RoPE(x, o)
+}
+
+// feedForward works on each position alone.
+func (b *block) feedForward(g *ops.Graph, x *ops.Tensor) *ops.Tensor {
+	h := b.gate.forward(g, x) // (B, T, FFN)
+	switch b.m.cfg.Activation {
+	case "swiglu":
+		h = g.SwiGLU(h, b.up.forward(g, x))
+	case "silu":
+		h = g.SiLU(h)
+	case "gelu":
+		h = g.GELU(h)
+	case "gelu_tanh":
+		h = g.GELUTanh(h)
+	}
+	return b.down.forward(g, h)
+}
+
+// linear is x·weightᵀ + bias.
+type linear struct {
+	weight *ops.Tensor // (outputs, inputs)
+	bias   *ops.Tensor // (outputs); nil without biases
+}
+
+func (m *Transformer) newLinear(name string, outputs, inputs int) linear {
+	l := linear{weight: m.params.Add(name+".weight", outputs, inputs)}
+	if m.cfg.Bias {
+		l.bias = m.params.Add(name+".bias", outputs)
+	}
+	return l
+}
+
+func (l linear) forward(g *ops.Graph, x *ops.Tensor) *ops.Tensor {
+	return g.Linear(x, l.weight, l.bias)
+}
+
+// norm is RMSNorm or LayerNorm.
+type norm struct {
+	m            *Transformer
+	weight, bias *ops.Tensor // (D)
+}
+
+func (m *Transformer) newNorm(name string) norm {
+	n := norm{m: m, weight: m.params.Add(name+".weight", m.cfg.Width)}
+	if m.cfg.Bias && m.cfg.Norm == "layernorm" {
+		n.bias = m.params.Add(name+".bias", m.cfg.Width)
+	}
+	return n
+}
+
+func (n norm) forward(g *ops.Graph, x *ops.Tensor) *ops.Tensor {
+	if n.m.cfg.Norm == "layernorm" {
+		return g.LayerNorm(x, n.weight, n.bias, n.m.cfg.NormEps)
+	}
+	return g.RMSNorm(x, n.weight, n.m.cfg.NormEps)
+}

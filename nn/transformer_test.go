@@ -1,0 +1,291 @@
+package nn_test
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/lemnos-ml/lemnos/nn"
+	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/ops/opstest"
+	"github.com/lemnos-ml/lemnos/vk"
+	"github.com/lemnos-ml/lemnos/vk/vktest"
+)
+
+// cs336 is a small model of the hand-out's kind; gpt2 and llama change it.
+func cs336() nn.TransformerConfig {
+	return nn.TransformerConfig{Vocab: 37, Context: 48, Layers: 2, Heads: 4, Width: 32, FFN: 44, Norm: "rmsnorm",
+		NormEps: 1e-5, Activation: "swiglu", Positions: "rope", RopeTheta: 1e4, Init: "truncated_normal"}
+}
+
+func gpt2() nn.TransformerConfig {
+	c := cs336()
+	c.Norm, c.Activation, c.Positions, c.Tied, c.Bias, c.Init = "layernorm", "gelu_tanh", "learned", true, true, "gpt2"
+	return c
+}
+
+func llama() nn.TransformerConfig {
+	c := cs336()
+	c.KVHeads, c.Positions, c.Tied = 2, "rope_half", true
+	return c
+}
+
+var kinds = map[string]func() nn.TransformerConfig{"cs336": cs336, "gpt2": gpt2, "llama": llama}
+
+func transformer(t *testing.T, dev *vk.Device, dt ops.DType, c nn.TransformerConfig) *nn.Transformer {
+	t.Helper()
+	m, err := nn.NewTransformer(dev, dt, c, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.Params().Release)
+	return m
+}
+
+// logits are those of all positions of one sequence, row by row.
+func logits(t *testing.T, dev *vk.Device, m *nn.Transformer, ids []int32) []float32 {
+	t.Helper()
+	ctx := context.Background()
+	g := ops.NewGraph(dev)
+	x := g.Input("x", ops.I32, 1, len(ids))
+	y := m.Logits(g, x)
+	g.Output(y)
+	step, err := g.Compile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer step.Close()
+	if err := ops.Upload(ctx, x, ids); err != nil {
+		t.Fatal(err)
+	}
+	if err := step.Run(); err != nil {
+		t.Fatal(err)
+	}
+	out := make([]float32, y.Len())
+	if err := ops.Download(ctx, y, out); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// A token must not change what was predicted before it.
+func TestTransformerIsCausal(t *testing.T) {
+	dev := vktest.Open(t)
+	for name, kind := range kinds {
+		t.Run(name, func(t *testing.T) {
+			c := kind()
+			m := transformer(t, dev, ops.F32, c)
+			ids := opstest.IDs(1, 20, c.Vocab)
+			before := logits(t, dev, m, ids)
+			const changed = 13
+			ids[changed] = (ids[changed] + 1) % int32(c.Vocab)
+			after := logits(t, dev, m, ids)
+			for i := range before {
+				if same := before[i] == after[i]; !same && i/c.Vocab < changed {
+					t.Fatalf("logit %d of position %d changed with token %d", i%c.Vocab, i/c.Vocab, changed)
+				}
+			}
+			if opstest.RelL2(before[changed*c.Vocab:], opstest.F64(after[changed*c.Vocab:])) == 0 {
+				t.Error("the changed token changed nothing")
+			}
+		})
+	}
+}
+
+// The decoder, token by token and with a long prompt, gives the logits of the whole sequence.
+func TestDecoderAgreesWithTheWholeSequence(t *testing.T) {
+	ctx := context.Background()
+	dev := vktest.Open(t)
+	for name, kind := range kinds {
+		for _, dt := range []ops.DType{ops.F32, ops.BF16} {
+			t.Run(fmt.Sprint(name, " ", dt), func(t *testing.T) {
+				c := kind()
+				m := transformer(t, dev, dt, c)
+				ids := opstest.IDs(2, c.Context, c.Vocab)
+				want := opstest.F64(logits(t, dev, m, ids))
+				tolerance := 1e-5
+				if dt != ops.F32 {
+					tolerance = 2e-2
+				}
+				d, err := m.NewDecoder(c.Context)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer d.Close()
+				for _, prompt := range []int{1, 7, 40, c.Context} {
+					d.Reset()
+					for n := 0; n < len(ids); {
+						take := max(1, prompt-n)
+						got, err := d.Next(ctx, ids[n:n+take])
+						if err != nil {
+							t.Fatal(err)
+						}
+						n += take
+						if e := opstest.RelL2(got, want[(n-1)*c.Vocab:n*c.Vocab]); e > tolerance {
+							t.Fatalf("prompt of %d, position %d: relative error %g, want at most %g", prompt, n-1, e, tolerance)
+						}
+					}
+				}
+				if _, err := d.Next(ctx, ids[:1]); err == nil || !strings.Contains(err.Error(), "holds 48") {
+					t.Errorf("one position too many: %v, want an error that says how many there are", err)
+				}
+			})
+		}
+	}
+}
+
+func TestDecoderErrors(t *testing.T) {
+	m := transformer(t, vktest.Open(t), ops.F32, cs336())
+	for _, length := range []int{0, 49} {
+		if _, err := m.NewDecoder(length); err == nil || !strings.Contains(err.Error(), "want 1 to 48") {
+			t.Errorf("a decoder of %d positions: %v, want an error", length, err)
+		}
+	}
+	d, err := m.NewDecoder(8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if _, err := d.Next(context.Background(), nil); err == nil {
+		t.Error("no token: want an error")
+	}
+	if _, err := d.Next(context.Background(), []int32{37}); err == nil || !strings.Contains(err.Error(), "37") {
+		t.Errorf("token 37 of 37: %v, want an error that names it", err)
+	}
+}
+
+// Initial values have the deviations that their recipe asks for, and the same seed gives the same ones.
+func TestInitialization(t *testing.T) {
+	dev := vktest.Open(t)
+	for name, kind := range kinds {
+		t.Run(name, func(t *testing.T) {
+			c := kind()
+			c.Width, c.FFN = 64, 160
+			a, b := transformer(t, dev, ops.F32, c), transformer(t, dev, ops.F32, c)
+			for i, p := range a.Params().All() {
+				got := download(t, p)
+				if opstest.RelL2(got, opstest.F64(download(t, b.Params().All()[i]))) != 0 {
+					t.Errorf("%s differs between two models of one seed", p.Name())
+				}
+				mean, deviation, largest := moments(got)
+				switch want := wantDeviation(c, p); {
+				case want == 0:
+					wanted := 0.0
+					if strings.HasSuffix(p.Name(), ".weight") {
+						wanted = 1
+					}
+					if mean != wanted || deviation != 0 {
+						t.Errorf("%s has mean %v and deviation %v, want %v everywhere", p.Name(), mean, deviation, wanted)
+					}
+				case math.Abs(deviation-want) > 0.06*want || math.Abs(mean) > 0.1*want:
+					t.Errorf("%s has mean %v and deviation %v, want 0 and %v", p.Name(), mean, deviation, want)
+				case c.Init == "truncated_normal" && largest > 3.1*want:
+					t.Errorf("%s has a value of %v, want it cut off at three times %v", p.Name(), largest, want)
+				}
+			}
+			loss := firstLoss(t, dev, a, c)
+			if c.Init == "gpt2" && math.Abs(loss-math.Log(float64(c.Vocab))) > 0.1 {
+				t.Errorf("the first loss is %v, want about log %d = %v", loss, c.Vocab, math.Log(float64(c.Vocab)))
+			}
+		})
+	}
+}
+
+// wantDeviation is 0 for parameters that are not drawn. Cut off at three, a
+// normal distribution has 0.987 of its deviation.
+func wantDeviation(c nn.TransformerConfig, p *ops.Tensor) float64 {
+	name, shape := p.Name(), p.Shape()
+	switch {
+	case len(shape) == 1:
+		return 0
+	case c.Init == "gpt2" && (strings.Contains(name, "output_proj") || strings.Contains(name, "w2")):
+		return 0.02 / 2 // √(2·2 layers)
+	case c.Init == "gpt2":
+		return 0.02
+	case strings.Contains(name, "embeddings") && !c.Tied:
+		return 0.987
+	}
+	return 0.987 * math.Sqrt(2/float64(shape[0]+shape[1]))
+}
+
+func firstLoss(t *testing.T, dev *vk.Device, m *nn.Transformer, c nn.TransformerConfig) float64 {
+	t.Helper()
+	ctx := context.Background()
+	g := ops.NewGraph(dev)
+	x, y := g.Input("x", ops.I32, 2, 9), g.Input("y", ops.I32, 2, 9)
+	loss := m.Loss(g, x, y)
+	g.Output(loss)
+	step, err := g.Compile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer step.Close()
+	for i, in := range []*ops.Tensor{x, y} {
+		if err := ops.Upload(ctx, in, opstest.IDs(uint32(3+i), 18, c.Vocab)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := step.Run(); err != nil {
+		t.Fatal(err)
+	}
+	v, err := ops.Item(ctx, loss)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return float64(v)
+}
+
+func download(t *testing.T, p *ops.Tensor) []float32 {
+	t.Helper()
+	x := make([]float32, p.Len())
+	if err := ops.Download(context.Background(), p, x); err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
+func moments(x []float32) (mean, deviation, largest float64) {
+	for _, v := range x {
+		mean += float64(v) / float64(len(x))
+		largest = max(largest, math.Abs(float64(v)))
+	}
+	for _, v := range x {
+		deviation += (float64(v) - mean) * (float64(v) - mean) / float64(len(x))
+	}
+	return mean, math.Sqrt(deviation), largest
+}
+
+func TestTransformerConfigErrors(t *testing.T) {
+	for want, change := range map[string]func(c *nn.TransformerConfig){
+		"Vocab is 0":             func(c *nn.TransformerConfig) { c.Vocab = 0 },
+		"Layers is -1":           func(c *nn.TransformerConfig) { c.Layers = -1 },
+		"Width is 30":            func(c *nn.TransformerConfig) { c.Width = 30 },
+		"head size is 6":         func(c *nn.TransformerConfig) { c.Width = 24 },
+		"KVHeads is 3":           func(c *nn.TransformerConfig) { c.KVHeads = 3 },
+		"NormEps is 0":           func(c *nn.TransformerConfig) { c.NormEps = 0 },
+		"RopeTheta is NaN":       func(c *nn.TransformerConfig) { c.RopeTheta = math.NaN() },
+		"Dropout is 1":           func(c *nn.TransformerConfig) { c.Dropout = 1 },
+		`Norm is "batchnorm"`:    func(c *nn.TransformerConfig) { c.Norm = "batchnorm" },
+		`Activation is ""`:       func(c *nn.TransformerConfig) { c.Activation = "" },
+		`Positions is "rope ro"`: func(c *nn.TransformerConfig) { c.Positions = "rope ro" },
+		`Init is "zero"`:         func(c *nn.TransformerConfig) { c.Init = "zero" },
+	} {
+		c := cs336()
+		change(&c)
+		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("have %v, want an error with %q", err, want)
+		}
+	}
+}
+
+func TestTransformerRefusesTooLongSequences(t *testing.T) {
+	dev := vktest.Open(t)
+	m := transformer(t, dev, ops.F32, cs336())
+	g := ops.NewGraph(dev)
+	m.Logits(g, g.Input("x", ops.I32, 1, 49))
+	if _, err := g.Compile(); err == nil || !strings.Contains(err.Error(), "at most 48") {
+		t.Errorf("49 positions of 48: %v, want an error", err)
+	}
+}
