@@ -26,6 +26,9 @@ type Sampler struct {
 	// TopP in (0, 1] is the share of the probability to choose from; 0 means all,
 	// as 1 does. One token is left at least.
 	TopP float64
+	// Vocab, when set, is how many ids there are to choose from: those below it.
+	// Models often have more logits than their tokenizer has tokens.
+	Vocab int
 	// Seed of the choices, read at the first call of Next.
 	Seed uint64
 
@@ -43,6 +46,8 @@ func (s *Sampler) Validate() error {
 		return fmt.Errorf("nn: sampler: top k is %d, want at least 1, or 0 for all tokens", s.TopK)
 	case !(s.TopP >= 0 && s.TopP <= 1):
 		return fmt.Errorf("nn: sampler: top p is %v, want a number in [0, 1]", s.TopP)
+	case s.Vocab < 0:
+		return fmt.Errorf("nn: sampler: vocab is %d, want at least 1, or 0 for all tokens", s.Vocab)
 	}
 	return nil
 }
@@ -53,6 +58,9 @@ func (s *Sampler) Validate() error {
 func (s *Sampler) Next(logits []float32) (int32, error) {
 	if err := s.Validate(); err != nil {
 		return 0, err
+	}
+	if s.Vocab > 0 {
+		logits = logits[:min(s.Vocab, len(logits))]
 	}
 	best, err := likeliest(logits)
 	if err != nil || s.Temperature == 0 {

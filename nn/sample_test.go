@@ -122,6 +122,21 @@ func TestSamplerIsDeterministic(t *testing.T) {
 	}
 }
 
+// Logits without a token are never looked at.
+func TestSamplerVocab(t *testing.T) {
+	logits := []float32{1, 2, 9, inf}
+	for _, temperature := range []float64{0, 1} {
+		s := &nn.Sampler{Temperature: temperature, Vocab: 2}
+		if counts := draw(t, s, logits, 100); counts[1] < 50 || counts[2]+counts[3] > 0 {
+			t.Errorf("temperature %v: the tokens were chosen %v times", temperature, counts)
+		}
+	}
+	s := &nn.Sampler{Vocab: 100}
+	if id, err := s.Next(logits[:3]); id != 2 || err != nil {
+		t.Errorf("a vocabulary larger than the logits: %d, %v", id, err)
+	}
+}
+
 func TestSamplerErrors(t *testing.T) {
 	nan := math.NaN()
 	two := []float32{1, 2}
@@ -137,6 +152,7 @@ func TestSamplerErrors(t *testing.T) {
 		{nn.Sampler{TopP: -0.1}, two, "top p is -0.1"},
 		{nn.Sampler{TopP: 1.1}, two, "top p is 1.1"},
 		{nn.Sampler{TopP: nan}, two, "top p is NaN"},
+		{nn.Sampler{Vocab: -1}, two, "vocab is -1"},
 		{nn.Sampler{}, nil, "0 logits"},
 		{nn.Sampler{}, []float32{0, float32(nan), 1}, "token 1 is NaN"},
 		{nn.Sampler{Temperature: 1}, []float32{0, 1, inf}, "token 2 is +Inf"},

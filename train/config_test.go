@@ -44,6 +44,7 @@ var fieldCases = []fieldCase{
 	{"tied", `false`, `true`, `true`, `1`, nil, false},
 	{"bias", `false`, `true`, `true`, `0`, nil, false},
 	{"init", `"truncated_normal"`, `"gpt2"`, `gpt2`, `1`, []string{`""`, `"zeros"`}, false},
+	{"from", `""`, `"gpt2"`, `gpt2`, `1`, nil, true},
 	{"dropout", `0`, `0.1`, `.1`, `"0"`, []string{`-0.1`, `1`}, true},
 	{"recompute", `false`, `true`, `true`, `1`, nil, true},
 	{"data", `""`, `"a=b.npy"`, `a=b.npy`, `7`, nil, false},

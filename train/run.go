@@ -113,17 +113,24 @@ type runner struct {
 	logged  int64      // step of the last log
 }
 
-// resume restores the newest checkpoint, and cuts the metrics after it.
+// resume restores the newest checkpoint, and cuts the metrics after it; a run
+// without one starts where its configuration says.
 func (r *runner) resume(ctx context.Context) error {
 	path, _, err := Latest(r.cfg.Dir(), checkpointName)
 	if err != nil {
 		return err
 	}
-	if path != "" {
+	switch {
+	case path != "":
 		if err := r.trainer.Restore(ctx, path); err != nil {
 			return err
 		}
 		r.hooks.Logger.Info("resuming", "checkpoint", path, "step", r.trainer.Iteration())
+	case r.cfg.From != "":
+		if err := r.trainer.StartFrom(ctx, r.cfg.From); err != nil {
+			return err
+		}
+		r.hooks.Logger.Info("starting", "from", r.cfg.From)
 	}
 	r.metrics, err = OpenMetrics(filepath.Join(r.cfg.Dir(), "metrics.jsonl"), r.trainer.Iteration())
 	if err != nil {

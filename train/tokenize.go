@@ -54,15 +54,7 @@ func pieceEnd(text []byte) int {
 			return at
 		}
 	}
-	for at := len(text) - 1; at > len(text)-utf8.UTFMax; at-- {
-		if utf8.RuneStart(text[at]) {
-			if utf8.FullRune(text[at:]) {
-				break
-			}
-			return at
-		}
-	}
-	return len(text)
+	return wholeCharacters(text)
 }
 
 // Tokenized says what TokenizeFiles wrote.

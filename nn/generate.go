@@ -1,0 +1,51 @@
+package nn
+
+import (
+	"context"
+	"fmt"
+)
+
+// Generate continues prompt by n tokens, each chosen by s from the logits of d,
+// and passes them to emit as they come. It ends early when ctx does, with the
+// context's error, and when emit returns an error, with that.
+//
+// When the decoder is full, the sequence goes on from its newer half: what was
+// said before that is forgotten. So is all but the last half of Cap of a prompt
+// that does not fit.
+func Generate(ctx context.Context, d *Decoder, s *Sampler, prompt []int32, n int, emit func(id int32) error) error {
+	if len(prompt) == 0 {
+		return fmt.Errorf("nn: generate: the prompt has no token")
+	}
+	for _, id := range prompt {
+		if id < 0 || int(id) >= d.m.cfg.Vocab {
+			return fmt.Errorf("nn: generate: token %d of the prompt is outside the vocabulary of %d", id, d.m.cfg.Vocab)
+		}
+	}
+	d.Reset()
+	known := append([]int32(nil), prompt...) // what the decoder holds, and then what it does not yet
+	fresh := known
+	for range n {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		if len(known) > d.Cap() {
+			d.Reset()
+			known = append([]int32(nil), known[len(known)-max(1, d.Cap()/2):]...)
+			fresh = known
+		}
+		logits, err := d.Next(ctx, fresh)
+		if err != nil {
+			return err
+		}
+		id, err := s.Next(logits)
+		if err != nil {
+			return err
+		}
+		if err := emit(id); err != nil {
+			return err
+		}
+		known = append(known, id)
+		fresh = known[len(known)-1:]
+	}
+	return nil
+}

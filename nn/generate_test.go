@@ -1,0 +1,85 @@
+package nn_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/lemnos-ml/lemnos/nn"
+	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/vk/vktest"
+)
+
+// TestGenerate compares greedy generation past the end of the cache with the
+// likeliest tokens of whole passes over what the cache must hold.
+func TestGenerate(t *testing.T) {
+	ctx := context.Background()
+	dev := vktest.Open(t)
+	c := llama()
+	m := transformer(t, dev, ops.F32, c)
+	const length, n = 10, 19
+	d, err := m.NewDecoder(length)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	for _, prompt := range [][]int32{{3}, {1, 2, 3, 4, 5, 6, 7}, {9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 11, 12, 13}} {
+		var got []int32
+		collect := func(id int32) error { got = append(got, id); return nil }
+		if err := nn.Generate(ctx, d, &nn.Sampler{}, prompt, n, collect); err != nil {
+			t.Fatal(err)
+		}
+		var want []int32
+		known := slices.Clone(prompt)
+		for range n {
+			if len(known) > length {
+				known = known[len(known)-length/2:]
+			}
+			all := logits(t, dev, m, known)
+			last := all[len(all)-c.Vocab:]
+			id := int32(slices.Index(last, slices.Max(last)))
+			want, known = append(want, id), append(known, id)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("after %v: got %v, want %v", prompt, got, want)
+		}
+	}
+}
+
+func TestGenerateEnds(t *testing.T) {
+	m := transformer(t, vktest.Open(t), ops.F32, cs336())
+	d, err := m.NewDecoder(1) // the smallest: each token is a new sequence
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	ctx, cancel := context.WithCancelCause(context.Background())
+	stop, full := errors.New("stop"), errors.New("full")
+	for _, c := range []struct {
+		prompt []int32
+		at     int // tokens after which emit does something
+		do     func() error
+		tokens int
+		want   string
+	}{
+		{[]int32{1}, 0, nil, 5, ""},
+		{nil, 0, nil, 0, "no token"},
+		{[]int32{1, 37}, 0, nil, 0, "token 37 of the prompt is outside the vocabulary of 37"},
+		{[]int32{-1}, 0, nil, 0, "token -1 of the prompt"},
+		{[]int32{1, 2, 3}, 2, func() error { return full }, 2, "full"},
+		{[]int32{1}, 3, func() error { cancel(stop); return nil }, 3, "stop"},
+	} {
+		tokens := 0
+		err := nn.Generate(ctx, d, &nn.Sampler{Temperature: 1}, c.prompt, 5, func(int32) error {
+			if tokens++; tokens == c.at {
+				return c.do()
+			}
+			return nil
+		})
+		if tokens != c.tokens || (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("prompt %v: %d tokens and %v, want %d and %q", c.prompt, tokens, err, c.tokens, c.want)
+		}
+	}
+}

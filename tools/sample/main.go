@@ -1,0 +1,130 @@
+// Sample continues a text with a trained model: a checkpoint, the newest one of a
+// run's folder, or a Hugging Face folder of GPT-2's or Llama's kind.
+//
+//	go run ./tools/sample -prompt "func main() {" checkpoints/tiny
+//
+// The text goes to the standard output as it comes, the speed to the standard
+// error. Ctrl-C ends it.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/lemnos-ml/lemnos/nn"
+	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/train"
+	"github.com/lemnos-ml/lemnos/vk"
+)
+
+func main() {
+	// The second signal kills at once: the handler is gone after the first.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	switch {
+	case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
+		os.Exit(130)
+	case errors.Is(err, flag.ErrHelp):
+		os.Exit(2)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// options are the flags.
+type options struct {
+	path      string
+	prompt    string
+	tokens    int
+	sampler   nn.Sampler
+	tokenizer string
+	context   int
+	dtype     string
+	device    string
+}
+
+func parse(args []string, usage io.Writer) (o options, err error) {
+	fs := flag.NewFlagSet("sample", flag.ContinueOnError)
+	fs.SetOutput(usage)
+	fs.StringVar(&o.prompt, "prompt", "", "text to continue")
+	fs.IntVar(&o.tokens, "n", 500, "tokens to generate")
+	fs.Float64Var(&o.sampler.Temperature, "temperature", 0.8, "below 1 more likely tokens, above 1 more surprising ones; 0 always the likeliest")
+	fs.IntVar(&o.sampler.TopK, "top_k", 0, "choose from that many of the likeliest tokens; 0: all")
+	fs.Float64Var(&o.sampler.TopP, "top_p", 0.95, "choose from the likeliest tokens that have this probability together; 0 or 1: all")
+	fs.Uint64Var(&o.sampler.Seed, "seed", 1, "seed of the choices")
+	fs.StringVar(&o.tokenizer, "tokenizer", "", "bytes or gpt2; empty: the model's own")
+	fs.IntVar(&o.context, "context", 2048, "most tokens to look back at, as far as the model goes; it is the size of the cache")
+	fs.StringVar(&o.dtype, "dtype", "f32", "how parameters and activations are stored: f32, f16 or bf16")
+	fs.StringVar(&o.device, "device", "", "index, or part of a device's name; empty: the best")
+	fs.Usage = func() {
+		fmt.Fprintln(usage, "usage: sample [flags] checkpoint, run's folder or Hugging Face folder")
+		fs.PrintDefaults()
+	}
+	if err := fs.Parse(args); err != nil {
+		return o, err
+	}
+	if fs.NArg() != 1 {
+		return o, fmt.Errorf("sample: %d models named, want 1 (flags come before it)", fs.NArg())
+	}
+	o.path = fs.Arg(0)
+	if o.tokens < 1 || o.context < 1 {
+		return o, fmt.Errorf("sample: -n is %d and -context %d, want at least 1", o.tokens, o.context)
+	}
+	return o, o.sampler.Validate()
+}
+
+func run(ctx context.Context, args []string, out, log io.Writer) error {
+	o, err := parse(args, log)
+	if err != nil {
+		return err
+	}
+	dt, ok := map[string]ops.DType{"f32": ops.F32, "f16": ops.F16, "bf16": ops.BF16}[o.dtype]
+	if !ok {
+		return fmt.Errorf("sample: -dtype is %q, want f32, f16 or bf16", o.dtype)
+	}
+	dev, err := vk.Open(&vk.Options{Device: o.device})
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	model, cfg, err := train.OpenModel(ctx, dev, o.path, dt)
+	if err != nil {
+		return err
+	}
+	defer model.Params().Release()
+	if o.tokenizer == "" {
+		o.tokenizer = cfg.Tokenizer
+	}
+	if o.tokenizer == "" {
+		return fmt.Errorf("sample: the tokenizer of %s is not known: -tokenizer names another", o.path)
+	}
+	tok, err := train.NewTokenizer(o.tokenizer)
+	if err != nil {
+		return err
+	}
+	decoder, err := model.NewDecoder(min(o.context, cfg.ContextLen))
+	if err != nil {
+		return err
+	}
+	defer decoder.Close()
+
+	if _, err := io.WriteString(out, o.prompt); err != nil {
+		return err
+	}
+	start := time.Now()
+	n, err := train.Generate(ctx, decoder, &o.sampler, tok, o.prompt, o.tokens, out)
+	fmt.Fprintln(out)
+	if s := time.Since(start).Seconds(); n > 0 {
+		fmt.Fprintf(log, "%d tokens in %.2f s, %.1f tokens/s on %s\n", n, s, float64(n)/s, dev.Info().Name)
+	}
+	return err
+}

@@ -1,0 +1,90 @@
+package train
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/lemnos-ml/lemnos/nn"
+	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/vk/vktest"
+)
+
+// writes collects what was written, call by call.
+type writes []string
+
+func (w *writes) Write(p []byte) (int, error) {
+	*w = append(*w, string(p))
+	return len(p), nil
+}
+
+func TestTextIsWrittenInWholeCharacters(t *testing.T) {
+	for _, c := range []struct {
+		parts []string
+		want  string // calls, separated by |
+	}{
+		{[]string{"a", "b"}, "a|b"},
+		{[]string{"\xe6", "\x97", "\xa5x"}, "日x"},
+		{[]string{"a\xf0\x9d", "\x92\xb3", "\xc3"}, "a|𝒳|\uFFFD"},
+		{[]string{"\xff", "\xe6\x97", "z"}, "\uFFFD|\uFFFDz"},
+		{[]string{"\x80", "\xe6\x97"}, "\uFFFD|\uFFFD"},
+		{nil, ""},
+	} {
+		var got writes
+		text := characters{w: &got}
+		for _, part := range c.parts {
+			text.waiting = append(text.waiting, part...)
+			if err := text.write(false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := text.write(true); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(got, "|"); got != c.want {
+			t.Errorf("%q: wrote %q, want %q", c.parts, got, c.want)
+		}
+	}
+}
+
+// smallTransformer is the structure of a model of bytes.
+func smallTransformer() nn.TransformerConfig {
+	return nn.TransformerConfig{Vocab: 256, Context: 16, Layers: 1, Heads: 2, Width: 32, FFN: 44, Norm: "rmsnorm", NormEps: 1e-5,
+		Activation: "swiglu", Positions: "rope", RopeTheta: 1e4, Init: "truncated_normal"}
+}
+
+func TestGenerateText(t *testing.T) {
+	m, err := nn.NewTransformer(vktest.Open(t), ops.F32, smallTransformer(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Params().Release()
+	d, err := m.NewDecoder(16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	tok := tokenizer(t, "bytes")
+	generate := func(seed uint64, prompt string, n int) string {
+		t.Helper()
+		var text strings.Builder
+		tokens, err := Generate(context.Background(), d, &nn.Sampler{Temperature: 1, Seed: seed}, tok, prompt, n, &text)
+		if err != nil || tokens != n || text.Len() == 0 || !utf8.ValidString(text.String()) {
+			t.Errorf("seed %d, prompt %q: %d tokens, %q, %v", seed, prompt, tokens, text.String(), err)
+		}
+		return text.String()
+	}
+	a := generate(1, "Hello", 40)
+	if b := generate(1, "Hello", 40); a != b {
+		t.Errorf("the same seed gave %q, then %q", a, b)
+	}
+	if b := generate(2, "Hello", 40); a == b {
+		t.Errorf("seeds 1 and 2 both gave %q", a)
+	}
+	if a, b := generate(1, "", 10), generate(1, "\n", 10); a != b {
+		t.Errorf("no prompt gave %q, a line's start %q", a, b)
+	}
+	_, err = Generate(context.Background(), d, &nn.Sampler{}, tokenizer(t, "gpt2"), "", 1, &strings.Builder{})
+	wantError(t, err, "token 50256 of the prompt is outside the vocabulary of 256")
+}

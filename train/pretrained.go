@@ -1,0 +1,262 @@
+package train
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+
+	"github.com/lemnos-ml/lemnos/nn"
+	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/vk"
+)
+
+// OpenModel loads the transformer that path holds: a checkpoint, the newest
+// checkpoint in the folder of a run, or a Hugging Face folder (see
+// [OpenHuggingFace]). The parameters are stored as dt. Release of the model's
+// Params frees it.
+//
+// The configuration is that of the run. That of a Hugging Face folder has the
+// structure of the model, and the tokenizer where its vocabulary is GPT-2's; else
+// Tokenizer is empty.
+func OpenModel(ctx context.Context, dev *vk.Device, path string, dt ops.DType) (*nn.Transformer, Config, error) {
+	if IsHuggingFace(path) {
+		return openHuggingFaceModel(ctx, dev, path, dt)
+	}
+	f, cfg, err := openCheckpoint(path)
+	if err != nil {
+		return nil, cfg, err
+	}
+	defer f.Close()
+	m, err := newLoaded(dev, dt, cfg, func(p *ops.Params) error { return loadParams(ctx, f, p, itself) })
+	return m, cfg, err
+}
+
+func openHuggingFaceModel(ctx context.Context, dev *vk.Device, path string, dt ops.DType) (*nn.Transformer, Config, error) {
+	cfg := DefaultConfig()
+	h, err := OpenHuggingFace(path)
+	if err != nil {
+		return nil, cfg, err
+	}
+	defer h.Close()
+	h.configure(&cfg)
+	m, err := newLoaded(dev, dt, cfg, func(p *ops.Params) error { return h.Load(ctx, p) })
+	return m, cfg, err
+}
+
+// newLoaded makes a transformer and fills it.
+func newLoaded(dev *vk.Device, dt ops.DType, cfg Config, load func(*ops.Params) error) (*nn.Transformer, error) {
+	m, err := nn.NewTransformer(dev, dt, cfg.Transformer(), cfg.Seed)
+	if err != nil {
+		return nil, err
+	}
+	if err := load(m.Params()); err != nil {
+		m.Params().Release()
+		return nil, err
+	}
+	return m, nil
+}
+
+// ConfigureFrom makes the configuration describe the model at path, which is one
+// that [OpenModel] loads, for a run with Config.From: its structure, and its
+// tokenizer where that is known. Sequences stay as long as they are, unless the
+// model's are shorter; what concerns training alone stays too.
+func (c *Config) ConfigureFrom(path string) error {
+	before := *c
+	if IsHuggingFace(path) {
+		h, err := OpenHuggingFace(path)
+		if err != nil {
+			return err
+		}
+		h.configure(c)
+		if err := h.Close(); err != nil {
+			return err
+		}
+	} else {
+		f, cfg, err := openCheckpoint(path)
+		if err != nil {
+			return err
+		}
+		if err := f.Close(); err != nil {
+			return err
+		}
+		c.SetTransformer(cfg.Transformer())
+		c.Tokenizer = cfg.Tokenizer
+	}
+	if c.Tokenizer == "" {
+		c.Tokenizer = before.Tokenizer
+	}
+	c.ContextLen = min(c.ContextLen, before.ContextLen)
+	c.Dropout, c.Recompute = before.Dropout, before.Recompute
+	return nil
+}
+
+// configure makes the configuration describe this model, with the tokenizer of
+// GPT-2 where the vocabulary is; the folder's own is not read.
+func (h *HuggingFace) configure(c *Config) {
+	c.SetTransformer(h.Config)
+	c.Tokenizer = ""
+	if c.Vocab == gpt2Vocab {
+		c.Tokenizer = "gpt2"
+	}
+}
+
+// StartFrom gives the parameters the values of the model at path, one that
+// [OpenModel] loads, of the same structure. The rest of the state stays that of a
+// new run.
+func (t *Trainer) StartFrom(ctx context.Context, path string) error {
+	params := t.model.Params()
+	targets := func(p *ops.Tensor) []*ops.Tensor {
+		if _, _, master := t.opt.Moments(p); master != nil {
+			return []*ops.Tensor{p, master}
+		}
+		return []*ops.Tensor{p}
+	}
+	if IsHuggingFace(path) {
+		h, err := OpenHuggingFace(path)
+		if err != nil {
+			return err
+		}
+		defer h.Close()
+		return h.load(ctx, params, targets)
+	}
+	f, _, err := openCheckpoint(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return loadParams(ctx, f, params, targets)
+}
+
+// openCheckpoint opens a checkpoint of a transformer, or the newest in a folder,
+// and compares the sizes of its configuration with its tensors, so that no model
+// is made that the file does not have.
+func openCheckpoint(path string) (*File, Config, error) {
+	var cfg Config
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, cfg, fmt.Errorf("train: %w", err)
+	}
+	if info.IsDir() {
+		newest, _, err := Latest(path, checkpointName)
+		if err != nil {
+			return nil, cfg, err
+		}
+		if newest == "" {
+			return nil, cfg, fmt.Errorf("train: %s holds neither a checkpoint nor a Hugging Face model: %w", path, fs.ErrNotExist)
+		}
+		path = newest
+	}
+	f, err := OpenFile(path)
+	if err != nil {
+		return nil, cfg, err
+	}
+	if err = json.Unmarshal([]byte(f.Meta()["config"]), &cfg); err != nil {
+		err = fmt.Errorf("configuration: %w", err)
+	} else if err = cfg.Validate(); err == nil {
+		err = checkSizes(f, cfg)
+	}
+	if err != nil {
+		return nil, cfg, errors.Join(fmt.Errorf("train: checkpoint %s: %w", path, err), f.Close())
+	}
+	return f, cfg, nil
+}
+
+// checkSizes compares the tensors from which the sizes of all others follow.
+func checkSizes(f *File, cfg Config) error {
+	c := cfg.Transformer()
+	if cfg.Model != "transformer" {
+		return fmt.Errorf("model is %q, want transformer", cfg.Model)
+	}
+	if c.Layers > len(f.names) {
+		return fmt.Errorf("%d layers, but only %d tensors", c.Layers, len(f.names))
+	}
+	want := []Entry{
+		{Name: "token_embeddings.weight", Shape: []int{c.Vocab, c.Width}},
+		{Name: "layers.0.attn.q_proj.weight", Shape: []int{c.Width, c.Width}},
+		{Name: "layers.0.ffn.w1.weight", Shape: []int{c.FFN, c.Width}},
+	}
+	if c.Positions == "learned" {
+		want = append(want, Entry{Name: "position_embeddings.weight", Shape: []int{c.Context, c.Width}})
+	}
+	for _, e := range want {
+		if _, shape, ok := f.Info(e.Name); !ok || !slices.Equal(shape, e.Shape) {
+			return fmt.Errorf("tensor %q is %v, want %v", e.Name, shape, e.Shape)
+		}
+	}
+	return nil
+}
+
+// itself is the target of a parameter where there is no other.
+func itself(p *ops.Tensor) []*ops.Tensor { return []*ops.Tensor{p} }
+
+// loadParams uploads a checkpoint's parameters to all that targets returns for
+// each, rounded to their type. The shapes are compared first; of learned positions
+// there may be fewer, and the first are taken.
+func loadParams(ctx context.Context, f *File, params *ops.Params, targets func(*ops.Tensor) []*ops.Tensor) error {
+	for _, p := range params.All() {
+		dtype, shape, ok := f.Info(p.Name())
+		if !ok || !fits(p.Shape(), shape, p.Name()) || dtype != "F32" && dtype != "F16" && dtype != "BF16" {
+			return fmt.Errorf("train: %s: tensor %q is %s%v, want F32, F16 or BF16 of %v", f.path, p.Name(), dtype, shape, p.Shape())
+		}
+	}
+	for _, p := range params.All() {
+		values, err := f.floats(p.Name())
+		if err != nil {
+			return err
+		}
+		for _, to := range targets(p) {
+			if err := ops.Upload(ctx, to, values[:p.Len()]); err != nil {
+				return fmt.Errorf("train: %s: %q: %w", f.path, p.Name(), err)
+			}
+		}
+	}
+	return nil
+}
+
+// floats returns the values of a tensor of type F32, F16 or BF16.
+func (f *File) floats(name string) ([]float32, error) {
+	raw, err := f.bytes(name)
+	if err != nil {
+		return nil, err
+	}
+	dtype := f.tensors[name].dtype
+	size := int(elementSize[dtype])
+	values := make([]float32, len(raw)/size)
+	for i := range values {
+		values[i] = floatFrom(dtype, raw[i*size:])
+	}
+	return values, nil
+}
+
+// bytes returns the values of a tensor as the file has them.
+func (f *File) bytes(name string) ([]byte, error) {
+	r, err := f.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	raw := make([]byte, r.Size())
+	if _, err := io.ReadFull(r, raw); err != nil {
+		return nil, fmt.Errorf("train: %s: tensor %q: %w", f.path, name, unexpectedEnd(err))
+	}
+	return raw, nil
+}
+
+// ExportCheckpoint writes the transformer of a checkpoint, or of the newest in the
+// folder of a run, as [ExportHuggingFace] does. It needs no device.
+func ExportCheckpoint(path, dir string) error {
+	f, cfg, err := openCheckpoint(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	dtype, _, _ := f.Info("token_embeddings.weight")
+	return exportHF(dir, cfg.Transformer(), dtype, func(name string) (hfSource, bool) {
+		dtype, shape, ok := f.Info(name)
+		return hfSource{dtype, shape, func() ([]byte, error) { return f.bytes(name) }}, ok
+	})
+}

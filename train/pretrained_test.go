@@ -1,0 +1,204 @@
+package train
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/vk/vktest"
+)
+
+// transformerRun is a configuration of a run of two steps.
+func transformerRun(t *testing.T, name string) Config {
+	t.Helper()
+	c := DefaultConfig()
+	c.SetTransformer(smallTransformer())
+	c.CkptDir, c.RunName, c.Data = t.TempDir(), name, "testdata/make_huggingface.py"
+	c.BatchSize, c.TotalSteps, c.WarmupIters, c.CosineIters, c.CkptEvery, c.EvalWindows = 2, 2, 0, 2, 2, 2
+	c.LRMax, c.LRMin, c.MixedPrecision = 1e-2, 1e-3, false
+	return c
+}
+
+// trainRun runs it and returns the parameters at its end.
+func trainRun(t *testing.T, c Config) map[string][]float32 {
+	t.Helper()
+	dev := vktest.Open(t)
+	data, err := OpenData(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer data.Close()
+	m, err := NewModel(dev, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Params().Release()
+	if err := Run(context.Background(), dev, c, m, data, Hooks{Logger: slog.New(slog.DiscardHandler)}); err != nil {
+		t.Fatal(err)
+	}
+	return valuesOf(t, m.Params())
+}
+
+func valuesOf(t *testing.T, params *ops.Params) map[string][]float32 {
+	t.Helper()
+	all := map[string][]float32{}
+	for _, p := range params.All() {
+		v := make([]float32, p.Len())
+		if err := ops.Download(context.Background(), p, v); err != nil {
+			t.Fatal(err)
+		}
+		all[p.Name()] = v
+	}
+	return all
+}
+
+func sameValues(t *testing.T, got, want map[string][]float32) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Errorf("%d parameters, want %d", len(got), len(want))
+	}
+	for name, v := range want {
+		if !slices.Equal(got[name], v) {
+			t.Errorf("%q differs", name)
+		}
+	}
+}
+
+// A run's checkpoint is opened, exported, and where another run starts.
+func TestModelOfARun(t *testing.T) {
+	ctx, dev := context.Background(), vktest.Open(t)
+	c := transformerRun(t, "first")
+	want := trainRun(t, c)
+	m, cfg, err := OpenModel(ctx, dev, c.Dir(), ops.F32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Params().Release()
+	if cfg != c {
+		t.Errorf("configuration is\n%+v, want\n%+v", cfg, c)
+	}
+	sameValues(t, valuesOf(t, m.Params()), want)
+
+	out := filepath.Join(t.TempDir(), "exported")
+	if err := ExportCheckpoint(CheckpointPath(c.Dir(), "checkpoint", 2), out); err != nil {
+		t.Fatal(err)
+	}
+	exported, cfg, err := OpenModel(ctx, dev, out, ops.F32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer exported.Params().Release()
+	if cfg.Positions != "rope_half" || cfg.Width != c.Width || cfg.Tokenizer != "" {
+		t.Errorf("the exported model is %+v", cfg)
+	}
+	ids := []int32{70, 0, 255, 3, 3, 9}
+	if diff := relativeL2(logitsOf(t, exported, ids), logitsOf(t, m, ids)); !(diff <= 2e-6) {
+		t.Errorf("the exported model's logits differ by %.2g", diff)
+	}
+
+	// The learning rate is 0: what the second run starts with is what it ends with.
+	second := transformerRun(t, "second")
+	second.Layers, second.Dropout, second.ContextLen = 7, 0.25, 12
+	if err := second.ConfigureFrom(c.Dir()); err != nil {
+		t.Fatal(err)
+	}
+	if second.Layers != c.Layers || second.Dropout != 0.25 || second.ContextLen != 12 || second.Tokenizer != "bytes" {
+		t.Errorf("the configuration from a run is %+v", second)
+	}
+	second.From, second.Dropout, second.LRMax, second.LRMin, second.Seed = c.Dir(), 0, 0, 0, 9
+	sameValues(t, trainRun(t, second), want)
+}
+
+// With 16-bit parameters the master weights are those of the folder.
+func TestStartFromHuggingFace(t *testing.T) {
+	ctx, dev := context.Background(), vktest.Open(t)
+	const dir = "testdata/hf-gpt2"
+	c := transformerRun(t, "tuned")
+	c.ContextLen, c.MixedPrecision = 10, true
+	if err := c.ConfigureFrom(dir); err != nil {
+		t.Fatal(err)
+	}
+	if c.Vocab != 50 || c.ContextLen != 10 || c.Positions != "learned" || c.Tokenizer != "bytes" {
+		t.Errorf("the configuration from a folder is %+v", c)
+	}
+	m, err := NewModel(dev, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Params().Release()
+	tr, err := NewTrainer(dev, c, m, NewTokens(make([]uint16, 100)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close()
+	if err := tr.StartFrom(ctx, dir); err != nil {
+		t.Fatal(err)
+	}
+	err = openHF(t, dir).each(func(name string, _ []int, want []float32) error {
+		_, _, master := tr.opt.Moments(m.Params().ByName(name))
+		got := make([]float32, master.Len())
+		if err := ops.Download(ctx, master, got); err != nil {
+			return err
+		}
+		if !slices.Equal(got, want[:len(got)]) {
+			t.Errorf("the master of %q differs", name)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	wantError(t, tr.StartFrom(ctx, "testdata/hf-llama"), "testdata/hf-llama")
+	wantError(t, tr.StartFrom(ctx, "testdata"), "neither a checkpoint nor a Hugging Face model")
+}
+
+func TestOpenModelErrors(t *testing.T) {
+	ctx, dev := context.Background(), vktest.Open(t)
+	c := transformerRun(t, "run")
+	tensors := func(c Config) []Entry {
+		return []Entry{
+			entry("token_embeddings.weight", "F32", make([]byte, 4*c.Vocab*c.Width), c.Vocab, c.Width),
+			entry("layers.0.attn.q_proj.weight", "F32", make([]byte, 4*c.Width*c.Width), c.Width, c.Width),
+			entry("layers.0.ffn.w1.weight", "F32", make([]byte, 4*c.FFN*c.Width), c.FFN, c.Width),
+		}
+	}
+	for _, test := range []struct {
+		change func(*Config)
+		want   string
+	}{
+		{func(c *Config) {}, `tensor "layers.0.ln1.weight" is []`},
+		{func(c *Config) { c.Model = "bigram" }, `model is "bigram", want transformer`},
+		{func(c *Config) { c.Layers = 4 }, "4 layers, but only 3 tensors"},
+		{func(c *Config) { c.Vocab = 1 << 30 }, `tensor "token_embeddings.weight" is [256 32], want [1073741824 32]`},
+		{func(c *Config) { c.FFN = 1 << 30 }, `tensor "layers.0.ffn.w1.weight"`},
+		{func(c *Config) { c.Positions = "learned" }, `tensor "position_embeddings.weight" is [], want [16 32]`},
+		{func(c *Config) { c.Heads = 0 }, "heads is 0"},
+	} {
+		bad := c
+		test.change(&bad)
+		data, err := json.Marshal(bad)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), "x.safetensors")
+		if err := SaveFile(path, map[string]string{"config": string(data)}, tensors(c)); err != nil {
+			t.Fatal(err)
+		}
+		_, _, err = OpenModel(ctx, dev, path, ops.F32)
+		wantError(t, err, test.want, path)
+	}
+	empty := t.TempDir()
+	for path, want := range map[string]string{empty: "neither a checkpoint nor", filepath.Join(empty, "none"): "none", "testdata/make_huggingface.py": "not a safetensors"} {
+		_, _, err := OpenModel(ctx, dev, path, ops.F32)
+		wantError(t, err, want, path)
+	}
+	if names, err := os.ReadDir(empty); err != nil || len(names) > 0 {
+		t.Error(fmt.Sprint(names, err))
+	}
+}
