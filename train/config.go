@@ -42,7 +42,7 @@ type Config struct {
 	Recompute  bool    `json:"recompute" resume:"free" usage:"run each block again in the backward pass instead of keeping its activations"`
 
 	Data        string  `json:"data" resume:"same" usage:"text or token file (.bin, .npy); empty: the Go standard library's source"`
-	Tokenizer   string  `json:"tokenizer" resume:"same" usage:"what a token is: bytes, or gpt2 (vocab 50257); of a token file, for samples"`
+	Tokenizer   string  `json:"tokenizer" resume:"same" usage:"what a token is: bytes, gpt2 (vocab 50257) or a tokenizer.json; of a token file, for samples"`
 	TokenWidth  int     `json:"token_width" resume:"same" usage:"bytes of a token in a .bin file: 2 or 4"`
 	ValFraction float64 `json:"val_fraction" resume:"same" usage:"part of the data, at its end, that is held out for evaluation"`
 	Seed        uint64  `json:"seed" resume:"same" usage:"seed of the batches and of the initial parameters"`
@@ -148,7 +148,7 @@ func (c Config) Validate() error {
 		within("rope_theta", c.RopeTheta, 0, math.Inf(1)),
 		oneOf("init", c.Init, "truncated_normal", "gpt2"),
 		within("dropout", c.Dropout, 0, 1),
-		oneOf("tokenizer", c.Tokenizer, tokenizers...),
+		checkTokenizer(c.Tokenizer),
 		within("val_fraction", c.ValFraction, 0, 1),
 		countable("batch_size", c.BatchSize),
 		countable("context_len", c.ContextLen),

@@ -48,7 +48,7 @@ var fieldCases = []fieldCase{
 	{"dropout", `0`, `0.1`, `.1`, `"0"`, []string{`-0.1`, `1`}, true},
 	{"recompute", `false`, `true`, `true`, `1`, nil, true},
 	{"data", `""`, `"a=b.npy"`, `a=b.npy`, `7`, nil, false},
-	{"tokenizer", `"bytes"`, `"gpt2"`, `gpt2`, `1`, []string{`""`, `"GPT2"`}, false},
+	{"tokenizer", `"bytes"`, `"gpt2"`, `gpt2`, `1`, []string{`""`, `"GPT2"`, `"tokenizer"`}, false},
 	{"token_width", `2`, `4`, `4`, `"2"`, []string{`0`, `1`, `3`, `8`}, false},
 	{"val_fraction", `0.1`, `0.05`, `.05`, `"x"`, []string{`0`, `1`, `-0.1`}, false},
 	{"seed", `1`, `18446744073709551615`, `18446744073709551615`, `-1`, nil, false},

@@ -65,7 +65,7 @@ func openTokens(cfg Config) (*Tokens, error) {
 	return textTokens(cfg, text)
 }
 
-// textTokens encodes a text into memory: all of our vocabularies fit in 16 bits.
+// textTokens encodes a text into memory.
 func textTokens(cfg Config, text io.Reader) (*Tokens, error) {
 	if cfg.Tokenizer == "bytes" {
 		all, err := io.ReadAll(text)
@@ -78,10 +78,17 @@ func textTokens(cfg Config, text io.Reader) (*Tokens, error) {
 	if err != nil {
 		return nil, err
 	}
-	var all []uint16
-	err = encodeText(text, tok, func(ids []int32) error {
+	if tokenWidth(tok.Vocab()) == 2 {
+		return encodeTokens[uint16](text, tok)
+	}
+	return encodeTokens[int32](text, tok)
+}
+
+func encodeTokens[T uint16 | int32](text io.Reader, tok Tokenizer) (*Tokens, error) {
+	var all []T
+	err := encodeText(text, tok, func(ids []int32) error {
 		for _, id := range ids {
-			all = append(all, uint16(id))
+			all = append(all, T(id))
 		}
 		return nil
 	})

@@ -19,7 +19,8 @@ import (
 // HuggingFace is an open folder of a pretrained model as the transformers package
 // saves it: config.json, and model.safetensors or the files that
 // model.safetensors.index.json lists. The model is of GPT-2's kind
-// (GPT2LMHeadModel) or of Llama's (LlamaForCausalLM). Its tokenizer is not read.
+// (GPT2LMHeadModel) or of Llama's (LlamaForCausalLM). The tokenizer.json beside
+// them is for [NewTokenizer].
 type HuggingFace struct {
 	// Config is the structure of the model. Context is the longest it was made
 	// for; with RoPE, and cutting learned positions off, a shorter one will do.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/lemnos-ml/lemnos/nn"
@@ -20,9 +21,8 @@ import (
 // [OpenHuggingFace]). The parameters are stored as dt. Release of the model's
 // Params frees it.
 //
-// The configuration is that of the run. That of a Hugging Face folder has the
-// structure of the model, and the tokenizer where its vocabulary is GPT-2's; else
-// Tokenizer is empty.
+// The configuration is that of the run, or has the structure and the tokenizer of
+// the Hugging Face model; Tokenizer is empty where that is not known.
 func OpenModel(ctx context.Context, dev *vk.Device, path string, dt ops.DType) (*nn.Transformer, Config, error) {
 	if IsHuggingFace(path) {
 		return openHuggingFaceModel(ctx, dev, path, dt)
@@ -95,13 +95,16 @@ func (c *Config) ConfigureFrom(path string) error {
 	return nil
 }
 
-// configure makes the configuration describe this model, with the tokenizer of
-// GPT-2 where the vocabulary is; the folder's own is not read.
+// configure makes the configuration describe this model: with the tokenizer of
+// GPT-2 where the vocabulary is, else that of the folder, if there is one.
 func (h *HuggingFace) configure(c *Config) {
 	c.SetTransformer(h.Config)
 	c.Tokenizer = ""
-	if c.Vocab == gpt2Vocab {
+	path := filepath.Join(h.dir, tokenizerName)
+	if _, err := os.Stat(path); c.Vocab == gpt2Vocab {
 		c.Tokenizer = "gpt2"
+	} else if err == nil {
+		c.Tokenizer = path
 	}
 }
 
@@ -247,7 +250,8 @@ func (f *File) bytes(name string) ([]byte, error) {
 }
 
 // ExportCheckpoint writes the transformer of a checkpoint, or of the newest in the
-// folder of a run, as [ExportHuggingFace] does. It needs no device.
+// folder of a run, as [ExportHuggingFace] does, and beside it the tokenizer.json
+// that the run used, if any. It needs no device.
 func ExportCheckpoint(path, dir string) error {
 	f, cfg, err := openCheckpoint(path)
 	if err != nil {
@@ -255,8 +259,19 @@ func ExportCheckpoint(path, dir string) error {
 	}
 	defer f.Close()
 	dtype, _, _ := f.Info("token_embeddings.weight")
-	return exportHF(dir, cfg.Transformer(), dtype, func(name string) (hfSource, bool) {
+	err = exportHF(dir, cfg.Transformer(), dtype, func(name string) (hfSource, bool) {
 		dtype, shape, ok := f.Info(name)
 		return hfSource{dtype, shape, func() ([]byte, error) { return f.bytes(name) }}, ok
+	})
+	if err != nil || slices.Contains(tokenizers, cfg.Tokenizer) {
+		return err
+	}
+	data, err := readSmall(cfg.Tokenizer)
+	if err != nil {
+		return fmt.Errorf("train: export to %s: the tokenizer is missing: %w", dir, err)
+	}
+	return replaceFile(filepath.Join(dir, tokenizerName), func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
 	})
 }

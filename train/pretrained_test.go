@@ -74,6 +74,7 @@ func sameValues(t *testing.T, got, want map[string][]float32) {
 func TestModelOfARun(t *testing.T) {
 	ctx, dev := context.Background(), vktest.Open(t)
 	c := transformerRun(t, "first")
+	c.Tokenizer, c.Vocab = "testdata/tokenizer-digits.json", 512
 	want := trainRun(t, c)
 	m, cfg, err := OpenModel(ctx, dev, c.Dir(), ops.F32)
 	if err != nil {
@@ -94,7 +95,7 @@ func TestModelOfARun(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer exported.Params().Release()
-	if cfg.Positions != "rope_half" || cfg.Width != c.Width || cfg.Tokenizer != "" {
+	if cfg.Positions != "rope_half" || cfg.Width != c.Width || cfg.Tokenizer != filepath.Join(out, "tokenizer.json") {
 		t.Errorf("the exported model is %+v", cfg)
 	}
 	ids := []int32{70, 0, 255, 3, 3, 9}
@@ -108,7 +109,7 @@ func TestModelOfARun(t *testing.T) {
 	if err := second.ConfigureFrom(c.Dir()); err != nil {
 		t.Fatal(err)
 	}
-	if second.Layers != c.Layers || second.Dropout != 0.25 || second.ContextLen != 12 || second.Tokenizer != "bytes" {
+	if second.Layers != c.Layers || second.Dropout != 0.25 || second.ContextLen != 12 || second.Tokenizer != c.Tokenizer {
 		t.Errorf("the configuration from a run is %+v", second)
 	}
 	second.From, second.Dropout, second.LRMax, second.LRMin, second.Seed = c.Dir(), 0, 0, 0, 9

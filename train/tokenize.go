@@ -42,15 +42,14 @@ func encodeText(r io.Reader, tok Tokenizer, emit func(ids []int32) error) error 
 }
 
 // pieceEnd returns where a text can be cut without a change to its tokens: before
-// the last white space that follows something else, for no token of a byte-pair
-// encoding has white space behind other characters. In a text without such a
-// place it is after the last whole character.
+// the last white space after a letter or a digit, where byte-pair encodings begin
+// a new word. In a text without such a place it is after the last whole character.
 func pieceEnd(text []byte) int {
 	for at := len(text) - 1; at > 0; at-- {
 		if c := text[at]; c != ' ' && c != '\n' && c != '\t' && c != '\r' {
 			continue
 		}
-		if before, _ := utf8.DecodeLastRune(text[:at]); !unicode.IsSpace(before) {
+		if before, _ := utf8.DecodeLastRune(text[:at]); unicode.IsLetter(before) || unicode.IsDigit(before) {
 			return at
 		}
 	}

@@ -3,6 +3,7 @@ package train
 import (
 	"fmt"
 	"math"
+	"path/filepath"
 	"strings"
 	"unicode/utf8"
 
@@ -24,8 +25,9 @@ type Tokenizer interface {
 }
 
 // NewTokenizer returns the tokenizer that Config.Tokenizer names: "bytes", where
-// each byte is its own id, or "gpt2", the byte-pair encoding of GPT-2 with its
-// 50,257 ids, of which the text <|endoftext|> is the last.
+// each byte is its own id; "gpt2", the byte-pair encoding of GPT-2 with its 50,257
+// ids, of which the text <|endoftext|> is the last; or the path of a tokenizer.json
+// with a byte-level byte-pair encoding, as SmolLM2, Llama 3 and Qwen have.
 func NewTokenizer(name string) (Tokenizer, error) {
 	switch name {
 	case "bytes":
@@ -33,11 +35,22 @@ func NewTokenizer(name string) (Tokenizer, error) {
 	case "gpt2":
 		return newGPT2Tokens()
 	}
-	return nil, oneOf("tokenizer", name, tokenizers...)
+	if err := checkTokenizer(name); err != nil {
+		return nil, err
+	}
+	return openTokenizerJSON(name)
 }
 
 // tokenizers are the names that NewTokenizer knows.
 var tokenizers = []string{"bytes", "gpt2"}
+
+// checkTokenizer reports a name that NewTokenizer does not know.
+func checkTokenizer(name string) error {
+	if strings.EqualFold(filepath.Ext(name), ".json") {
+		return nil
+	}
+	return oneOf("tokenizer", name, append(tokenizers, "a tokenizer.json")...)
+}
 
 // byteTokens is the tokenizer without a vocabulary.
 type byteTokens struct{}

@@ -72,7 +72,7 @@ func TestTokenizersGiveTextBack(t *testing.T) {
 			}
 		}
 	}
-	if _, err := NewTokenizer("gpt3"); err == nil || !strings.Contains(err.Error(), `tokenizer is "gpt3", want bytes or gpt2`) {
+	if _, err := NewTokenizer("gpt3"); err == nil || !strings.Contains(err.Error(), `tokenizer is "gpt3", want bytes or gpt2 or a tokenizer.json`) {
 		t.Errorf("gpt3: %v", err)
 	}
 }
@@ -95,22 +95,24 @@ func TestGPT2Tokens(t *testing.T) {
 
 // Wherever a piece ends, its tokens and those of the rest are the tokens of all.
 func TestPiecesHaveTheTokensOfTheWhole(t *testing.T) {
-	tok := tokenizer(t, "gpt2")
 	text := strings.Join(hardTexts, " it's\n  ")
-	whole := encode(t, tok, text)
-	cuts := map[int]bool{}
-	for end := 20; end < len(text); end++ {
-		cut := pieceEnd([]byte(text[:end]))
-		if cuts[cut] {
-			continue
+	for _, name := range []string{"gpt2", "testdata/tokenizer-digits.json", "testdata/tokenizer-split.json"} {
+		tok := tokenizer(t, name)
+		whole := encode(t, tok, text)
+		cuts := map[int]bool{}
+		for end := 20; end < len(text); end++ {
+			cut := pieceEnd([]byte(text[:end]))
+			if cuts[cut] {
+				continue
+			}
+			cuts[cut] = true
+			if got := encode(t, tok, text[cut:]); !slices.Equal(append(encode(t, tok, text[:cut]), got...), whole) {
+				t.Errorf("%s: cut before %q after %q: the tokens differ", name, text[cut:min(cut+10, len(text))], text[max(cut-10, 0):cut])
+			}
 		}
-		cuts[cut] = true
-		if got := encode(t, tok, text[cut:]); !slices.Equal(append(encode(t, tok, text[:cut]), got...), whole) {
-			t.Errorf("cut before %q after %q: the tokens differ", text[cut:min(cut+10, len(text))], text[max(cut-10, 0):cut])
+		if len(cuts) < 30 {
+			t.Errorf("%s: %d cuts tested", name, len(cuts))
 		}
-	}
-	if len(cuts) < 40 {
-		t.Errorf("%d cuts tested", len(cuts))
 	}
 	for text, want := range map[string]int{"abc": 3, "日本": 6, "日本\xe8\xaa": 6, "ab c": 2, "ab  ": 2, "  ": 2, "x\u00a0 y": 5} {
 		if got := pieceEnd([]byte(text)); got != want {
@@ -125,6 +127,7 @@ func TestPiecesHaveTheTokensOfTheWhole(t *testing.T) {
 	for long.Len() < pieceBytes+pieceBytes/4 {
 		long.WriteString(words[random.IntN(len(words))])
 	}
+	tok := tokenizer(t, "gpt2")
 	var got []int32
 	err := encodeText(oddReader{strings.NewReader(long.String())}, tok, func(ids []int32) error { got = append(got, ids...); return nil })
 	if err != nil || !slices.Equal(got, encode(t, tok, long.String())) {

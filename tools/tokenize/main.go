@@ -29,7 +29,7 @@ func main() {
 func run(args []string) error {
 	fs := flag.NewFlagSet("tokenize", flag.ContinueOnError)
 	name := fs.String("o", "", "what the names of the token files begin with; empty: the first text's name without its extension")
-	tokenizer := fs.String("tokenizer", "gpt2", "bytes or gpt2")
+	tokenizer := fs.String("tokenizer", "gpt2", "bytes, gpt2 or the path of a tokenizer.json")
 	fraction := fs.Float64("val_fraction", train.DefaultConfig().ValFraction, "part of the text, at its end, for NAME.val.bin; 0 writes none")
 	fs.Usage = func() {
 		fmt.Fprintf(fs.Output(), "usage: tokenize [flags] text...\n")
