@@ -18,6 +18,15 @@
 // its metadata holds iteration, step counts, loss scale and configuration. Files
 // appear whole or not at all.
 //
+// # Models from elsewhere
+//
+// [OpenModel] loads a checkpoint of a run or a Hugging Face folder of GPT-2's or
+// Llama's kind, [Generate] continues a text with it, and a run whose Config.From
+// names one starts from its parameters. [ExportCheckpoint] writes such a folder.
+// A [Tokenizer] is bytes, GPT-2's, or that of a tokenizer.json; [TokenizeFiles]
+// makes the token files that runs read. No file from elsewhere is trusted:
+// lengths, shapes and names are checked before memory is taken for them.
+//
 // # Resuming
 //
 // A run that was interrupted, crashed or killed and is started again goes on

@@ -30,7 +30,7 @@ func main() {
 	context.AfterFunc(ctx, stop)
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	switch {
-	case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
+	case ctx.Err() != nil: // whatever was interrupted
 		os.Exit(130)
 	case errors.Is(err, flag.ErrHelp):
 		os.Exit(2)

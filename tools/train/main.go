@@ -17,7 +17,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/train"
 	"github.com/lemnos-ml/lemnos/train/window"
 	"github.com/lemnos-ml/lemnos/vk"
@@ -66,13 +65,21 @@ func run(args []string) error {
 		return err
 	}
 	defer data.Close()
-	model, err := nn.NewBigram(dev, cfg.Storage(), cfg.Vocab)
+	model, err := train.NewModel(dev, cfg)
 	if err != nil {
 		return err
 	}
 	defer model.Params().Release()
 
 	hooks := train.Hooks{Logger: slog.New(slog.NewTextHandler(os.Stdout, nil))}
+	s, err := newSampler(ctx, model, cfg, o, os.Stdout)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	if s != nil {
+		hooks.Sample = s.print
+	}
 	var w *window.Window
 	if o.window {
 		if w, err = window.Open("Lemnos: " + cfg.RunName); err != nil {
@@ -94,6 +101,9 @@ func run(args []string) error {
 		return trained
 	}
 	fmt.Printf("done: checkpoints, metrics and loss.png are in %s\n", cfg.Dir())
+	if s != nil {
+		fmt.Printf("sample from it with:\n  go run ./tools/sample -prompt %s %s\n", quote(o.prompt), quote(cfg.Dir()))
+	}
 	return nil
 }
 
@@ -101,6 +111,8 @@ func run(args []string) error {
 type options struct {
 	fresh  bool
 	window bool
+	sample int    // tokens of a sample at each evaluation
+	prompt string // that samples continue
 }
 
 // parse reads -config first, then the flags that override it.
@@ -109,6 +121,8 @@ func parse(args []string) (cfg train.Config, o options, err error) {
 	file := fs.String("config", "", "JSON file of a configuration; flags override it")
 	fs.BoolVar(&o.window, "window", false, "show the loss curve in a window; needs a build with -tags window")
 	fs.BoolVar(&o.fresh, "fresh", false, "delete the run's folder and start over")
+	fs.IntVar(&o.sample, "sample", 200, "tokens of text that the model prints at each evaluation; 0: none")
+	fs.StringVar(&o.prompt, "prompt", "", "text that these samples continue")
 	overrides := train.ConfigFlags(fs, quick())
 	if err := fs.Parse(args); err != nil {
 		return cfg, o, err
@@ -122,12 +136,31 @@ func parse(args []string) (cfg train.Config, o options, err error) {
 			return cfg, o, err
 		}
 	}
-	for _, assignment := range *overrides {
-		if err := cfg.Override(assignment); err != nil {
+	if o.sample < 0 {
+		return cfg, o, fmt.Errorf("train: -sample is %d, want at least 0", o.sample)
+	}
+	if err := override(&cfg, *overrides); err != nil {
+		return cfg, o, err
+	}
+	if cfg.From != "" {
+		// The model's structure stands below the flags, which may change its context.
+		if err := cfg.ConfigureFrom(cfg.From); err != nil {
+			return cfg, o, err
+		}
+		if err := override(&cfg, *overrides); err != nil {
 			return cfg, o, err
 		}
 	}
 	return cfg, o, cfg.Validate()
+}
+
+func override(cfg *train.Config, assignments []string) error {
+	for _, assignment := range assignments {
+		if err := cfg.Override(assignment); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // quick is the default of this tool: the document's configuration, but as long
@@ -150,10 +183,15 @@ func resumeArgs(args []string) string {
 		if a == "-fresh" || a == "--fresh" {
 			continue
 		}
-		if strings.ContainsAny(a, " \t\"'$&|;<>()*?\\") {
-			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
-		}
-		out = append(out, a)
+		out = append(out, quote(a))
 	}
 	return strings.Join(out, " ")
+}
+
+// quote writes a word so that a shell reads it as it is.
+func quote(word string) string {
+	if word == "" || strings.ContainsAny(word, " \t\n\"'$&|;<>(){}*?\\#~`!") {
+		return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+	}
+	return word
 }

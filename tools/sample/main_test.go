@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"strings"
+	"testing"
+
+	"github.com/lemnos-ml/lemnos/vk/vktest"
+)
+
+func TestMain(m *testing.M) { vktest.Main(m) }
+
+// A model of 50 tokens, which knows the first 50 bytes.
+const model = "../../train/testdata/hf-llama"
+
+func TestSample(t *testing.T) {
+	vktest.Open(t) // skips without a device
+	sample := func(args ...string) (out, log string) {
+		t.Helper()
+		var o, l strings.Builder
+		if err := run(context.Background(), append(args, "-tokenizer", "bytes", model), &o, &l); err != nil {
+			t.Fatal(err)
+		}
+		return o.String(), l.String()
+	}
+	a, log := sample("-n", "30", "-prompt", "1 + 1", "-temperature", "2")
+	if !strings.HasPrefix(a, "1 + 1") || len(a) != len("1 + 1")+30+1 {
+		t.Errorf("30 bytes after the prompt are %q", a)
+	}
+	if !strings.HasPrefix(log, "30 tokens in ") || !strings.Contains(log, "tokens/s on ") {
+		t.Errorf("the log is %q", log)
+	}
+	if b, _ := sample("-n", "30", "-prompt", "1 + 1", "-temperature", "2", "-dtype", "f32", "-seed", "1"); a != b {
+		t.Errorf("the same choices gave %q, then %q", a, b)
+	}
+	if b, _ := sample("-n", "30", "-prompt", "1 + 1", "-temperature", "2", "-seed", "2"); a == b {
+		t.Errorf("seeds 1 and 2 both gave %q", a)
+	}
+
+	// What Ctrl-C does.
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	var out, errs strings.Builder
+	err := run(ctx, []string{"-tokenizer", "bytes", "-prompt", "1", model}, &out, &errs)
+	if !errors.Is(err, context.Canceled) || out.Len() > 0 && out.String() != "1\n" {
+		t.Errorf("canceled: %v and %q", err, out.String())
+	}
+}
+
+func TestSampleErrors(t *testing.T) {
+	for want, args := range map[string][]string{
+		"0 models named":        {},
+		"2 models named":        {"a", "b"},
+		"-n is 0":               {"-n", "0", "a"},
+		"-context -1":           {"-context", "-1", "a"},
+		"temperature is -1":     {"-temperature", "-1", "a"},
+		"top k is -1":           {"-top_k", "-1", "a"},
+		"top p is 2":            {"-top_p", "2", "a"},
+		`-dtype is "f64"`:       {"-dtype", "f64", "a"},
+		"flag provided but not": {"-nothing", "a"},
+		"help requested":        {"-help"},
+	} {
+		err := run(context.Background(), args, &strings.Builder{}, &strings.Builder{})
+		if err == nil || !strings.Contains(err.Error(), want) || errors.Is(err, flag.ErrHelp) != (want == "help requested") {
+			t.Errorf("%q: got %v, want %q", args, err, want)
+		}
+	}
+	vktest.Open(t)
+	for want, args := range map[string][]string{
+		"no tokenizer.json":            {model},
+		`tokenizer is "x"`:             {"-tokenizer", "x", model},
+		"outside the vocabulary of 50": {"-tokenizer", "bytes", "-prompt", "a", model},
+		"none: no such file":           {"none"},
+	} {
+		err := run(context.Background(), args, &strings.Builder{}, &strings.Builder{})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want %q", args, err, want)
+		}
+	}
+}
