@@ -26,7 +26,7 @@ go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./... | 
 	echo "$folder/$(basename "$folder").test"
 done >bundle/TESTS
 
-for tool in bench train devices; do
+for tool in bench train sample devices; do
 	if [[ -d tools/$tool ]]; then go build "${flags[@]}" -o "bundle/bin/$tool" "./tools/$tool"; fi
 done
 loader=$(find_first /usr/lib/*/libvulkan.so.1 /usr/lib64/libvulkan.so.1 /usr/lib/libvulkan.so.1)
