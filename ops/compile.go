@@ -220,7 +220,11 @@ func transients(calls []*scheduled) []*memory {
 
 // load returns the kernel of a call, specialized for the device.
 func (g *Graph) load(c *Call) (*vk.Kernel, error) {
-	code, err := shaders.Load(c.Kernel)
+	name := c.Kernel
+	if g.tune.wide && shaders.Has(name+"_wide") {
+		name += "_wide"
+	}
+	code, err := shaders.Load(name)
 	if err != nil {
 		return nil, err
 	}
@@ -228,7 +232,7 @@ func (g *Graph) load(c *Call) (*vk.Kernel, error) {
 	for id, v := range c.Spec {
 		spec[id] = v
 	}
-	k, err := g.dev.Kernel(c.Kernel, code, spec)
+	k, err := g.dev.Kernel(name, code, spec)
 	switch {
 	case err != nil:
 		return nil, err

@@ -16,6 +16,7 @@ type tuning struct {
 	keep4                  int    // most groups of four values that an invocation holds, when that makes a whole row
 	scanLocal              uint32 // invocations per workgroup that goes through a whole list
 	subgroup               uint32 // 1: reduce through shared memory only
+	wide                   bool   // read and write memory in words of 64 bits, in kernels that can
 	matmulLocal            uint32 // invocations per workgroup of matrix products
 	tileRows, tileColumns4 int    // of the product, per invocation
 	attentionLocal         uint32 // invocations per workgroup of attention, each with rows of its own
@@ -37,6 +38,9 @@ func tune(i vk.Info) tuning {
 		t.local, t.work, t.keep4 = 128, 16, 0
 		if c.SubgroupSize >= 8 {
 			t.local, t.maxGroups, t.keep4 = c.SubgroupSize, 4096, 32
+			// lavapipe takes the same 20 cycles to load 64 bits as 32, for each
+			// invocation on its own.
+			t.wide = c.Int64
 		}
 		t.chunkLocal, t.workers = c.SubgroupSize, 256
 		t.rowLocal = c.SubgroupSize

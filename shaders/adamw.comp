@@ -16,6 +16,7 @@
 //variant bf16_f32: -DTO_BF16 -DMASTER
 //variant bf16_f16: -DTO_BF16 -DMASTER -DF16
 //variant bf16_bf16: -DTO_BF16 -DMASTER -DBF16
+//wide
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"
@@ -25,15 +26,15 @@ layout(binding = 1) readonly buffer HYPER { float hyper[]; };
 layout(binding = 2) readonly buffer CLIP { float norm, gscale; uint skip; float rest; } clip;
 layout(binding = 3) readonly buffer SCALER { float scale; uint good, skips, unused; } scaler;
 layout(binding = 4) readonly buffer G { V grad[]; };
-layout(binding = 5) buffer MOMENT1 { vec4 moment1[]; };
-layout(binding = 6) buffer MOMENT2 { vec4 moment2[]; };
+layout(binding = 5) buffer MOMENT1 { F32x4 moment1[]; };
+layout(binding = 6) buffer MOMENT2 { F32x4 moment2[]; };
 #ifdef MASTER
 layout(binding = 7) writeonly buffer PARAM { W param[]; };
-layout(binding = 8) buffer WEIGHT { vec4 weight[]; };
-#define store(i, w) { weight[i] = w; param[i] = st4_to(w); }
+layout(binding = 8) buffer WEIGHT { F32x4 weight[]; };
+#define store(i, w) { weight[i] = stf(w); param[i] = st4_to(w); }
 #else
-layout(binding = 7) buffer WEIGHT { vec4 weight[]; };
-#define store(i, w) weight[i] = w
+layout(binding = 7) buffer WEIGHT { F32x4 weight[]; };
+#define store(i, w) weight[i] = stf(w)
 #endif
 
 void main() {
@@ -47,14 +48,14 @@ void main() {
         float step_size = hyper[j], denom = hyper[j + 1];
         for (uint i = first + lane; i < end; i += LOCAL) {
             precise vec4 g = ld4(grad[i]) * gscale * rest; // in this order: gscale rest may be subnormal
-            vec4 m = b1 * moment1[i] + one_b1 * g;
-            vec4 v = b2 * moment2[i] + one_b2 * g * g;
-            vec4 w = weight[i];
+            vec4 m = b1 * ldf(moment1[i]) + one_b1 * g;
+            vec4 v = b2 * ldf(moment2[i]) + one_b2 * g * g;
+            vec4 w = ldf(weight[i]);
             w -= decay_first * w;
             w -= step_size * m / (sqrt(v) * denom + eps);
             w -= decay * w;
-            moment1[i] = m;
-            moment2[i] = v;
+            moment1[i] = stf(m);
+            moment2[i] = stf(v);
             store(i, w);
         }
     }

@@ -3,6 +3,7 @@
 //variant f32
 //variant f16: -DF16
 //variant bf16: -DBF16
+//wide
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"

@@ -6,6 +6,7 @@
 //variant f16_bf16: -DF16 -DTO_BF16
 //variant bf16_f32: -DBF16
 //variant bf16_f16: -DBF16 -DTO_F16
+//wide
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"

@@ -19,6 +19,7 @@
 //variant f32_smooth_grad: -DSMOOTH=true -DGRAD
 //variant f16_smooth_grad: -DSMOOTH=true -DGRAD -DF16
 //variant bf16_smooth_grad: -DSMOOTH=true -DGRAD -DBF16
+//wide
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"

@@ -3,20 +3,23 @@
 // WORK groups per invocation, see lib/index.glsl. b32: 32-bit values; b16: 16-bit ones, bits in the lower half.
 //variant b32
 //variant b16: -DF16
+//wide
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"
 layout(push_constant) uniform P { uint rows, cols, stride4, bits; } p;
 layout(binding = 0) writeonly buffer Y { V y[]; };
 
-// st4 would convert: the bits go in as they are.
-vec4 raw4(vec4 unused, uvec4 b) { return uintBitsToFloat(b); }
-uvec2 raw4(uvec2 unused, uvec4 b) { return bits16_pack(b); }
+#ifdef F16 // st4 would convert: the bits go in as they are
+V raw4(uvec4 b) { return bits64_st(bits16_pack(b)); }
+#else
+V raw4(uvec4 b) { return stf(uintBitsToFloat(b)); }
+#endif
 
 void main() {
     uint n4 = p.rows * p.stride4;
     for_flat(i, n4) {
         uvec4 column = i % p.stride4 * 4 + uvec4(0, 1, 2, 3);
-        y[i] = raw4(V(0), mix(uvec4(0), uvec4(p.bits), lessThan(column, uvec4(p.cols))));
+        y[i] = raw4(mix(uvec4(0), uvec4(p.bits), lessThan(column, uvec4(p.cols))));
     }
 }

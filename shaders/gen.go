@@ -6,7 +6,8 @@
 //	cd shaders && go run gen.go -check   # rebuilds into a temporary folder and compares byte for byte
 //
 // A kernel is one <name>.comp. Each line "//variant NAME: -DFLAG ..." in it adds spv/<name>.<NAME>.spv compiled with
-// those flags; a kernel without such a line becomes spv/<name>.spv.
+// those flags; a kernel without such a line becomes spv/<name>.spv. A line "//wide" adds each of them compiled with
+// -DWIDE too, under its name and "_wide".
 package main
 
 import (
@@ -19,6 +20,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -78,18 +80,23 @@ func findModules() ([]module, error) {
 			return nil, err
 		}
 		kernel := strings.TrimSuffix(f, ".comp")
-		found := false
+		var own []module
+		wide := false
 		for _, line := range strings.Split(string(text), "\n") {
-			rest, ok := strings.CutPrefix(line, "//variant ")
-			if !ok {
-				continue
+			wide = wide || line == "//wide"
+			if rest, ok := strings.CutPrefix(line, "//variant "); ok {
+				name, flags, _ := strings.Cut(rest, ":")
+				own = append(own, module{f, kernel + "." + strings.TrimSpace(name), strings.Fields(flags)})
 			}
-			name, flags, _ := strings.Cut(rest, ":")
-			all = append(all, module{f, kernel + "." + strings.TrimSpace(name) + ".spv", strings.Fields(flags)})
-			found = true
 		}
-		if !found {
-			all = append(all, module{f, kernel + ".spv", nil})
+		if len(own) == 0 {
+			own = []module{{f, kernel, nil}}
+		}
+		for _, m := range own {
+			all = append(all, module{f, m.output + ".spv", m.flags})
+			if wide {
+				all = append(all, module{f, m.output + "_wide.spv", append(slices.Clone(m.flags), "-DWIDE")})
+			}
 		}
 	}
 	if len(all) == 0 {

@@ -3,7 +3,9 @@
 //
 // A kernel is one file, <kernel>.comp; the file's name is the kernel's name everywhere. Its header states the formula,
 // the shapes, what one workgroup does, the push block and the bindings, in this order. "//variant" lines list the
-// versions compiled from it, usually one per storage type; the SPIR-V of variant v of kernel k is named "k.v".
+// versions compiled from it, usually one per storage type; the SPIR-V of variant v of kernel k is named "k.v". A "//wide"
+// line adds "k.v_wide" for each, which reads and writes memory in words of 64 bits (see lib/types.glsl): the same values,
+// for devices where that is faster.
 //
 // # Memory layout
 //
@@ -27,6 +29,7 @@ package shaders
 import (
 	"embed"
 	"fmt"
+	"io/fs"
 	"sort"
 	"strings"
 )
@@ -43,6 +46,12 @@ func Load(name string) ([]byte, error) {
 		return nil, fmt.Errorf("shaders: no kernel %q: %w", name, err)
 	}
 	return code, nil
+}
+
+// Has says whether Load knows the name.
+func Has(name string) bool {
+	_, err := fs.Stat(spv, "spv/"+name+".spv")
+	return err == nil
 }
 
 // Names lists every kernel that Load knows, sorted.

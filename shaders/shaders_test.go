@@ -63,6 +63,7 @@ func TestVariantsAreComplete(t *testing.T) {
 			t.Fatal(err)
 		}
 		kernel, variants := strings.TrimSuffix(f, ".comp"), 0
+		wide := strings.Contains(string(text), "\n//wide\n")
 		for _, line := range strings.Split(string(text), "\n") {
 			if rest, ok := strings.CutPrefix(line, "//variant "); ok {
 				name, _, _ := strings.Cut(rest, ":")
@@ -70,11 +71,13 @@ func TestVariantsAreComplete(t *testing.T) {
 					t.Errorf("%s: variant %s is listed twice", f, name)
 				}
 				want[name] = true
+				want[name+"_wide"] = wide
 				variants++
 			}
 		}
 		if variants == 0 {
 			want[kernel] = true
+			want[kernel+"_wide"] = wide
 		}
 	}
 	for _, name := range Names() {
@@ -89,7 +92,10 @@ func TestVariantsAreComplete(t *testing.T) {
 			t.Errorf("Load(%q): %d bytes that are not SPIR-V", name, len(code))
 		}
 	}
-	for name := range want {
+	for name, wanted := range want {
+		if !wanted {
+			continue
+		}
 		t.Errorf("%s has no module in spv/: run go generate ./shaders", name)
 	}
 }

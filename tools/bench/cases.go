@@ -127,7 +127,7 @@ func normals(n int) []float32 {
 // cases lists everything that bench measures, the training step aside.
 func cases(c config) []benchmark {
 	n := c.bytes() / 4 // f32 values
-	list := []benchmark{copyCase("copy", c.bytes()), fillCase(ops.F32, n), fillCase(ops.BF16, 2*n),
+	list := []benchmark{plainCopy(c.bytes()), fastestCopy(c.bytes()), fillCase(ops.F32, n), fillCase(ops.BF16, 2*n),
 		castCase(ops.F32, ops.BF16, n), castCase(ops.BF16, ops.F32, n), castCase(ops.F32, ops.F16, n),
 		addCase(n), scaleCase(n), optimizerCase(ops.F32, n), optimizerCase(ops.BF16, n)}
 	for _, dt := range []ops.DType{ops.F32, ops.BF16} {
@@ -146,13 +146,25 @@ func cases(c config) []benchmark {
 	return append(list, layerCases(c)...)
 }
 
-// copyCase copies size bytes: the yardstick, and a row like any other.
-func copyCase(name string, size int) benchmark {
+// plainCopy is the copy that comes to mind first: y[i] = x[i], 16 bytes for each
+// invocation, in workgroups of 256.
+func plainCopy(size int) benchmark {
+	return copyCase("copy", size, ops.Call{Kernel: "copy_plain", Threads: size / 16, Local: 256})
+}
+
+// fastestCopy is the kernel with which ops copies: what an invocation does and
+// how many there are is tuned to the device.
+func fastestCopy(size int) benchmark {
+	return copyCase("fastest copy", size, ops.Call{Kernel: "copy", Items: size / 16})
+}
+
+func copyCase(name string, size int, c ops.Call) benchmark {
 	n4 := size / 16
 	return benchmark{fmt.Sprintf("f32[%d]", 4*n4), []part{{name: name, kernels: "copy", bytes: 2 * float64(size)}}, func(r *running) {
 		data := normals(4 * n4)
 		x, y := r.tensor(ops.F32, data, 4*n4), r.tensor(ops.F32, nil, 4*n4)
-		r.graph.Dispatch("copy", ops.Call{Kernel: "copy", Items: n4, Push: struct{ N4 uint32 }{uint32(n4)}, Args: []*ops.Tensor{x, y}})
+		c.Push, c.Args = struct{ N4 uint32 }{uint32(n4)}, []*ops.Tensor{x, y}
+		r.graph.Dispatch("copy", c)
 		r.expect(y, 0, func(i int) float64 { return float64(data[i]) })
 	}}
 }
