@@ -3,6 +3,7 @@ package ops
 import (
 	"fmt"
 	"math"
+	"math/bits"
 )
 
 // RoPEOptions changes what RoPE does; nil means the defaults.
@@ -10,8 +11,8 @@ type RoPEOptions struct {
 	// Theta is the base of the angles; 0 means 10,000.
 	Theta float64
 	// HalfSplit pairs value i with value i + S/2, as Hugging Face's models do,
-	// instead of 2i with 2i + 1, as Llama's original code and CS336 do. It needs
-	// an S that is a multiple of 8.
+	// instead of 2i with 2i + 1, as Llama's original code and CS336 do. It is fast
+	// where S is a multiple of 8.
 	HalfSplit bool
 	// Start, a u32[4] on the device, says in its first value at which position
 	// x[:, 0] is; nil means 0.
@@ -23,9 +24,8 @@ type RoPEOptions struct {
 
 // ropePush is the push block of kernel rope.
 type ropePush struct {
-	Items, T, H, Stride4 uint32
-	Positions, HasStart  uint32
-	Sign                 float32
+	N, T, H, S, Positions, HasStart uint32
+	Sign                            float32
 }
 
 // ropeTable names a table of angles that a graph has made.
@@ -51,7 +51,6 @@ func (g *Graph) RoPE(x *Tensor, o *RoPEOptions) *Tensor {
 		theta = 1e4
 	}
 	if !g.ok(op, x) || !g.check(x.dtype.Float() && len(x.shape) == 4 && x.cols()%2 == 0, op, "%v: want (B, T, H, S), a float type and an even S", x) ||
-		!g.check(!o.HalfSplit || x.cols()%8 == 0, op, "%v: S is %d, halves need a multiple of 8", x, x.cols()) ||
 		!g.check(theta > 0 && !math.IsInf(theta, 1), op, "theta is %v, want a positive number", o.Theta) {
 		return g.badLike(x)
 	}
@@ -69,7 +68,7 @@ func (g *Graph) RoPE(x *Tensor, o *RoPEOptions) *Tensor {
 	}
 	turned := func(x *Tensor, sign float32) *Tensor {
 		y := g.New(x.dtype, x.shape...)
-		g.add(op, ropeCall(x, table, o.Start, y, t, sign))
+		g.add(op, g.ropeCall(x, table, o.Start, y, t, sign))
 		return y
 	}
 	y := turned(x, 1)
@@ -77,20 +76,33 @@ func (g *Graph) RoPE(x *Tensor, o *RoPEOptions) *Tensor {
 	return y
 }
 
-func ropeCall(x, table, start, y *Tensor, t ropeTable, sign float32) Call {
-	push := ropePush{Items: uint32(x.len4()), T: uint32(x.shape[1]), H: uint32(x.shape[2]), Stride4: uint32(x.stride4()),
+// ropeCall turns x to y. Invocations side by side take the groups of a head that
+// have angles of their own, rounded up to a power of two.
+func (g *Graph) ropeCall(x, table, start, y *Tensor, t ropeTable, sign float32) Call {
+	heads, positions := x.shape[2], x.shape[0]*x.shape[1]
+	push := ropePush{N: uint32(positions), T: uint32(x.shape[1]), H: uint32(heads), S: uint32(t.size),
 		Positions: uint32(t.positions), Sign: sign}
-	if t.halfSplit {
-		push.Items /= 2
-	}
 	if start == nil {
 		start = table // unread
 	} else {
 		push.HasStart = 1
 	}
-	return Call{Kernel: "rope." + x.dtype.String(), Items: int(push.Items), Spec: map[uint32]uint32{10: b2u(t.halfSplit)}, Push: push,
-		Args: []*Tensor{x, table, start, y}, TakeOver: [2]int{3, 0}}
+	own, pairs, takeOver := x.stride4(), uint32(0), [2]int{3, 0}
+	switch {
+	case t.halfSplit && t.size%8 == 0:
+		own, pairs = own/2, 1
+	case t.halfSplit: // a group of y needs several of x
+		pairs, takeOver = 2, [2]int{}
+	}
+	columns := powerOfTwo(own)
+	local := g.rowLocal(columns * heads)
+	return Call{Kernel: "rope." + x.dtype.String(), Groups: min(positions, g.tune.maxRows, g.tune.maxGroups), Local: local,
+		Spec: map[uint32]uint32{10: pairs, 11: min(uint32(columns), local)}, Push: push,
+		Args: []*Tensor{x, table, start, y}, TakeOver: takeOver}
 }
+
+// powerOfTwo returns the least power of two that is at least n.
+func powerOfTwo(n int) int { return 1 << bits.Len(uint(n-1)) }
 
 // angles returns the table of cosines and sines that t names, made once per graph.
 func (g *Graph) angles(op string, t ropeTable) *Tensor {

@@ -1,39 +1,68 @@
-// rope: rotary position embedding of X (b, t, h) rows of s values: pair i of the row at position P turns by the angle
-// P theta^(-2i/s), whose cosine and sine are in TABLE (positions, s). Pairs (u, v), angle a:
+// rope: rotary position embedding of X (n, h, s), n positions of t in a row, h heads: pair i of s values at position P turns
+// by the angle P theta^(-2i/s), whose cosine and sine are in TABLE (positions, s). Pairs (u, v), angle a:
 //   u' = u cos a - sign v sin a,  v' = v cos a + sign u sin a           sign -1 turns back: the gradient
-// Interleaved pairs are neighbors, (2i, 2i + 1), and so are their cosine and sine in TABLE. With HALF they are s/2 apart,
-// (i, i + s/2), and a row of TABLE is s/2 cosines, then s/2 sines.
-// P = t, plus start with has_start. Y may be X.
-// One item is a group of four values, with HALF one of each half: WORK items per invocation, see lib/index.glsl.
+// PAIRS says where they are: NEIGHBORS (2i, 2i + 1), and so are their cosine and sine in TABLE; HALVES (i, i + s/2), and a row
+// of TABLE is s/2 cosines, then s/2 sines; ODD_HALVES the same for an s/2 that is no multiple of four.
+// P = r % t for position r, plus start with has_start, at most positions - 1. Except with ODD_HALVES, Y may be X.
+// One workgroup per position, or fewer: they stride. COLUMNS invocations side by side take the groups of four values of a
+// head, with HALVES one of each half, and those beside them the next head: angles are read once for all heads.
 //variant f32
 //variant f16: -DF16
 //variant bf16: -DBF16
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"
-layout(constant_id = 10) const uint HALF = 0;
-layout(push_constant) uniform P { uint items, t, h, stride4, positions, has_start; float sign; } p;
+const uint NEIGHBORS = 0, HALVES = 1, ODD_HALVES = 2;
+layout(constant_id = 10) const uint PAIRS = NEIGHBORS;
+layout(constant_id = 11) const uint COLUMNS = 1; // a power of two, at most LOCAL
+layout(push_constant) uniform P { uint n, t, h, s, positions, has_start; float sign; } p;
 layout(binding = 0) readonly buffer X { V x[]; };
 layout(binding = 1) readonly buffer TABLE { vec4 table[]; };
 layout(binding = 2) readonly buffer START { uvec4 start; };
 layout(binding = 3) writeonly buffer Y { V y[]; };
 
+// for_heads(h) runs the statement after it for the heads of this invocation, four at a time: a step costs much on processors.
+#define for_heads(h)                                                                         \
+    for (uint first_ = lane / COLUMNS; first_ < p.h; first_ += LOCAL / COLUMNS * 4)           \
+        [[unroll]] for (uint k_ = 0, h = first_; k_ < 4; k_++, h += LOCAL / COLUMNS) if (h < p.h)
+
+// Group column of the head that begins at first, value by value: halves begin within a group.
+vec4 turn_odd(uint first, uint column, uint angles) {
+    vec4 result = vec4(0);
+    uint rest = p.s - column * 4, half_s = p.s / 2;
+    for (uint k = 0; k < min(rest, 4); k++) {
+        uint j = column * 4 + k, i = j < half_s ? j : j - half_s, v = i + half_s;
+        float c = table[angles + i / 4][i % 4], s = table[angles + v / 4][v % 4] * p.sign;
+        float own = ld4(x[first + j / 4])[j % 4];
+        result[k] = j < half_s ? own * c - ld4(x[first + v / 4])[v % 4] * s : own * c + ld4(x[first + i / 4])[i % 4] * s;
+    }
+    return result;
+}
+
 void main() {
-    uint first = p.has_start != 0 ? start.x : 0, half4 = p.stride4 / 2;
-    for_flat(i, p.items) {
-        uint per_row = HALF != 0 ? half4 : p.stride4;
-        uint row = i / per_row, column = i % per_row;
-        uint angle = min(first + row / p.h % p.t, p.positions - 1) * p.stride4 + column;
-        uint at = row * p.stride4 + column;
-        if (HALF != 0) {
-            vec4 u = ld4(x[at]), v = ld4(x[at + half4]);
-            vec4 c = table[angle], s = p.sign * table[angle + half4];
-            y[at] = st4(u * c - v * s);
-            y[at + half4] = st4(v * c + u * s);
-        } else {
-            vec4 a = ld4(x[at]), cs = table[angle];
-            vec4 c = cs.xxzz, s = p.sign * cs.yyww;
-            y[at] = st4(a * c + a.yxwz * s * vec4(-1, 1, -1, 1));
+    uint begin = p.has_start != 0 ? start.x : 0, stride4 = (p.s + 3) / 4, half4 = stride4 / 2;
+    uint columns = PAIRS == HALVES ? half4 : stride4;
+    for (uint r = flat_group(); r < p.n; r += flat_groups()) {
+        uint angles = min(begin + r % p.t, p.positions - 1) * stride4, row = r * p.h * stride4;
+        for (uint column = lane % COLUMNS; column < columns; column += COLUMNS) {
+            if (PAIRS == ODD_HALVES) {
+                for_heads(h) y[row + h * stride4 + column] = st4(turn_odd(row + h * stride4, column, angles));
+                continue;
+            }
+            vec4 c = table[angles + column], s = p.sign * c.yyww * vec4(-1, 1, -1, 1);
+            if (PAIRS == HALVES) s = p.sign * table[angles + column + half4];
+            else c = c.xxzz;
+            for_heads(h) {
+                uint i = row + h * stride4 + column;
+                vec4 u = ld4(x[i]);
+                if (PAIRS == HALVES) {
+                    vec4 v = ld4(x[i + half4]);
+                    y[i] = st4(u * c - v * s);
+                    y[i + half4] = st4(v * c + u * s);
+                } else {
+                    y[i] = st4(u * c + u.yxwz * s);
+                }
+            }
         }
     }
 }

@@ -13,9 +13,39 @@ func layerCases(c config) []benchmark {
 	var list []benchmark
 	for _, dt := range []ops.DType{ops.F32, ops.BF16} {
 		rows := c.bytes() / d / dt.Size()
-		list = append(list, normCase("rmsnorm", dt, rows, d), normCase("layernorm", dt, rows, d))
+		list = append(list, normCase("rmsnorm", dt, rows, d), normCase("layernorm", dt, rows, d),
+			ropeCase(dt, rows, 12, 64, false), ropeCase(dt, rows, 12, 64, true))
 	}
 	return list
+}
+
+// ropeCase turns t positions of h heads of s values, not in place. The table of
+// angles, one row for all heads of a position, is counted.
+func ropeCase(dt ops.DType, t, h, s int, halfSplit bool) benchmark {
+	name := "rope "
+	if halfSplit {
+		name = "rope half "
+	}
+	return benchmark{fmt.Sprintf("[1 %d %d %d]", t, h, s), []part{
+		{name: name + dt.String(), kernels: "rope.", bytes: float64(2*t*h*s*dt.Size() + 4*t*s)},
+	}, func(r *running) {
+		data := normals(t * h * s)
+		y := r.graph.RoPE(r.tensor(dt, data, 1, t, h, s), &ops.RoPEOptions{HalfSplit: halfSplit})
+		r.graph.Output(y)
+		tolerance := 1e-5
+		if dt != ops.F32 {
+			tolerance = 1.0 / 128
+		}
+		r.expect(y, tolerance, func(i int) float64 {
+			pair, other, side := i%s/2, i^1, i%2
+			if halfSplit {
+				pair, side = i%(s/2), i%s/(s/2)
+				other = i + s/2 - side*s
+			}
+			sin, cos := math.Sincos(float64(i/s/h) * math.Pow(1e4, -2*float64(pair)/float64(s)))
+			return float64(data[i])*cos + float64(2*side-1)*float64(data[other])*sin
+		})
+	}}
 }
 
 // normCase is a norm of x (n, d) and its backward pass. Counted are x and y, and
