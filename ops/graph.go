@@ -118,6 +118,19 @@ func (g *Graph) Err() error { return g.err }
 // value is not 0 once a bad index was found in this graph.
 func (g *Graph) Status() *Tensor { return g.status }
 
+// Heed makes g obey the status of other instead of one of its own: after a bad
+// index in a run of other's step, g's step updates nothing either until Wait of
+// the former has reported it. Call it before g has operations, and close g's step
+// first or not run it any more.
+func (g *Graph) Heed(other *Graph) {
+	if !g.ok("heed", other.status) || !g.check(len(g.nodes) == 0, "heed", "the graph has operations already") {
+		return
+	}
+	g.status.Release()
+	g.owned = slices.DeleteFunc(g.owned, func(t *Tensor) bool { return t == g.status })
+	g.status = other.status
+}
+
 // Release frees what the graph allocated for itself: every result of an
 // immediate graph. Close of a compiled Step does it for other graphs.
 func (g *Graph) Release() {

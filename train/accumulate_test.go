@@ -1,9 +1,13 @@
 package train_test
 
 import (
+	"errors"
 	"math"
+	"slices"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/nn"
+	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/train"
 	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
@@ -62,6 +66,33 @@ func TestDropoutInTrainingOnly(t *testing.T) {
 	// The table starts with zeros, of which dropout leaves zeros.
 	if without[0] != with[0] || without[1] == with[1] {
 		t.Errorf("losses %v without dropout and %v with it: want the second to differ", without, with)
+	}
+}
+
+// A token outside the vocabulary in any micro-batch keeps the step from updating.
+func TestBadTokenStopsTheAccumulatedStep(t *testing.T) {
+	dev := vktest.Open(t)
+	for _, accumulate := range []int{1, 3} {
+		c := smallRun(t, t.TempDir())
+		c.GradAccum, c.WarmupIters = accumulate, 0
+		ids := make([]uint32, c.ContextLen+1) // one window: each batch has the bad token
+		ids[5] = uint32(c.Vocab)
+		model, err := nn.NewBigram(dev, c.Storage(), c.Vocab)
+		must(t, err)
+		defer model.Params().Release()
+		tr, err := train.NewTrainer(dev, c, model, train.NewTokens(ids))
+		must(t, err)
+		defer tr.Close()
+		must(t, tr.Step())
+		var bad *ops.BadIndexError
+		if err := tr.Wait(ctx); !errors.As(err, &bad) || bad.Value != int64(c.Vocab) {
+			t.Errorf("%d micro-batches: error is %v, want one about token %d", accumulate, err, c.Vocab)
+		}
+		logits, err := model.Logits(ctx)
+		must(t, err)
+		if i := slices.IndexFunc(logits, func(v float32) bool { return v != 0 }); i >= 0 {
+			t.Errorf("%d micro-batches: logit %d was updated to %v", accumulate, i, logits[i])
+		}
 	}
 }
 

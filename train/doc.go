@@ -27,13 +27,27 @@
 // makes the token files that runs read. No file from elsewhere is trusted:
 // lengths, shapes and names are checked before memory is taken for them.
 //
+// # Memory
+//
+// [Run] adds up what it will hold on the device ([MemoryPlan]) before it allocates
+// any of it, tells it, and ends with an error that names both numbers when the
+// device has less.
+//
 // # Resuming
 //
 // A run that was interrupted, crashed or killed and is started again goes on
 // from its newest checkpoint and ends with the same bits as one that was not
-// stopped: batches, learning rates and evaluations are pure functions of the
-// step. A checkpoint of a configuration that differs in what defines the model
+// stopped: batches, dropout, learning rates and evaluations are pure functions of
+// the step. A checkpoint of a configuration that differs in what defines the model
 // or the data is refused; other fields may change, see [Config].
+//
+// # Gradient accumulation
+//
+// A step of GradAccum batches has the gradient of one large batch up to rounding:
+// sums run in another order, so its bits are not those of the large batch. They
+// are the same from run to run: batches come in their order, f32 gradients take
+// each share as it is found, 16-bit gradients of a batch are rounded as always and
+// added in f32. The loss of a step is the mean over its batches.
 //
 // Losses are in nats per token. Nothing here is for more than one goroutine at a
 // time; Run itself writes checkpoints from a goroutine that ends before it does.

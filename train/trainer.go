@@ -102,6 +102,7 @@ func (t *Trainer) build(tokens *Tokens) error {
 		g.AddTo(t.loss, t.total)
 		g = ops.NewGraph(t.dev)
 		t.apply = &recording{graph: g}
+		g.Heed(t.pass.graph)
 		t.loss = g.Scale(t.total, 1/float32(micro))
 		g.Fill(t.total, 0)
 	}

@@ -1,9 +1,11 @@
-// Train trains a language model on a text or token file, on whatever Vulkan
-// device is there, and leaves checkpoints, a metrics file and a loss plot in the
-// run's folder. Without -data it trains on the Go standard library's source.
-// Started again, it goes on where it was; -fresh starts over.
+// Train trains a transformer on a text or token file, on whatever Vulkan device is
+// there, and leaves checkpoints, a metrics file and a loss plot in the run's
+// folder. Without -data it trains on the Go standard library's source. Started
+// again, it goes on where it was; -fresh starts over.
 //
-//	go run ./tools/train -total_steps 2000 -data corpus.txt
+//	go run ./tools/train
+//	go run ./tools/train -preset shakespeare-char -data tinyshakespeare.txt
+//	go run ./tools/train -preset gpt2-124m -help
 package main
 
 import (
@@ -11,6 +13,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -37,7 +40,7 @@ func main() {
 }
 
 func run(args []string) error {
-	cfg, o, err := parse(args)
+	cfg, o, err := parse(args, os.Stderr)
 	if err != nil {
 		return err
 	}
@@ -71,7 +74,7 @@ func run(args []string) error {
 	}
 	defer model.Params().Release()
 
-	hooks := train.Hooks{Logger: slog.New(slog.NewTextHandler(os.Stdout, nil))}
+	hooks := train.Hooks{Logger: slog.New(slog.NewTextHandler(os.Stdout, nil)), Plan: func(p train.MemoryPlan) { fmt.Print(p) }}
 	s, err := newSampler(ctx, model, cfg, o, os.Stdout)
 	if err != nil {
 		return err
@@ -109,32 +112,56 @@ func run(args []string) error {
 
 // options are the flags that are not part of the configuration.
 type options struct {
+	preset string
+	file   string
 	fresh  bool
 	window bool
 	sample int    // tokens of a sample at each evaluation
 	prompt string // that samples continue
 }
 
-// parse reads -config first, then the flags that override it.
-func parse(args []string) (cfg train.Config, o options, err error) {
+// flags declares all flags; defaults are what usage shows.
+func flags(o *options, defaults train.Config) (*flag.FlagSet, *[]string) {
 	fs := flag.NewFlagSet("train", flag.ContinueOnError)
-	file := fs.String("config", "", "JSON file of a configuration; flags override it")
+	fs.StringVar(&o.preset, "preset", o.preset, "configuration to start from: "+strings.Join(train.Presets(), ", "))
+	fs.StringVar(&o.file, "config", o.file, "JSON file of a configuration to start from instead")
 	fs.BoolVar(&o.window, "window", false, "show the loss curve in a window; needs a build with -tags window")
 	fs.BoolVar(&o.fresh, "fresh", false, "delete the run's folder and start over")
 	fs.IntVar(&o.sample, "sample", 200, "tokens of text that the model prints at each evaluation; 0: none")
 	fs.StringVar(&o.prompt, "prompt", "", "text that these samples continue")
-	overrides := train.ConfigFlags(fs, quick())
+	return fs, train.ConfigFlags(fs, defaults)
+}
+
+// parse starts from a preset, or the file of -config; the other flags override it.
+// -help after one of those shows what it sets.
+func parse(args []string, usage io.Writer) (cfg train.Config, o options, err error) {
+	o.preset = train.Presets()[0]
+	fs, overrides := flags(&o, train.Config{})
+	fs.SetOutput(usage)
+	fs.Usage = func() {
+		cfg, err := start(o)
+		if err != nil {
+			fmt.Fprintln(usage, err)
+			return
+		}
+		shown, _ := flags(&options{preset: o.preset, file: o.file}, cfg)
+		shown.SetOutput(usage)
+		fmt.Fprintln(usage, "usage: train [flags]")
+		shown.PrintDefaults()
+	}
 	if err := fs.Parse(args); err != nil {
 		return cfg, o, err
 	}
 	if fs.NArg() > 0 {
 		return cfg, o, fmt.Errorf("train: unexpected argument %q", fs.Arg(0))
 	}
-	cfg = quick()
-	if *file != "" {
-		if cfg, err = train.ReadConfig(*file); err != nil {
-			return cfg, o, err
-		}
+	preset := false
+	fs.Visit(func(f *flag.Flag) { preset = preset || f.Name == "preset" })
+	if preset && o.file != "" {
+		return cfg, o, errors.New("train: -preset and -config are both places to start from: give one")
+	}
+	if cfg, err = start(o); err != nil {
+		return cfg, o, err
 	}
 	if o.sample < 0 {
 		return cfg, o, fmt.Errorf("train: -sample is %d, want at least 0", o.sample)
@@ -163,17 +190,12 @@ func override(cfg *train.Config, assignments []string) error {
 	return nil
 }
 
-// quick is the default of this tool: the document's configuration, but as long
-// and with a learning rate as a bigram model of bytes needs.
-func quick() train.Config {
-	cfg := train.DefaultConfig()
-	cfg.Model = "bigram"
-	cfg.TotalSteps, cfg.CosineIters, cfg.WarmupIters = 1000, 1000, 50
-	cfg.EvalEvery, cfg.CkptEvery = 100, 200
-	cfg.LRMax, cfg.LRMin, cfg.WeightDecay = 0.1, 0.01, 0
-	cfg.BatchSize, cfg.ContextLen = 16, 64
-	cfg.RunName = "bigram-go"
-	return cfg
+// start is the configuration that flags override.
+func start(o options) (train.Config, error) {
+	if o.file != "" {
+		return train.ReadConfig(o.file)
+	}
+	return train.Preset(o.preset)
 }
 
 // resumeArgs is the command line without -fresh, quoted for a shell.
