@@ -123,6 +123,7 @@ func run(device, pattern string, asJSON bool, c config) error {
 			return err
 		}
 		row.print(out)
+		row.printKernels(out)
 		r.Train = append(r.Train, row)
 	}
 	if asJSON {

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"time"
+
+	"github.com/lemnos-ml/lemnos/ops"
 )
 
 // report is what bench prints.
@@ -36,6 +40,15 @@ type trainRow struct {
 	Barriers     int     `json:"barriers"`
 	Nanos        float64 `json:"ns"` // wall clock per step, mean
 	TokensPerSec float64 `json:"tokens_per_s"`
+
+	Kernels []kernelShare `json:"kernels,omitempty"` // of a profiled step, most time first
+}
+
+// kernelShare is what all dispatches of a kernel take of a step.
+type kernelShare struct {
+	Kernel     string  `json:"kernel"`
+	Dispatches int     `json:"dispatches"`
+	Nanos      float64 `json:"ns"` // GPU time
 }
 
 const format = "%-20s %20s %11s %7s %9s %9s %8s %5s\n"
@@ -54,6 +67,39 @@ func (x row) print(w io.Writer) {
 func (x trainRow) print(w io.Writer) {
 	fmt.Fprintf(w, "\n%s training step, %s: %s, %.4g tokens/s, %d submission, %d dispatches, %d barriers\n",
 		x.Model, x.Shape, short(x.Nanos), x.TokensPerSec, x.Submissions, x.Dispatches, x.Barriers)
+}
+
+// shares adds up the dispatches of each kernel.
+func shares(times []ops.KernelTime) []kernelShare {
+	sums := map[string]*kernelShare{}
+	for _, t := range times {
+		if sums[t.Kernel] == nil {
+			sums[t.Kernel] = &kernelShare{Kernel: t.Kernel}
+		}
+		sums[t.Kernel].Dispatches++
+		sums[t.Kernel].Nanos += t.Nanos
+	}
+	var list []kernelShare
+	for _, s := range sums {
+		list = append(list, *s)
+	}
+	slices.SortFunc(list, func(a, b kernelShare) int {
+		return cmp.Or(cmp.Compare(b.Nanos, a.Nanos), cmp.Compare(a.Kernel, b.Kernel))
+	})
+	return list
+}
+
+// shown is how many kernels of a step the table lists.
+const shown = 12
+
+func (x trainRow) printKernels(w io.Writer) {
+	total := 0.0
+	for _, s := range x.Kernels {
+		total += s.Nanos
+	}
+	for _, s := range x.Kernels[:min(shown, len(x.Kernels))] {
+		fmt.Fprintf(w, "%5.1f%% %11s  %s, %d dispatches\n", 100*s.Nanos/total, short(s.Nanos), s.Kernel, s.Dispatches)
+	}
 }
 
 // number leaves what was not measured empty.

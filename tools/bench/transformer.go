@@ -106,8 +106,15 @@ func timeTransformer(dev *vk.Device, m *nn.Transformer, name string) (*trainRow,
 	if !(last < first) {
 		return nil, fmt.Errorf("the loss went from %v to %v on one batch", first, last)
 	}
+	if err := update.Stage(step); err != nil {
+		return nil, err
+	}
+	times, err := step.Profile(ctx)
+	if err != nil {
+		return nil, err
+	}
 	st := step.Stats()
 	return &trainRow{Model: name, Shape: fmt.Sprintf("V=%d L=%d D=%d B=1 T=%d f32", cfg.Vocab, cfg.Layers, cfg.Width, cfg.Context),
 		Submissions: uint64(st.Submissions), Dispatches: st.Dispatches, Barriers: st.Barriers,
-		Nanos: float64(least), TokensPerSec: float64(cfg.Context) / least.Seconds()}, nil
+		Nanos: float64(least), TokensPerSec: float64(cfg.Context) / least.Seconds(), Kernels: shares(times)}, nil
 }
