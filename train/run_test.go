@@ -77,13 +77,16 @@ func runHooked(ctx context.Context, dev *vk.Device, cfg train.Config, h train.Ho
 		return err
 	}
 	defer data.Close()
-	model, err := nn.NewBigram(dev, cfg.Storage(), cfg.Vocab)
+	model, err := train.NewModel(dev, cfg)
 	if err != nil {
 		return err
 	}
 	defer model.Params().Release()
+	if b, ok := model.(*nn.Bigram); ok {
+		model = dropping{b, cfg.Dropout}
+	}
 	h.Logger = slog.New(slog.DiscardHandler)
-	return train.Run(ctx, dev, cfg, dropping{model, cfg.Dropout}, data, h)
+	return train.Run(ctx, dev, cfg, model, data, h)
 }
 
 // state reads every tensor of the newest checkpoint, and what its metadata says
