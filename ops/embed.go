@@ -23,11 +23,16 @@ func (g *Graph) Embed(table, ids *Tensor) *Tensor {
 		Args: []*Tensor{table, ids, g.status, y}})
 	g.record(op, y, func(dy *Tensor) {
 		dst, add := g.grad(table)
-		g.add(op+" backward", Call{Kernel: "embed_back." + table.dtype.String(), Groups: min(v, g.tune.maxRows), Local: g.tune.scanLocal,
-			Spec: idSpec(ids), Push: struct {
+		if !add {
+			g.Fill(dst, 0) // rows that no position names
+		}
+		links := g.New(U32, ids.Len(), 2)
+		g.add(op+" backward", Call{Kernel: "embed_links", Threads: ids.Len(), Spec: idSpec(ids),
+			Push: struct{ N, V uint32 }{push.N, push.V}, Args: []*Tensor{ids, links}},
+			Call{Kernel: "embed_back." + table.dtype.String(), Threads: ids.Len() * table.stride4(), Spec: idSpec(ids), Push: struct {
 				embedPush
 				Accumulate uint32
-			}{push, b2u(add)}, Args: []*Tensor{ids, g.status, dy, dst}})
+			}{push, b2u(add)}, Args: []*Tensor{ids, links, g.status, dy, dst}})
 	}, table)
 	return y
 }

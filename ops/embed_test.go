@@ -60,7 +60,7 @@ func TestEmbedBackwardAccumulates(t *testing.T) {
 	}
 }
 
-// Rows wider than a workgroup, ids that fill several of the kernel's blocks.
+// Rows wider than a workgroup, ids that come up thousands of times.
 func TestEmbedWideAndLong(t *testing.T) {
 	dev := vktest.Open(t)
 	for _, c := range []struct{ v, d, n int }{{3, 1501, 40}, {2, 3, 20000}, {70, 33, 9000}} {

@@ -207,13 +207,13 @@ func scaleCase(n int) benchmark {
 }
 
 // embedCase gathers n rows of a (v, d) table and adds their gradients up again.
-// What the backward pass reads of the ids, all of them for each row of the table,
+// What the backward pass reads of the ids, up to all of them for each position,
 // is not counted.
 func embedCase(n, v, d int) benchmark {
 	rows := float64(4 * n * d)
 	return benchmark{fmt.Sprintf("n=%d [%d %d]", n, v, d), []part{
 		{name: "embed f32", kernels: "embed.", bytes: 2*rows + 4*float64(n)},
-		{name: "embed_back f32", kernels: "embed_back.", bytes: rows + 4*float64(v*d+n)},
+		{name: "embed_back f32", kernels: "embed_back. embed_links", bytes: rows + 4*float64(v*d+n)},
 	}, func(r *running) {
 		params := ops.NewParams(r.dev, ops.F32)
 		table := params.Add("table", v, d)

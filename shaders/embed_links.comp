@@ -1,0 +1,18 @@
+// embed_links: joins the positions that hold the same id: LINK[i] = (is there none before i, the next one after i), n for
+// none. Ids that are no row of the table (v and above) have no first position.
+// IDS (n), LINK (n). One invocation per position; it looks back and ahead to the nearest match, at most n steps.
+#version 450
+#include "lib/index.glsl"
+#include "lib/ids.glsl"
+layout(push_constant) uniform P { uint n, v; } p;
+layout(binding = 0) readonly buffer IDS { uint ids[]; };
+layout(binding = 1) writeonly buffer LINK { uvec2 link[]; };
+
+void main() {
+    uint i = flat_index();
+    if (i >= p.n) return;
+    uint id = load_id(ids, i), before = i, next = i + 1;
+    while (before > 0 && load_id(ids, before - 1) != id) before--;
+    while (next < p.n && load_id(ids, next) != id) next++;
+    link[i] = uvec2(before == 0 && id < p.v ? 1 : 0, next);
+}
