@@ -9,6 +9,7 @@
 //variant f32_long: -DLONG
 //variant f16_long: -DLONG -DF16
 //variant bf16_long: -DLONG -DBF16
+//wide
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"

@@ -11,6 +11,7 @@
 //variant f32_long: -DLONG
 //variant f16_long: -DLONG -DF16
 //variant bf16_long: -DLONG -DBF16
+//wide
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"
@@ -23,21 +24,21 @@ layout(binding = 1) readonly buffer WEIGHT { V w[]; };
 layout(binding = 2) readonly buffer DY { V dy[]; };
 layout(binding = 3) readonly buffer BASE { V base[]; };
 layout(binding = 4) writeonly buffer DX { V dx[]; };
-layout(binding = 5) buffer DW { vec4 dw[]; };
-layout(binding = 6) buffer DB { vec4 db[]; };
+layout(binding = 5) buffer DW { F32x4 dw[]; };
+layout(binding = 6) buffer DB { F32x4 db[]; };
 #include "lib/rows.glsl"
 
 vec4 x4[KEEP4], dy4[KEEP4], w4[KEEP4], dw4[KEEP4], db4[KEEP4];
 
 void load_sums(uint block, uint start, bool some) {
     [[unroll]] for (uint k = 0; k < KEEP4; k++) dw4[k] = db4[k] = vec4(0);
-    if (some && (WANT & 2) != 0) for_tile(k, i, start) dw4[k] = dw[block + i];
-    if (some && (WANT & 4) != 0) for_tile(k, i, start) db4[k] = db[block + i];
+    if (some && (WANT & 2) != 0) for_tile(k, i, start) dw4[k] = ldf(dw[block + i]);
+    if (some && (WANT & 4) != 0) for_tile(k, i, start) db4[k] = ldf(db[block + i]);
 }
 
 void store_sums(uint block, uint start) {
-    if ((WANT & 2) != 0) for_tile(k, i, start) dw[block + i] = unpadded(i, dw4[k]);
-    if ((WANT & 4) != 0) for_tile(k, i, start) db[block + i] = db4[k];
+    if ((WANT & 2) != 0) for_tile(k, i, start) dw[block + i] = stf(unpadded(i, dw4[k]));
+    if ((WANT & 4) != 0) for_tile(k, i, start) db[block + i] = stf(db4[k]);
 }
 
 void main() {

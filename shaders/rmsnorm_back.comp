@@ -11,6 +11,7 @@
 //variant f32_long: -DLONG
 //variant f16_long: -DLONG -DF16
 //variant bf16_long: -DLONG -DBF16
+//wide
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"
@@ -23,7 +24,7 @@ layout(binding = 1) readonly buffer WEIGHT { V w[]; };
 layout(binding = 2) readonly buffer DY { V dy[]; };
 layout(binding = 3) readonly buffer BASE { V base[]; };
 layout(binding = 4) writeonly buffer DX { V dx[]; };
-layout(binding = 5) buffer DW { vec4 dw[]; };
+layout(binding = 5) buffer DW { F32x4 dw[]; };
 #include "lib/rows.glsl"
 
 vec4 x4[KEEP4], dy4[KEEP4], w4[KEEP4], dw4[KEEP4];
@@ -53,7 +54,7 @@ void main() {
                 load_tile(dy4, dy, first, start);
                 load_tile(w4, w, 0, start);
                 [[unroll]] for (uint k = 0; k < KEEP4; k++) dw4[k] = vec4(0);
-                if (r > begin) for_tile(k, i, start) dw4[k] = dw[block + i];
+                if (r > begin) for_tile(k, i, start) dw4[k] = ldf(dw[block + i]);
             }
             if ((WANT & 1) != 0) for_tile(k, i, start) {
                 vec4 d = inverse * (dy4[k] * w4[k] - x4[k] * slope);
@@ -61,8 +62,8 @@ void main() {
                 dx[first + i] = st4(unpadded(i, d));
             }
             if ((WANT & 2) != 0) [[unroll]] for (uint k = 0; k < KEEP4; k++) dw4[k] += dy4[k] * (x4[k] * inverse);
-            if (!WHOLE && (WANT & 2) != 0) for_tile(k, i, start) dw[block + i] = unpadded(i, dw4[k]);
+            if (!WHOLE && (WANT & 2) != 0) for_tile(k, i, start) dw[block + i] = stf(unpadded(i, dw4[k]));
         } while (more_tiles(start));
     }
-    if (WHOLE && (WANT & 2) != 0) for_tile(k, i, 0) dw[block + i] = unpadded(i, dw4[k]);
+    if (WHOLE && (WANT & 2) != 0) for_tile(k, i, 0) dw[block + i] = stf(unpadded(i, dw4[k]));
 }

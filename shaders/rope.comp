@@ -9,6 +9,7 @@
 //variant f32
 //variant f16: -DF16
 //variant bf16: -DBF16
+//wide
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"
@@ -17,7 +18,7 @@ layout(constant_id = 10) const uint PAIRS = NEIGHBORS;
 layout(constant_id = 11) const uint COLUMNS = 1; // a power of two, at most LOCAL
 layout(push_constant) uniform P { uint n, t, h, s, positions, has_start; float sign; } p;
 layout(binding = 0) readonly buffer X { V x[]; };
-layout(binding = 1) readonly buffer TABLE { vec4 table[]; };
+layout(binding = 1) readonly buffer TABLE { F32x4 table[]; };
 layout(binding = 2) readonly buffer START { uvec4 start; };
 layout(binding = 3) writeonly buffer Y { V y[]; };
 
@@ -32,7 +33,7 @@ vec4 turn_odd(uint first, uint column, uint angles) {
     uint rest = p.s - column * 4, half_s = p.s / 2;
     for (uint k = 0; k < min(rest, 4); k++) {
         uint j = column * 4 + k, i = j < half_s ? j : j - half_s, v = i + half_s;
-        float c = table[angles + i / 4][i % 4], s = table[angles + v / 4][v % 4] * p.sign;
+        float c = ldf(table[angles + i / 4])[i % 4], s = ldf(table[angles + v / 4])[v % 4] * p.sign;
         float own = ld4(x[first + j / 4])[j % 4];
         result[k] = j < half_s ? own * c - ld4(x[first + v / 4])[v % 4] * s : own * c + ld4(x[first + i / 4])[i % 4] * s;
     }
@@ -49,8 +50,8 @@ void main() {
                 for_heads(h) y[row + h * stride4 + column] = st4(turn_odd(row + h * stride4, column, angles));
                 continue;
             }
-            vec4 c = table[angles + column], s = p.sign * c.yyww * vec4(-1, 1, -1, 1);
-            if (PAIRS == HALVES) s = p.sign * table[angles + column + half4];
+            vec4 c = ldf(table[angles + column]), s = p.sign * c.yyww * vec4(-1, 1, -1, 1);
+            if (PAIRS == HALVES) s = p.sign * ldf(table[angles + column + half4]);
             else c = c.xxzz;
             for_heads(h) {
                 uint i = row + h * stride4 + column;

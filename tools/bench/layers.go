@@ -85,7 +85,12 @@ func normCase(name string, dt ops.DType, n, d int) benchmark {
 			tolerance = 1.0 / 256
 		}
 		ref := normReference{name == "layernorm", eps, data, wdata, ids, d}
-		r.expect(y, tolerance, func(i int) float64 { return ref.y(i / d)[i%d] })
+		r.expect(y, tolerance, func(i int) float64 {
+			z, _ := ref.normed(i / d)
+			return z[i%d] * float64(wdata[i%d])
+		})
+		// Gradients are of the size of 1/n.
+		r.expect(r.graph.Grad(x), 8*tolerance/float64(n), func(i int) float64 { return ref.dx(i / d)[i%d] })
 	}}
 }
 
@@ -98,7 +103,8 @@ type normReference struct {
 	d            int
 }
 
-func (n normReference) y(row int) []float64 {
+// normed returns a row before the weight, and what it was scaled by.
+func (n normReference) normed(row int) (z []float64, scale float64) {
 	x := n.data[row*n.d : (row+1)*n.d]
 	mean, square := 0.0, 0.0
 	for _, v := range x {
@@ -109,9 +115,35 @@ func (n normReference) y(row int) []float64 {
 	for _, v := range x {
 		square += (float64(v) - mean) * (float64(v) - mean) / float64(n.d)
 	}
-	y := make([]float64, n.d)
-	for j, v := range x {
-		y[j] = (float64(v) - mean) / math.Sqrt(square+n.eps) * float64(n.weight[j])
+	scale = 1 / math.Sqrt(square+n.eps)
+	for _, v := range x {
+		z = append(z, (float64(v)-mean)*scale)
 	}
-	return y
+	return z, scale
+}
+
+// dx returns the gradient of a row.
+func (n normReference) dx(row int) []float64 {
+	z, scale := n.normed(row)
+	y := make([]float32, n.d)
+	for j := range y {
+		y[j] = float32(z[j] * float64(n.weight[j]))
+	}
+	lse, u := logSumExp(y), make([]float64, n.d) // u is dy times the weight
+	mean, product := 0.0, 0.0
+	for j := range u {
+		u[j] = math.Exp(float64(y[j]) - lse)
+		if j == int(n.ids[row]) {
+			u[j]--
+		}
+		u[j] *= float64(n.weight[j]) / float64(len(n.ids))
+		if n.center {
+			mean += u[j] / float64(n.d)
+		}
+		product += u[j] * z[j] / float64(n.d)
+	}
+	for j := range u {
+		u[j] = scale * (u[j] - mean - z[j]*product)
+	}
+	return u
 }
