@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"maps"
 	"math"
 	"slices"
 )
@@ -92,19 +93,28 @@ func (g *Graph) crossEntropyCall(logits, targets, each *Tensor, o *CrossEntropyO
 	if o.IgnoreIndex != nil {
 		push.Ignore, push.HasIgnore = int32(*o.IgnoreIndex), 1
 	}
-	spec := idSpec(targets)
+	spec := map[uint32]uint32{}
+	maps.Copy(spec, idSpec(targets))
+	local := g.rowLocal(logits.stride4())
+	keep := max(1, ceilDiv(logits.cols()/4, int(local))) // groups of an invocation
+	if keep <= g.tune.rowKeep4 {
+		spec[23] = 1 // the row is held as a whole
+		if g.tune.wide {
+			spec[22] = uint32((keep + 3) / 4 * 4)
+		}
+	}
 	kernel := "crossentropy." + logits.dtype.String()
 	if o.LabelSmoothing > 0 {
 		kernel += "_smooth"
 	}
-	return Call{Kernel: kernel, Groups: min(targets.Len(), g.tune.maxRows), Local: g.rowLocal(logits.stride4()),
+	return Call{Kernel: kernel, Groups: min(targets.Len(), g.tune.maxRows), Local: local,
 		Spec: spec, Push: push, Args: []*Tensor{logits, targets, g.status, each}}
 }
 
 // rowLocal returns how many invocations share a row of n4 groups of four: no
 // more than it has groups, except those that run in lockstep with them anyway.
 func (g *Graph) rowLocal(n4 int) uint32 {
-	n := g.tune.subgroup
+	n := max(g.tune.subgroup, 2) // the kernel needs two
 	for int(n) < n4 {
 		n *= 2
 	}

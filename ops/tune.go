@@ -12,6 +12,7 @@ type tuning struct {
 	workers                int    // workgroups of those
 	chunk4                 int    // groups of four values per chunk of a parameter arena
 	rowLocal               uint32 // most invocations per workgroup of cross-entropy, which has one for each row
+	rowKeep4               int    // groups of four values that each of them holds
 	maxRows                int    // workgroups of kernels that stride over rows
 	keep4                  int    // most groups of four values that an invocation holds, when that makes a whole row
 	scanLocal              uint32 // invocations per workgroup that goes through a whole list
@@ -24,7 +25,7 @@ type tuning struct {
 
 func tune(i vk.Info) tuning {
 	c := i.Caps
-	t := tuning{local: 256, work: 4, maxGroups: 1 << 30, chunkLocal: 256, workers: 1024, chunk4: 4096, rowLocal: 256,
+	t := tuning{local: 256, work: 4, maxGroups: 1 << 30, chunkLocal: 256, workers: 1024, chunk4: 4096, rowLocal: 256, rowKeep4: 8,
 		maxRows: 1 << 16, keep4: 8, scanLocal: 256, subgroup: 1, matmulLocal: 64, tileRows: 4, tileColumns4: 2,
 		attentionLocal: 64}
 	if c.SubgroupArithmetic {
@@ -42,7 +43,9 @@ func tune(i vk.Info) tuning {
 			t.local, t.maxGroups, t.keep4 = c.SubgroupSize, 4096, 32
 			// lavapipe takes the same 20 cycles to load 64 bits as 32, for each
 			// invocation on its own.
-			t.wide = c.Int64
+			if t.wide = c.Int64; t.wide {
+				t.rowKeep4 = 32
+			}
 		}
 		t.chunkLocal, t.workers = c.SubgroupSize, 256
 		t.rowLocal = c.SubgroupSize

@@ -3,9 +3,9 @@
 //   dx[j] = ((1 + 2 zloss lse) exp(x[j] - M)/S - smoothing/v - (1 - smoothing) [j = t]) upstream/count
 // X, DX (n, v), IDS (n), LOSS (n / loss_cols, loss_cols). M is never added to log S where it would only be subtracted
 // again. A row whose target is ignore has loss 0 and gradient 0. Logits of -inf are legal; a row with NaN or +inf, or of
-// -inf alone, gives NaN, itself alone. DX may be X: an invocation writes only what it alone has read.
+// -inf alone, gives NaN, itself alone. DX may be X: what is written is not read afterwards.
 // One workgroup per row, or fewer: they stride. An invocation holds KEEP4 groups of four logits in registers at a time: a
-// row of at most KEEP4 LOCAL groups is read from memory once, a longer one twice.
+// row of at most KEEP4 LOCAL groups (with WHOLE set) is read from memory and exponentiated once, a longer one twice.
 // The smooth variants are for smoothing above 0, the others need it to be 0: its arithmetic costs a third of the time.
 //variant f32
 //variant f16: -DF16
@@ -26,7 +26,12 @@
 #include "lib/reduce.glsl"
 #include "lib/math.glsl"
 #include "lib/ids.glsl"
+#ifdef WIDE
+layout(constant_id = 22) const uint KEEP4 = 8;
+#else
 const uint KEEP4 = 8; // no specialization constant: SwiftShader would not unroll the loops
+#endif
+layout(constant_id = 23) const bool WHOLE = false;
 #ifndef SMOOTH
 #define SMOOTH false
 #endif
@@ -39,7 +44,7 @@ layout(binding = 3) writeonly buffer LOSS { float loss[]; };
 // its body once more than it turns.
 
 uint full;        // groups of the row that are full; what is left of it is the tail
-vec4 tile[KEEP4]; // group k is number start + lane + k LOCAL; -inf from full on
+vec4 tile[KEEP4]; // group k is number start + lane + k LOCAL; -inf from full on. After add_tile exp(x - top)
 bool owns(uint group) { return group % LOCAL == lane; }
 
 void load_tile(uint row, uint start) {
@@ -72,12 +77,6 @@ void add_tile(uint start) {
     vec4 larger = top;
     [[unroll]] for (uint k = 0; k < KEEP4; k++) larger = max(larger, tile[k]); // a NaN may be dropped here, not in the sum
     vec4 reference = mix(larger, vec4(0), equal(larger, vec4(-INFINITY)));
-    vec4 factor = exp4(top - reference), terms = vec4(0), equals = vec4(0);
-    [[unroll]] for (uint k = 0; k < KEEP4; k++) {
-        bvec4 is_top = equal(tile[k], larger);
-        terms += mix(exp4(tile[k] - reference), vec4(0), is_top);
-        equals += vec4(is_top);
-    }
     if (SMOOTH) {
         vec4 gaps = where(notEqual(seen, vec4(0)), seen * difference(larger, top));
         [[unroll]] for (uint k = 0, i = start + lane; k < KEEP4; k++, i += LOCAL) {
@@ -85,6 +84,13 @@ void add_tile(uint start) {
             seen += float(i < full);
         }
         gap += gaps;
+    }
+    vec4 factor = exp_negative4(top - reference), terms = vec4(0), equals = vec4(0);
+    [[unroll]] for (uint k = 0; k < KEEP4; k++) {
+        tile[k] = exp_negative4(tile[k] - reference);
+        vec4 is_top = floor(tile[k]); // 1 or 0, or NaN
+        terms += tile[k] - is_top;
+        equals += is_top;
     }
     bvec4 moved = greaterThan(larger, top);
     below = (below + where(moved, tops)) * factor;
@@ -101,7 +107,7 @@ Row finish_row(float target_logit) {
     Row r;
     r.m = reduce_max(max(max(top.x, top.y), max(top.z, top.w)));
     bvec4 is_top = equal(top, vec4(r.m));
-    vec4 rest = (below - lost + mix(tops, vec4(0), is_top)) * exp4(top - r.m);
+    vec4 rest = (below - lost + mix(tops, vec4(0), is_top)) * exp_negative4(top - r.m);
     gap += where(notEqual(seen, vec4(0)), seen * difference(vec4(r.m), top));
     vec4 total = reduce_sum(vec4(dot(rest, vec4(1)), dot(where(is_top, tops), vec4(1)), target_logit, dot(gap, vec4(1))));
     r.rest = is_finite(r.m) ? total.x + (total.y - 1.0) : NAN;
@@ -117,11 +123,12 @@ layout(binding = 4) readonly buffer COUNT { vec2 count; };
 layout(binding = 5) readonly buffer UP { float upstream; };
 layout(binding = 6) writeonly buffer DX { V dx[]; };
 
-// The group of the target and the tail, by their owners.
-void write_special(uint row, uint group, uint target, Row r) {
-    if (!owns(group) || group >= p.stride4) return;
+// The group of the target and the tail, by invocations 0 and 1.
+void write_special(uint row, uint target, Row r) {
+    uint group = lane == 0 ? target / 4 : full;
+    if (lane > 1 || group >= p.stride4 || (lane == 1 && group == target / 4)) return;
     uvec4 column = group * 4 + uvec4(0, 1, 2, 3);
-    vec4 e = exp4(ld4(x[row + group]) - r.m), inverse = vec4(1.0 / (1.0 + r.rest)), z = e * (2.0 * p.zloss * r.lse);
+    vec4 e = exp_negative4(ld4(x[row + group]) - r.m), inverse = vec4(1.0 / (1.0 + r.rest)), z = e * (2.0 * p.zloss * r.lse);
     // p - 1 = ((e - 1) - (S - 1))/S on the target: no cancellation when p is near 1.
     vec4 d = mix((e + z) * inverse, ((e - 1.0) - r.rest + z) * inverse + p.smoothing, equal(column, uvec4(target)));
     d = (d - p.smoothing / float(p.v)) * (upstream * count.y);
@@ -131,18 +138,23 @@ void write_special(uint row, uint group, uint target, Row r) {
 void write_gradient(uint row, uint target, Row r) {
     float scale = upstream * count.y, everywhere = -p.smoothing / float(p.v) * scale;
     float factor = (1.0 + 2.0 * p.zloss * r.lse) / (1.0 + r.rest) * scale;
+    bool finite = is_finite(factor); // then the gradient has no NaN
+    uint end = finite ? full : 0;
+    vec4 rescale = WHOLE ? exp_negative4(top - r.m) * factor : vec4(factor);
     uint start = 0;
     do {
-        if (full > KEEP4 * LOCAL) load_tile(row, start);
+        if (!WHOLE) load_tile(row, start);
         [[unroll]] for (uint k = 0, i = start + lane; k < KEEP4; k++, i += LOCAL) {
-            vec4 d = exp4(tile[k] - r.m) * factor;
+            vec4 d = (WHOLE ? tile[k] : exp_negative4(tile[k] - r.m)) * rescale;
             if (SMOOTH) d += everywhere;
-            if (i < full && i != target / 4) dx[row + i] = st4(d);
+            if (i < end && i != target / 4) dx[row + i] = st4_number(d);
         }
         start += KEEP4 * LOCAL;
-    } while (start < full);
-    write_special(row, target / 4, target, r);
-    if (target / 4 != full) write_special(row, full, target, r);
+    } while (!WHOLE && start < end);
+    for (uint i = finite ? full : lane; i < full; i += LOCAL) {
+        if (i != target / 4) dx[row + i] = st4(exp4(ld4(x[row + i]) - r.m) * factor + everywhere);
+    }
+    write_special(row, target, r);
 }
 
 void clear_gradient(uint row) { for (uint i = lane; i < p.stride4; i += LOCAL) dx[row + i] = V(0); }
@@ -178,7 +190,7 @@ void main() {
             load_tile(row, start);
             add_tile(start);
             start += KEEP4 * LOCAL;
-        } while (start < full);
+        } while (!WHOLE && start < full);
         Row result = finish_row(target_logit);
         write_gradient(row, target, result);
         float value = (1.0 - p.smoothing) * (result.log_s - result.target);

@@ -1,5 +1,5 @@
 // Storage types: four values at a time, as they lie in memory, to and from vec4.
-// defines: V, ld4, st4 (the kernel's storage type: f32, or with -DF16 or -DBF16)
+// defines: V, ld4, st4 (the kernel's storage type: f32, or with -DF16 or -DBF16), st4_number (for values that are no NaN)
 //          W, ld4_to, st4_to (a second one, for kernels with two: f32, or with -DTO_F16 or -DTO_BF16)
 //          F32x4, ldf, stf (f32 in every variant)
 // 16-bit values are two to a word, the first one low. They are converted by integer arithmetic, rounded to nearest even:
@@ -37,23 +37,25 @@ vec4 f16_ld4(BITS64 word) {
     uvec4 normal = a + (112u << 23);
     uvec4 special = a + (224u << 23);
     uvec4 subnormal = floatBitsToUint(uintBitsToFloat(a + (113u << 23)) - 6.103515625e-5); // 2^-14: exact
-    uvec4 bits = mix(normal, special, greaterThanEqual(a, uvec4(31u << 23)));
-    bits = mix(bits, subnormal, lessThan(a, uvec4(1u << 23)));
+    uvec4 bits = mix(normal, special, greaterThanEqual(ivec4(a), ivec4(31 << 23)));
+    bits = mix(bits, subnormal, lessThan(ivec4(a), ivec4(1 << 23)));
     return uintBitsToFloat(bits | (h & 0x8000u) << 16);
 }
 
-BITS64 f16_st4(vec4 v) {
-    uvec4 x = floatBitsToUint(v);
-    uvec4 a = x & 0x7fffffffu;
+uvec4 f16_round(uvec4 a) { // of the bits of a number >= 0
     uvec4 normal = (a - (112u << 23) + 0xfffu + ((a >> 13) & 1u)) >> 13; // carries into the exponent, up to infinity
-    // Below 2^-14 the unit is 2^-24: shift the whole significand there. From 25 on nothing is left of it.
-    uvec4 shift = min(126u - min(a >> 23, uvec4(126u)), uvec4(25u));
-    uvec4 significand = (a & 0x7fffffu) | 0x800000u;
-    uvec4 half_unit = (uvec4(1u) << max(shift, uvec4(1u))) >> 1;
-    uvec4 subnormal = (significand + half_unit - 1u + ((significand >> shift) & 1u)) >> shift;
-    uvec4 h = mix(normal, subnormal, lessThan(a, uvec4(113u << 23)));
-    h = mix(h, uvec4(0x7c00u), greaterThanEqual(a, uvec4(0x477ff000u))); // 65520 and above
-    h = mix(h, uvec4(0x7e00u), greaterThan(a, uvec4(0x7f800000u)));
+    // Below 2^-14 the unit is 2^-24, that of 1/2: adding it rounds there.
+    precise vec4 shifted = uintBitsToFloat(a) + 0.5;
+    uvec4 h = mix(normal, floatBitsToUint(shifted) - (126u << 23), lessThan(ivec4(a), ivec4(113 << 23)));
+    return mix(h, uvec4(0x7c00u), greaterThanEqual(ivec4(a), ivec4(0x477ff000))); // 65520 and above
+}
+BITS64 f16_st4_number(vec4 v) {
+    uvec4 x = floatBitsToUint(v);
+    return bits64_st(bits16_pack(f16_round(x & 0x7fffffffu) | (x >> 16 & 0x8000u)));
+}
+BITS64 f16_st4(vec4 v) {
+    uvec4 x = floatBitsToUint(v), a = x & 0x7fffffffu;
+    uvec4 h = mix(f16_round(a), uvec4(0x7e00u), greaterThan(ivec4(a), ivec4(0x7f800000)));
     return bits64_st(bits16_pack(h | (x >> 16 & 0x8000u)));
 }
 
@@ -62,25 +64,30 @@ vec4 bf16_ld4(BITS64 word) {
     return uintBitsToFloat(uvec4(w.x << 16, w.x & 0xffff0000u, w.y << 16, w.y & 0xffff0000u));
 }
 
+uvec4 bf16_round(uvec4 x) { return x + 0x7fffu + ((x >> 16) & 1u); } // in the upper half; not for NaN
+BITS64 bf16_upper(uvec4 x) { return bits64_st((x.xz >> 16) | (x.yw & 0xffff0000u)); }
+BITS64 bf16_st4_number(vec4 v) { return bf16_upper(bf16_round(floatBitsToUint(v))); }
 BITS64 bf16_st4(vec4 v) {
     uvec4 x = floatBitsToUint(v);
-    uvec4 rounded = (x + 0x7fffu + ((x >> 16) & 1u)) >> 16;
-    uvec4 quiet = x >> 16 | 0x40u; // a NaN whose payload is in the lower half must not become infinity
-    return bits64_st(bits16_pack(mix(rounded, quiet, greaterThan(x & 0x7fffffffu, uvec4(0x7f800000u)))));
+    uvec4 quiet = x | 0x400000u; // a NaN whose payload is in the lower half must not become infinity
+    return bf16_upper(mix(bf16_round(x), quiet, greaterThan(ivec4(x & 0x7fffffffu), ivec4(0x7f800000))));
 }
 
 #if defined(F16)
 #define V BITS64
 #define ld4 f16_ld4
 #define st4 f16_st4
+#define st4_number f16_st4_number
 #elif defined(BF16)
 #define V BITS64
 #define ld4 bf16_ld4
 #define st4 bf16_st4
+#define st4_number bf16_st4_number
 #else
 #define V BITS128
 #define ld4 f32_ld4
 #define st4 f32_st4
+#define st4_number f32_st4
 #endif
 
 #if defined(TO_F16)
