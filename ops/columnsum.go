@@ -18,6 +18,11 @@ func (g *Graph) columnSum(x, dst *Tensor, add bool) {
 		!g.check(dst.cols() == x.cols() && dst.rows() == 1, op, "%v to %v: want a value for each column", x, dst) {
 		return
 	}
+	g.add(op, g.columnSumCalls(x, dst, add)...)
+}
+
+// columnSumCalls is columnSum of arguments known to fit.
+func (g *Graph) columnSumCalls(x, dst *Tensor, add bool) []Call {
 	var calls []Call
 	for x != dst {
 		y, accumulate, variant := dst, add, x.dtype.String()
@@ -32,5 +37,5 @@ func (g *Graph) columnSum(x, dst *Tensor, add bool) {
 		}{uint32(x.rows()), uint32(x.stride4()), b2u(accumulate)}, Args: []*Tensor{x, y}})
 		x = y
 	}
-	g.add(op, calls...)
+	return calls
 }

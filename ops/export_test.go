@@ -52,9 +52,13 @@ func BackwardFrom(g *Graph, y, dy *Tensor, accumulate bool) {
 	g.walk(g.tape, y, dy)
 }
 
+// UseSharedTiles makes matrix products of g go through shared memory, as on a
+// GPU, in parts of k such that about so many workgroups are at work.
+func UseSharedTiles(g *Graph, groups int) { g.tune.sharedTiles, g.tune.matmulGroups = true, groups }
+
 // MatMulInto appends c += alpha·(a by b).
 func MatMulInto(g *Graph, kind string, a, b, c *Tensor, alpha float32) {
-	g.add("matmul", g.matmulCall(kind, a, b, nil, c, alpha, true))
+	g.add("matmul", g.matmulCalls(kind, a, b, nil, c, alpha, true)...)
 }
 
 // ColumnSum appends dst = Σ over rows of x, or dst += that.

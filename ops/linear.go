@@ -18,7 +18,7 @@ func (g *Graph) Linear(x, w, bias *Tensor) *Tensor {
 		return g.bad(x.dtype)
 	}
 	y := g.New(x.dtype, append(slices.Clone(x.shape[:len(x.shape)-1]), w.shape[0])...)
-	g.add(op, g.matmulCall("nt", x, w, bias, y, 1, false))
+	g.add(op, g.matmulCalls("nt", x.matrix(), w, bias, y, 1, false)...)
 	inputs := []*Tensor{x, w}
 	if bias != nil {
 		inputs = append(inputs, bias)
@@ -26,11 +26,11 @@ func (g *Graph) Linear(x, w, bias *Tensor) *Tensor {
 	g.record(op, y, func(dy *Tensor) {
 		if g.wants(x) {
 			dx, add := g.grad(x)
-			g.add(op+" backward", g.matmulCall("nn", dy, w, nil, dx, 1, add))
+			g.add(op+" backward", g.matmulCalls("nn", dy.matrix(), w, nil, dx, 1, add)...)
 		}
 		if g.wants(w) {
 			dw, add := g.grad(w)
-			g.add(op+" backward", g.matmulCall("tn", dy, x, nil, dw, 1, add))
+			g.add(op+" backward", g.matmulCalls("tn", dy.matrix(), x.matrix(), nil, dw, 1, add)...)
 		}
 		if bias != nil && g.wants(bias) {
 			db, add := g.grad(bias)

@@ -95,7 +95,7 @@ func (h *linearHead) chunk(lo, hi int, dy, dh, dw *Tensor, addH, addW bool) []Ca
 	hidden := g.rows(h.hidden, lo, hi)
 	logits := g.New(F32, hi-lo, h.weight.shape[0])
 	loss := g.crossEntropyCall(logits, g.rows(h.targets, lo, hi), g.rows(h.each, lo, hi), h.options)
-	calls := []Call{g.matmulCall("nt", hidden, h.weight, nil, logits, 1, false)}
+	calls := g.matmulCalls("nt", hidden, h.weight, nil, logits, 1, false)
 	if dy == nil {
 		return append(calls, loss)
 	}
@@ -107,10 +107,10 @@ func (h *linearHead) chunk(lo, hi int, dy, dh, dw *Tensor, addH, addW bool) []Ca
 		dlogits = rounded
 	}
 	if dh != nil {
-		calls = append(calls, g.matmulCall("nn", dlogits, h.weight, nil, g.rows(dh, lo, hi), 1, addH))
+		calls = append(calls, g.matmulCalls("nn", dlogits, h.weight, nil, g.rows(dh, lo, hi), 1, addH)...)
 	}
 	if dw != nil {
-		calls = append(calls, g.matmulCall("tn", dlogits, hidden, nil, dw, 1, addW))
+		calls = append(calls, g.matmulCalls("tn", dlogits, hidden, nil, dw, 1, addW)...)
 	}
 	return calls
 }

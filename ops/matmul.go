@@ -1,56 +1,60 @@
 package ops
 
-// matmulPush is the push block of the matmul kernels; strides in groups of four.
-type matmulPush struct {
-	M, N, K          uint32
-	LDA4, LDB4, LDC4 uint32
-	Accumulate, Bias uint32
-	Alpha            float32
-}
+import "slices"
 
-// MatMul returns a·b: (…, K) times (K, N) is (…, N).
+// MatMul returns a·b: (…, K) times (K, N) is (…, N), and of two batches of
+// matrices (…, M, K) times (…, K, N) is (…, M, N).
 // d a = d y·bᵀ, d b = aᵀ·d y. Sums are f32 whatever the storage type.
 func (g *Graph) MatMul(a, b *Tensor) *Tensor { return g.matmulOp("matmul", "nn", a, b) }
 
-// MatMulNT returns a·bᵀ: (…, K) times (N, K) is (…, N). It is the linear layer
-// of a weight stored as (outputs, inputs).
+// MatMulNT returns a·bᵀ: (…, K) times (N, K) is (…, N), and of two batches of
+// matrices (…, M, K) times (…, N, K) is (…, M, N).
 // d a = d y·b, d b = d yᵀ·a.
 func (g *Graph) MatMulNT(a, b *Tensor) *Tensor { return g.matmulOp("matmul nt", "nt", a, b) }
 
-// MatMulTN returns aᵀ·b: (K, M) times (K, N) is (M, N).
+// MatMulTN returns aᵀ·b: (K, M) times (K, N) is (M, N), and of two batches of
+// matrices (…, K, M) times (…, K, N) is (…, M, N).
 // d a = b·d yᵀ, d b = a·d y.
 func (g *Graph) MatMulTN(a, b *Tensor) *Tensor { return g.matmulOp("matmul tn", "tn", a, b) }
 
 func (g *Graph) matmulOp(op, form string, a, b *Tensor) *Tensor {
-	if !g.ok(op, a, b) || !g.check(a.dtype.Float() && a.dtype == b.dtype && len(a.shape) >= 2 && len(b.shape) == 2, op,
+	if !g.ok(op, a, b) || !g.check(a.dtype.Float() && a.dtype == b.dtype && len(a.shape) >= 2 && len(b.shape) >= 2, op,
 		"%v by %v: want matrices of one float type", a, b) {
 		return g.bad(F32)
 	}
+	// A single right factor takes all rows of a at once.
+	as := (*Tensor).matrix
+	lead := a.shape[:len(a.shape)-2]
+	if len(b.shape) > 2 || form == "tn" {
+		as = func(t *Tensor) *Tensor { return t }
+		if !g.check(slices.Equal(lead, b.shape[:len(b.shape)-2]), op, "%v by %v: want two matrices, or as many on both sides", a, b) {
+			return g.bad(a.dtype)
+		}
+	}
 	_, n, k, kb := matmulSizes(form, a, b)
-	if !g.check(k == kb, op, "%v by %v: inner dimensions %d and %d differ", a, b, k, kb) ||
-		!g.check(form != "tn" || len(a.shape) == 2, op, "%v by %v: want two matrices", a, b) {
+	if !g.check(k == kb, op, "%v by %v: inner dimensions %d and %d differ", a, b, k, kb) {
 		return g.bad(a.dtype)
 	}
-	shape := append(append([]int(nil), a.shape[:len(a.shape)-1]...), n)
+	rows := a.shape[len(a.shape)-2]
 	if form == "tn" {
-		shape = []int{a.cols(), n}
+		rows = a.cols()
 	}
-	y := g.New(a.dtype, shape...)
-	g.add(op, g.matmulCall(form, a, b, nil, y, 1, false))
+	y := g.New(a.dtype, append(slices.Clone(lead), rows, n)...)
+	g.add(op, g.matmulCalls(form, as(a), b, nil, y, 1, false)...)
 	g.record(op, y, func(dy *Tensor) {
-		back := func(x *Tensor, form string, a, b *Tensor) {
+		back := func(x *Tensor, form string, left, right *Tensor) {
 			if g.wants(x) {
 				dx, add := g.grad(x)
-				g.add(op+" backward", g.matmulCall(form, a, b, nil, dx, 1, add))
+				g.add(op+" backward", g.matmulCalls(form, left, right, nil, dx, 1, add)...)
 			}
 		}
 		switch form {
 		case "nn":
-			back(a, "nt", dy, b)
-			back(b, "tn", a, dy)
+			back(a, "nt", as(dy), b)
+			back(b, "tn", as(a), as(dy))
 		case "nt":
-			back(a, "nn", dy, b)
-			back(b, "tn", dy, a)
+			back(a, "nn", as(dy), b)
+			back(b, "tn", as(dy), as(a))
 		case "tn":
 			back(a, "nt", b, dy)
 			back(b, "nn", a, dy)
@@ -59,34 +63,19 @@ func (g *Graph) matmulOp(op, form string, a, b *Tensor) *Tensor {
 	return y
 }
 
-// matmulSizes returns M, N and the inner dimension as either factor has it;
-// leading dimensions of a count as rows.
+// matrix is t as one matrix: leading dimensions count as rows.
+func (t *Tensor) matrix() *Tensor { return t.view(0, t.rows(), t.cols()) }
+
+// matmulSizes returns M, N and the inner dimension as either factor has it, of
+// matrices or batches of them.
 func matmulSizes(form string, a, b *Tensor) (m, n, k, kb int) {
-	m, k = a.rows(), a.cols()
+	m, k = a.shape[len(a.shape)-2], a.cols()
 	if form == "tn" {
 		m, k = k, m
 	}
-	n, kb = b.cols(), b.rows()
+	n, kb = b.cols(), b.shape[len(b.shape)-2]
 	if form == "nt" {
 		n, kb = kb, n
 	}
 	return m, n, k, kb
-}
-
-// matmulCall is c = alpha·(a by b) + bias, or c += that. bias may be nil. c is of
-// the type of the others, or f32.
-func (g *Graph) matmulCall(form string, a, b, bias, c *Tensor, alpha float32, add bool) Call {
-	m, n, k, _ := matmulSizes(form, a, b)
-	rows, columns4 := g.tune.tileRows, g.tune.tileColumns4
-	kernel := "matmul_" + form + "." + a.dtype.String()
-	if c.dtype != a.dtype {
-		kernel += "_" + c.dtype.String()
-	}
-	biased := bias != nil
-	if !biased {
-		bias = a // never read
-	}
-	return Call{Kernel: kernel, Threads: ceilDiv(m, rows) * ceilDiv(n, 4*columns4), Local: g.tune.matmulLocal,
-		Spec: map[uint32]uint32{10: uint32(rows), 11: uint32(columns4)}, Push: matmulPush{
-			uint32(m), uint32(n), uint32(k), uint32(a.stride4()), uint32(b.stride4()), uint32(c.stride4()), b2u(add), b2u(biased), alpha}, Args: []*Tensor{a, b, bias, c}}
 }

@@ -107,16 +107,22 @@ func TestMatMulLeadingDimensions(t *testing.T) {
 	opstest.Close(t, values(t, g.Grad(a)), da, 1e-6)
 }
 
-// 16-bit factors with an f32 product and a factor alpha, added to what is there.
+// 16-bit factors with an f32 product and a factor alpha, added to what is there,
+// for few rows and more, on processors and on GPUs.
 func TestMatMulKernelsMixed(t *testing.T) {
 	dev := vktest.Open(t)
-	const m, n, k = 9, 6, 11
-	for _, dt := range []ops.DType{ops.F16, ops.BF16} {
-		for _, kind := range []string{"nn", "nt", "tn"} {
+	const n, k = 6, 11
+	for i := range 18 {
+		dt, kind := []ops.DType{ops.F16, ops.BF16}[i%2], []string{"nn", "nt", "tn"}[i/2%3]
+		m, shared := []int{9, 3, 9}[i/6], i/6 == 2
+		t.Run(fmt.Sprint(kind, dt, m, shared), func(t *testing.T) {
 			av, bv := opstest.Round(dt.String(), opstest.Uniform(56, m*k, 1)), opstest.Round(dt.String(), opstest.Uniform(57, k*n, 1))
 			sa, sb := factorShapes(kind, m, n, k)
 			a, b, c := tensor(t, dev, dt, sa, av), tensor(t, dev, dt, sb, bv), tensor(t, dev, ops.F32, []int{m, n}, opstest.Uniform(58, m*n, 1))
 			g := ops.NewGraph(dev)
+			if shared {
+				ops.UseSharedTiles(g, 1)
+			}
 			ops.MatMulInto(g, kind, a, b, c, -2)
 			run(t, g)
 			want := opstest.MatMul64(kind, av, bv, m, n, k)
@@ -124,7 +130,7 @@ func TestMatMulKernelsMixed(t *testing.T) {
 				want[i] = float64(old) - 2*want[i]
 			}
 			opstest.Close(t, values(t, c), want, 1e-6)
-		}
+		})
 	}
 }
 
@@ -150,6 +156,10 @@ func TestMatMulErrors(t *testing.T) {
 			g.MatMulTN(in(ops.F32, 2, 2, 3), in(ops.F32, 4, 5))
 		},
 			[]string{"f32[2 2 3]", "two matrices"}},
+		{func(g *ops.Graph, in func(ops.DType, ...int) *ops.Tensor) {
+			g.MatMul(in(ops.F32, 2, 2, 3), in(ops.F32, 3, 3, 5))
+		},
+			[]string{"f32[2 2 3]", "f32[3 3 5]", "as many on both sides"}},
 		{func(g *ops.Graph, in func(ops.DType, ...int) *ops.Tensor) {
 			g.MatMul(in(ops.F32, 2, 3), in(ops.F16, 3, 5))
 		},

@@ -18,16 +18,19 @@ type tuning struct {
 	scanLocal              uint32 // invocations per workgroup that goes through a whole list
 	subgroup               uint32 // 1: reduce through shared memory only
 	wide                   bool   // read and write memory in words of 64 bits, in kernels that can
-	matmulLocal            uint32 // invocations per workgroup of matrix products
-	tileRows, tileColumns4 int    // of the product, per invocation
+	sharedTiles            bool   // matrix products go through shared memory
+	matmulLocal            uint32 // invocations per workgroup of those that don't
+	tileRows, tileColumns4 int    // of their product, per invocation
+	fewLocal               uint32 // invocations per workgroup of products of few rows
+	matmulGroups           int    // workgroups that keep the device busy with a product
 	attentionLocal         uint32 // invocations per workgroup of attention, each with rows of its own
 }
 
 func tune(i vk.Info) tuning {
 	c := i.Caps
 	t := tuning{local: 256, work: 4, maxGroups: 1 << 30, chunkLocal: 256, workers: 1024, chunk4: 4096, rowLocal: 256, rowKeep4: 8,
-		maxRows: 1 << 16, keep4: 8, scanLocal: 256, subgroup: 1, matmulLocal: 64, tileRows: 4, tileColumns4: 2,
-		attentionLocal: 64}
+		maxRows: 1 << 16, keep4: 8, scanLocal: 256, subgroup: 1, attentionLocal: 64,
+		sharedTiles: c.MaxInvocations >= sharedLocal, matmulLocal: 64, tileRows: 4, tileColumns4: 2, fewLocal: 64, matmulGroups: 256}
 	if c.SubgroupArithmetic {
 		t.subgroup = c.SubgroupSize
 	}
@@ -50,7 +53,8 @@ func tune(i vk.Info) tuning {
 		t.chunkLocal, t.workers = c.SubgroupSize, 256
 		t.rowLocal = c.SubgroupSize
 		t.scanLocal = 64
-		t.matmulLocal, t.tileRows, t.tileColumns4 = 8, 16, 8
+		t.sharedTiles, t.matmulLocal, t.tileRows, t.tileColumns4 = false, 8, 16, 8
+		t.fewLocal, t.matmulGroups = c.SubgroupSize, 16
 		t.attentionLocal = c.SubgroupSize
 	}
 	for _, n := range []*uint32{&t.local, &t.chunkLocal, &t.rowLocal, &t.scanLocal} {

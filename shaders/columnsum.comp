@@ -7,6 +7,7 @@
 //variant f32_bf16: -DTO_BF16
 //variant f16_f32: -DF16
 //variant bf16_f32: -DBF16
+//wide
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"

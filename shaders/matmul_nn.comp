@@ -1,14 +1,16 @@
-// matmul_nn: C = alpha A B, A (m, k), B (k, n), C (m, n); C += with accumulate. See lib/matmul.glsl.
-// One invocation per tile of C. Variants x_y: A and B are x, C is y.
+// matmul_nn: C = alpha A B + bias, A (m, k), B (k, n), C (m, n); C += with ACCUMULATE; of a batch. See lib/matmul.glsl.
+// For processors: one invocation per tile of C, see lib/tile.glsl. Variants x_y: A and B are x, C is y.
 //variant f32
 //variant f16: -DF16 -DTO_F16
 //variant bf16: -DBF16 -DTO_BF16
 //variant f16_f32: -DF16
 //variant bf16_f32: -DBF16
+//wide
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"
 #include "lib/matmul.glsl"
+#include "lib/tile.glsl"
 
 void main() {
     uvec2 start = tile_start();
@@ -16,16 +18,16 @@ void main() {
     uint row[ROWS], column[COLUMNS4];
     vec4 sum[ROWS][COLUMNS4];
     [[unroll]] for (uint i = 0; i < ROWS; i++) {
-        row[i] = min(start.x + i, p.m - 1) * p.lda4;
+        row[i] = a0 + min(start.x + i, p.m - 1) * p.lda4;
         [[unroll]] for (uint j = 0; j < COLUMNS4; j++) sum[i][j] = vec4(0);
     }
     [[unroll]] for (uint j = 0; j < COLUMNS4; j++) column[j] = min(start.y + j, (p.n - 1) / 4);
-    for (uint k = 0; k < p.k; k += 4) {
+    for (uint k = k_start; k < k_end; k += 4) {
         vec4 a4[ROWS];
         [[unroll]] for (uint i = 0; i < ROWS; i++) a4[i] = ld4(a[row[i] + k / 4]);
         [[unroll]] for (uint kk = 0; kk < 4; kk++) {
-            if (k + kk >= p.k) break; // B has no padding rows
-            uint from = (k + kk) * p.ldb4;
+            if (k + kk >= k_end) break; // B has no padding rows
+            uint from = b0 + (k + kk) * p.ldb4;
             [[unroll]] for (uint j = 0; j < COLUMNS4; j++) {
                 vec4 b4 = ld4(b[from + column[j]]);
                 [[unroll]] for (uint i = 0; i < ROWS; i++) sum[i][j] += a4[i][kk] * b4;

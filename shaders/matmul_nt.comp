@@ -1,14 +1,16 @@
-// matmul_nt: C = alpha A B^T, A (m, k), B (n, k), C (m, n); C += with accumulate. See lib/matmul.glsl.
-// One invocation per tile of C. Variants x_y: A and B are x, C is y.
+// matmul_nt: C = alpha A B^T + bias, A (m, k), B (n, k), C (m, n); C += with ACCUMULATE; of a batch. See lib/matmul.glsl.
+// For processors: one invocation per tile of C, see lib/tile.glsl. Variants x_y: A and B are x, C is y.
 //variant f32
 //variant f16: -DF16 -DTO_F16
 //variant bf16: -DBF16 -DTO_BF16
 //variant f16_f32: -DF16
 //variant bf16_f32: -DBF16
+//wide
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"
 #include "lib/matmul.glsl"
+#include "lib/tile.glsl"
 
 void main() {
     uvec2 start = tile_start();
@@ -16,11 +18,11 @@ void main() {
     uint row[ROWS], column[4 * COLUMNS4];
     vec4 sum[ROWS][COLUMNS4];
     [[unroll]] for (uint i = 0; i < ROWS; i++) {
-        row[i] = min(start.x + i, p.m - 1) * p.lda4;
+        row[i] = a0 + min(start.x + i, p.m - 1) * p.lda4;
         [[unroll]] for (uint j = 0; j < COLUMNS4; j++) sum[i][j] = vec4(0);
     }
-    [[unroll]] for (uint j = 0; j < 4 * COLUMNS4; j++) column[j] = min(start.y * 4 + j, p.n - 1) * p.ldb4;
-    for (uint k = 0; k * 4 < p.k; k++) { // the padding of both is zero
+    [[unroll]] for (uint j = 0; j < 4 * COLUMNS4; j++) column[j] = b0 + min(start.y * 4 + j, p.n - 1) * p.ldb4;
+    for (uint k = k_start / 4; k * 4 < k_end; k++) { // the padding of both is zero
         vec4 a4[ROWS];
         [[unroll]] for (uint i = 0; i < ROWS; i++) a4[i] = ld4(a[row[i] + k]);
         [[unroll]] for (uint j = 0; j < COLUMNS4; j++) {

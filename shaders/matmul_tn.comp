@@ -1,14 +1,17 @@
-// matmul_tn: C = alpha A^T B, A (k, m), B (k, n), C (m, n); C += with accumulate. See lib/matmul.glsl.
-// One invocation per tile of C; ROWS is a multiple of four. Variants x_y: A and B are x, C is y.
+// matmul_tn: C = alpha A^T B + bias, A (k, m), B (k, n), C (m, n); C += with ACCUMULATE; of a batch. See lib/matmul.glsl.
+// For processors: one invocation per tile of C, see lib/tile.glsl; ROWS is a multiple of four. Variants x_y: A and B are x, C
+// is y.
 //variant f32
 //variant f16: -DF16 -DTO_F16
 //variant bf16: -DBF16 -DTO_BF16
 //variant f16_f32: -DF16
 //variant bf16_f32: -DBF16
+//wide
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"
 #include "lib/matmul.glsl"
+#include "lib/tile.glsl"
 
 void main() {
     uvec2 start = tile_start();
@@ -17,9 +20,9 @@ void main() {
     vec4 sum[ROWS][COLUMNS4];
     [[unroll]] for (uint i = 0; i < ROWS; i++)
         [[unroll]] for (uint j = 0; j < COLUMNS4; j++) sum[i][j] = vec4(0);
-    [[unroll]] for (uint i = 0; i < ROWS / 4; i++) row[i] = min(start.x / 4 + i, (p.m - 1) / 4);
-    [[unroll]] for (uint j = 0; j < COLUMNS4; j++) column[j] = min(start.y + j, (p.n - 1) / 4);
-    for (uint k = 0; k < p.k; k++) {
+    [[unroll]] for (uint i = 0; i < ROWS / 4; i++) row[i] = a0 + min(start.x / 4 + i, (p.m - 1) / 4);
+    [[unroll]] for (uint j = 0; j < COLUMNS4; j++) column[j] = b0 + min(start.y + j, (p.n - 1) / 4);
+    for (uint k = k_start; k < k_end; k++) {
         vec4 a4[ROWS / 4];
         [[unroll]] for (uint i = 0; i < ROWS / 4; i++) a4[i] = ld4(a[k * p.lda4 + row[i]]);
         [[unroll]] for (uint j = 0; j < COLUMNS4; j++) {

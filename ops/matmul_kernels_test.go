@@ -1,0 +1,105 @@
+package ops_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/ops/opstest"
+	"github.com/lemnos-ml/lemnos/vk"
+	"github.com/lemnos-ml/lemnos/vk/vktest"
+)
+
+// checkProduct compares a product of batch pairs of matrices, and its gradients,
+// with the reference: the tolerance is that of f32. set changes the graph first.
+func checkProduct(t *testing.T, dev *vk.Device, kind string, dt ops.DType, batch, m, n, k int, tol float64, set func(*ops.Graph)) {
+	t.Helper()
+	av, bv, dv := random(dt, 30, batch*m*k), random(dt, 31, batch*k*n), random(dt, 32, batch*m*n)
+	var y64, da64, db64 []float64
+	for i := range batch {
+		a, b, d := av[i*m*k:(i+1)*m*k], bv[i*k*n:(i+1)*k*n], dv[i*m*n:(i+1)*m*n]
+		da, db := opstest.MatMulBackward64(kind, a, b, d, m, n, k)
+		y64, da64, db64 = append(y64, opstest.MatMul64(kind, a, b, m, n, k)...), append(da64, da...), append(db64, db...)
+	}
+	sa, sb := factorShapes(kind, m, n, k)
+	sd := []int{m, n}
+	if batch > 1 {
+		sa, sb, sd = append([]int{batch}, sa...), append([]int{batch}, sb...), append([]int{batch}, sd...)
+	}
+	a, b := tensor(t, dev, dt, sa, av), tensor(t, dev, dt, sb, bv)
+	g := ops.NewGraph(dev)
+	set(g)
+	g.RequireGrad(a)
+	g.RequireGrad(b)
+	y := product(g, kind, a, b)
+	if !slices.Equal(y.Shape(), sd) {
+		t.Fatalf("shape is %v, want %v", y.Shape(), sd)
+	}
+	ops.BackwardFrom(g, y, tensor(t, dev, dt, sd, dv), false)
+	g.Output(y)
+	g.Output(g.Grad(a))
+	g.Output(g.Grad(b))
+	run(t, g)
+	if dt != ops.F32 {
+		tol = 1.01 * opstest.Epsilon(dt.String())
+	}
+	for name, pair := range map[string]struct {
+		have *ops.Tensor
+		want []float64
+	}{"product": {y, y64}, "d a": {g.Grad(a), da64}, "d b": {g.Grad(b), db64}} {
+		if e := opstest.RelL2(values(t, pair.have), pair.want); e > tol {
+			t.Errorf("%s: relative error %g, want %g at most", name, e, tol)
+		}
+	}
+}
+
+func TestMatMulBatched(t *testing.T) {
+	dev := vktest.Open(t)
+	for _, size := range [][4]int{{2, 1, 1, 1}, {3, 5, 7, 3}, {2, 17, 34, 9}} {
+		for _, kind := range []string{"nn", "nt", "tn"} {
+			for _, dt := range floats {
+				t.Run(fmt.Sprint(kind, size, dt), func(t *testing.T) {
+					checkProduct(t, dev, kind, dt, size[0], size[1], size[2], size[3], 1e-6, func(*ops.Graph) {})
+				})
+			}
+		}
+	}
+}
+
+// The GPU's way: one workgroup's tile and less, several, both sizes of tiles, and
+// parts of k.
+func TestMatMulSharedTiles(t *testing.T) {
+	dev := vktest.Open(t)
+	for _, c := range []struct{ batch, m, n, k, groups int }{
+		{1, 9, 1, 1, 1}, {1, 65, 70, 19, 100}, {1, 129, 67, 37, 1}, {2, 10, 13, 600, 6}, {1, 70, 9, 33, 1},
+	} {
+		for _, kind := range []string{"nn", "nt", "tn"} {
+			for _, dt := range floats {
+				t.Run(fmt.Sprint(kind, c, dt), func(t *testing.T) {
+					checkProduct(t, dev, kind, dt, c.batch, c.m, c.n, c.k, 1e-6, func(g *ops.Graph) { ops.UseSharedTiles(g, c.groups) })
+				})
+			}
+		}
+	}
+}
+
+// Few rows, as in decoding.
+func TestMatMulFewRows(t *testing.T) {
+	dev := vktest.Open(t)
+	for _, dt := range floats {
+		for _, m := range []int{1, 2, 3, 5, 8} {
+			t.Run(fmt.Sprint(dt, m), func(t *testing.T) { checkProduct(t, dev, "nt", dt, 1, m, 13, 75, 1e-6, func(*ops.Graph) {}) })
+		}
+		t.Run(fmt.Sprint(dt, "batch"), func(t *testing.T) { checkProduct(t, dev, "nt", dt, 3, 4, 6, 9, 1e-6, func(*ops.Graph) {}) })
+	}
+}
+
+// More values of k than lavapipe has passes for a loop, and so long sums that their
+// order shows.
+func TestMatMulLongK(t *testing.T) {
+	dev := vktest.Open(t)
+	for _, kind := range []string{"nn", "nt", "tn"} {
+		checkProduct(t, dev, kind, ops.F32, 1, 9, 2, 70001, 1e-5, func(*ops.Graph) {})
+	}
+}

@@ -1,0 +1,100 @@
+package ops
+
+// matmulPush is the push block of the matmul kernels; strides and steps in groups
+// of four, see shaders/lib/matmul.glsl.
+type matmulPush struct {
+	M, N, K                uint32
+	LDA4, LDB4, LDC4       uint32
+	StepA4, StepB4, StepC4 uint32
+	Batch, Matrices, KPart uint32
+	Bias                   uint32
+	Alpha                  float32
+}
+
+// matmulPlan is how a product runs: the kernel, its constants and its grid for
+// one matrix, and how many values of k go into one of the parts that are added
+// up afterwards.
+type matmulPlan struct {
+	kernel          string
+	threads, groups int // one of them
+	local           uint32
+	spec            map[uint32]uint32
+	part            int
+}
+
+// sharedLocal is the number of invocations per workgroup of kernel matmul_shared.
+const sharedLocal = 256
+
+// fewRows is how many rows kernel matmul_few takes at most.
+const fewRows = 8
+
+// longestPart bounds the values of k of a part, for lavapipe's sake: a loop ends
+// after 65,535 passes there, and form tn makes one for each.
+const longestPart = 1 << 15
+
+// matmulPlan chooses for batch products (m, k) by (k, n). The choice depends on
+// sizes and kind of device only, so that results are repeatable.
+func (t *tuning) matmulPlan(form string, m, n, k, batch int) matmulPlan {
+	switch {
+	case form == "nt" && m <= fewRows:
+		rows := 1
+		for rows < m {
+			rows *= 2
+		}
+		return matmulPlan{kernel: "matmul_few", groups: ceilDiv(n, 4), local: t.fewLocal, spec: map[uint32]uint32{10: uint32(rows)}, part: k}
+	case t.sharedTiles:
+		blocks := 2 // of 64 rows and columns
+		if min(m, n) <= 64 || ceilDiv(m, 128)*ceilDiv(n, 128)*batch < t.matmulGroups {
+			blocks = 1
+		}
+		groups := ceilDiv(m, 64*blocks) * ceilDiv(n, 64*blocks)
+		// Weight gradients are small with a long k: without parts they leave the device idle.
+		return matmulPlan{kernel: "matmul_shared", groups: groups, local: sharedLocal, part: t.matmulPart(groups*batch, k),
+			spec: map[uint32]uint32{10: uint32(blocks), 11: uint32(blocks), 12: b2u(form == "tn"), 14: b2u(form != "nt")}}
+	}
+	rows, columns4 := t.tileRows, min(t.tileColumns4, ceilDiv(n, 4))
+	for rows > 4 && rows/2 >= m {
+		rows /= 2
+	}
+	threads := ceilDiv(m, rows) * ceilDiv(n, 4*columns4)
+	return matmulPlan{kernel: "matmul_" + form, threads: threads, local: t.matmulLocal, part: t.matmulPart(ceilDiv(threads*batch, int(t.matmulLocal)), k),
+		spec: map[uint32]uint32{10: uint32(rows), 11: uint32(columns4)}}
+}
+
+// matmulPart is how many values of k one workgroup goes through when without
+// parts there would be so many groups: a multiple of 16, and 256 at least.
+func (t *tuning) matmulPart(groups, k int) int {
+	parts := max(min(t.matmulGroups/groups, k/256), ceilDiv(k, longestPart), 1)
+	return ceilDiv(ceilDiv(k, parts), 16) * 16
+}
+
+// matmulCalls is c = alpha·(a by b) + bias, or c += that, of matrices or batches
+// of them. bias may be nil. c is of the type of the others, or f32.
+func (g *Graph) matmulCalls(form string, a, b, bias, c *Tensor, alpha float32, add bool) []Call {
+	m, n, k, _ := matmulSizes(form, a, b)
+	batch := product(a.shape[:len(a.shape)-2])
+	plan := g.tune.matmulPlan(form, m, n, k, batch)
+	push := matmulPush{M: uint32(m), N: uint32(n), K: uint32(k), LDA4: uint32(a.stride4()), LDB4: uint32(b.stride4()), LDC4: uint32(c.stride4()),
+		StepA4: uint32(a.len4() / batch), StepB4: uint32(b.len4() / batch), StepC4: uint32(c.len4() / batch),
+		Batch: uint32(batch), KPart: uint32(plan.part), Bias: b2u(bias != nil), Alpha: alpha}
+	parts, y := ceilDiv(k, plan.part), c
+	if parts > 1 {
+		y = g.New(F32, parts, 4*c.len4())
+	}
+	plan.spec[15] = b2u(add && y == c)
+	matrices := parts * batch
+	push.Matrices = uint32(matrices)
+	if bias == nil {
+		bias = a // never read
+	}
+	kernel := plan.kernel + "." + a.dtype.String()
+	if y.dtype != a.dtype {
+		kernel += "_" + y.dtype.String()
+	}
+	calls := []Call{{Kernel: kernel, Threads: plan.threads * matrices, Groups: plan.groups * matrices, Local: plan.local, Spec: plan.spec,
+		Push: push, Args: []*Tensor{a, b, bias, y}}}
+	if y != c {
+		calls = append(calls, g.columnSumCalls(y, c.view(0, 4*c.len4()), add)...)
+	}
+	return calls
+}
