@@ -135,15 +135,12 @@ func cases(c config) []benchmark {
 			list = append(list, crossEntropyCase(dt, max(1, (c.bytes()+v*dt.Size()-1)/(v*dt.Size())), v))
 		}
 	}
-	d, m := 1024, 512
+	d := 1024
 	if c.quick {
-		d, m = 64, 64
+		d = 64
 	}
 	list = append(list, embedCase(n/d, min(d, n/d), d))
-	for _, form := range []string{"nn", "nt", "tn"} {
-		list = append(list, matmulCase(form, m))
-	}
-	return append(list, layerCases(c)...)
+	return append(append(list, matmulCases(c)...), layerCases(c)...)
 }
 
 // plainCopy is the copy that comes to mind first: y[i] = x[i], 16 bytes for each
@@ -304,29 +301,4 @@ func (r *running) expectGradient(dx *ops.Tensor, x []float32, ids []int32, v int
 		}
 		return p / float64(n)
 	})
-}
-
-// matmulCase multiplies two matrices of n×n.
-func matmulCase(form string, n int) benchmark {
-	return benchmark{fmt.Sprintf("f32[%d %d %d]", n, n, n), []part{{name: "matmul " + form, kernels: "matmul", flops: 2 * float64(n) * float64(n) * float64(n)}}, func(r *running) {
-		x := normals(2 * n * n)
-		a, b := r.tensor(ops.F32, x[:n*n], n, n), r.tensor(ops.F32, x[n*n:], n, n)
-		multiply := map[string]func(a, b *ops.Tensor) *ops.Tensor{"nn": r.graph.MatMul, "nt": r.graph.MatMulNT, "tn": r.graph.MatMulTN}[form]
-		c := multiply(a, b)
-		r.graph.Output(c)
-		// Each factor's step along the inner dimension, and along its own.
-		ak, am, bk, bn := 1, n, n, 1
-		if form == "tn" {
-			ak, am = n, 1
-		}
-		if form == "nt" {
-			bk, bn = 1, n
-		}
-		r.expect(c, 1e-4, func(i int) (sum float64) {
-			for k := range n {
-				sum += float64(x[i/n*am+k*ak]) * float64(x[n*n+k*bk+i%n*bn])
-			}
-			return sum
-		})
-	}}
 }
