@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 )
 
@@ -108,9 +109,13 @@ func dataName(cfg Config) string {
 // goSourceBytes is enough text to train on for minutes, and loads at once.
 const goSourceBytes = 16 << 20
 
-// GoSource returns about 16 MB of the Go standard library's source, found
-// through `go env GOROOT`: its files in the order of their paths, tests left
-// out. Text that every Go programmer has at hand.
+// generated is how a program's output names itself, see `go help generate`.
+// Such files are large, and all alike.
+var generated = regexp.MustCompile(`(?m)^// Code generated .* DO NOT EDIT\.$`)
+
+// GoSource returns up to 16 MB of the Go standard library's source, found
+// through `go env GOROOT`: its files in the order of their paths, tests, commands
+// and generated files left out. Text that every Go programmer has at hand.
 func GoSource() ([]byte, error) {
 	out, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
@@ -122,7 +127,7 @@ func GoSource() ([]byte, error) {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && (d.Name() == "testdata" || d.Name() == "vendor"):
+		case d.IsDir() && (d.Name() == "testdata" || d.Name() == "vendor" || path == filepath.Join(root, "cmd")):
 			return fs.SkipDir
 		case text.Len() >= goSourceBytes:
 			return fs.SkipAll
@@ -130,7 +135,9 @@ func GoSource() ([]byte, error) {
 			return nil
 		}
 		b, err := os.ReadFile(path)
-		text.Write(b)
+		if !generated.Match(b) {
+			text.Write(b)
+		}
 		return err
 	})
 	if err != nil {
