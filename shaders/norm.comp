@@ -1,7 +1,7 @@
 // norm: partial sums of squares of gradients: partial[base + group] = (top, s), see lib/scaled.glsl.
 // CHUNKS (chunks) of (off4, n4, class, segment): n4 groups of four values of G from group off4 on.
-// Each workgroup strides over the chunks, an invocation takes 8 groups at a time: unrolled, since a step costs much on
-// processors. Sums are compensated from block to block, then joined by a tree.
+// Each workgroup strides over the chunks, an invocation takes up to 32 groups at a time: unrolled, since a step costs
+// much on processors. Sums are compensated from block to block, then joined by a tree.
 //variant f32
 //variant f16: -DF16
 //variant bf16: -DBF16
@@ -16,7 +16,7 @@ layout(binding = 0) readonly buffer CHUNKS { uvec4 chunk[]; };
 layout(binding = 1) readonly buffer G { V g[]; };
 layout(binding = 2) writeonly buffer PARTIAL { uvec2 partial[]; };
 
-const uint BLOCK = 8;
+const uint BLOCK = 32;
 
 // A block whose squares sum to something between these needs no scaling: nothing overflowed, and what underflowed, or is
 // dropped beside it by rescale, is below 2^-30 of it. Such blocks are summed as if their largest value were 1.
