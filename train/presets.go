@@ -27,7 +27,7 @@ func Presets() []string {
 
 // Preset returns a configuration by name:
 //
-//	tiny              0.8 million parameters, bytes; minutes on a processor
+//	tiny              0.4 million parameters, bytes; minutes on a processor
 //	shakespeare-char  nanoGPT's recipe for a processor; with data set to tiny Shakespeare
 //	gpt2-124m         GPT-2 small; with data set to its tokens
 //	smollm2-135m      SmolLM2-135M, of the Llama kind; with data set to its tokens
@@ -40,14 +40,15 @@ func Preset(name string) (Config, error) {
 	return Config{}, fmt.Errorf("train: no preset %q; there are %s", name, strings.Join(Presets(), ", "))
 }
 
-// tiny is for devices that compute 10 GFLOP/s.
+// tiny is for two cores of a processor, which take half a second a step: few
+// enough parameters that 400,000 tokens teach them something.
 func tiny() Config {
 	c := DefaultConfig()
-	c.Layers, c.Heads, c.Width, c.FFN, c.ContextLen = 4, 4, 128, 352, 128
-	c.BatchSize, c.TotalSteps = 8, 1000
-	c.LRMax, c.LRMin, c.WarmupIters, c.CosineIters = 2e-3, 2e-4, 50, 1000
+	c.Layers, c.Heads, c.Width, c.FFN, c.ContextLen = 3, 4, 96, 256, 64
+	c.BatchSize, c.TotalSteps = 12, 500
+	c.LRMax, c.LRMin, c.WarmupIters, c.CosineIters = 5e-3, 5e-4, 50, 500
 	c.NoDecay = "vectors"
-	c.LogEvery, c.EvalEvery, c.CkptEvery, c.EvalWindows = 20, 200, 200, 64
+	c.LogEvery, c.EvalEvery, c.CkptEvery, c.EvalWindows = 20, 100, 100, 128
 	c.MixedPrecision = false // 16-bit storage saves software devices nothing
 	c.RunName = "tiny"
 	return c

@@ -23,7 +23,7 @@ func TestParse(t *testing.T) {
 		width  int
 		run    string
 	}{
-		{"", 4, 128, "tiny"},
+		{"", 3, 96, "tiny"},
 		{"-preset gpt2-124m", 12, 768, "gpt2-124m"},
 		{"-layers 2 -preset=gpt2-124m -run_name x", 2, 768, "x"},
 		{"-config " + file, 9, 512, "cs336_lm_run"},
@@ -50,7 +50,7 @@ func TestParse(t *testing.T) {
 
 // The usage shows what a flag's absence means: the preset's value.
 func TestHelpShowsThePreset(t *testing.T) {
-	for args, want := range map[string]string{"-help": "(default 128)", "-preset gpt2-124m -help": "(default 768)"} {
+	for args, want := range map[string]string{"-help": "(default 96)", "-preset gpt2-124m -help": "(default 768)"} {
 		var usage strings.Builder
 		if _, _, err := parse(strings.Fields(args), &usage); !errors.Is(err, flag.ErrHelp) {
 			t.Errorf("%q: error is %v, want flag.ErrHelp", args, err)
