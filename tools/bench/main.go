@@ -111,20 +111,22 @@ func run(device, pattern string, asJSON bool, c config) error {
 			}
 		}
 	}
-	for _, s := range []struct {
-		name string
-		time func(*vk.Device, config) (*trainRow, error)
-	}{{"bigram", trainStep}, {"transformer", transformerStep}} {
-		if !wanted.MatchString(s.name + " train step") {
-			continue
-		}
-		row, err := s.time(dev, c)
-		if err != nil {
-			return err
-		}
+	trained := func(row *trainRow) {
 		row.print(out)
 		row.printKernels(out)
 		r.Train = append(r.Train, row)
+	}
+	if wanted.MatchString("bigram train step") {
+		row, err := trainStep(dev, c)
+		if err != nil {
+			return err
+		}
+		trained(row)
+	}
+	if wanted.MatchString("transformer train step") {
+		if err := transformerSteps(dev, c, trained); err != nil {
+			return err
+		}
 	}
 	if asJSON {
 		e := json.NewEncoder(os.Stdout)

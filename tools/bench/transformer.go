@@ -12,35 +12,43 @@ import (
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
-// smolLM2 is the structure of SmolLM2-135M (Hugging Face, config.json of the
-// model), here with the context that is measured.
-func smolLM2(context int) nn.TransformerConfig {
-	return nn.TransformerConfig{Vocab: 49152, Context: context, Layers: 30, Heads: 9, KVHeads: 3, Width: 576, FFN: 1536,
+// transformerSteps measures a training step of models, f32: nanoGPT's recipe for
+// a processor, and SmolLM2-135M (the structure of its config.json) with one
+// sequence of 128 tokens. With quick there is one that is small.
+func transformerSteps(dev *vk.Device, c config, each func(*trainRow)) error {
+	nano := nn.TransformerConfig{Vocab: 256, Context: 64, Layers: 4, Heads: 4, Width: 128, FFN: 512, Norm: "layernorm",
+		NormEps: 1e-5, Activation: "gelu", Positions: "learned", Tied: true, Init: "gpt2"}
+	smolLM2 := nn.TransformerConfig{Vocab: 49152, Context: 128, Layers: 30, Heads: 9, KVHeads: 3, Width: 576, FFN: 1536,
 		Norm: "rmsnorm", NormEps: 1e-5, Activation: "swiglu", Positions: "rope_half", RopeTheta: 1e5, Tied: true, Init: "gpt2"}
+	models := []struct {
+		name  string
+		cfg   nn.TransformerConfig
+		batch int
+	}{{"shakespeare-char", nano, 12}, {"SmolLM2-135M", smolLM2, 1}}
+	if c.quick {
+		models = models[:1]
+		models[0].cfg.Layers, models[0].batch = 1, 2
+	}
+	for _, m := range models {
+		row, err := transformerStep(dev, m.name, m.cfg, m.batch)
+		if err != nil {
+			return fmt.Errorf("bench: %s step: %w", m.name, err)
+		}
+		each(row)
+	}
+	return nil
 }
 
-// transformerStep measures a training step of a model of SmolLM2-135M's shape,
-// f32, one sequence of 128 tokens: loss, gradients, clipping and update. With
-// quick the model is small.
-func transformerStep(dev *vk.Device, c config) (*trainRow, error) {
-	cfg, name := smolLM2(128), "SmolLM2-135M"
-	if c.quick {
-		cfg.Vocab, cfg.Context, cfg.Layers, cfg.Heads, cfg.KVHeads, cfg.Width, cfg.FFN = 256, 32, 2, 2, 1, 64, 128
-		name = "small transformer"
-	}
+func transformerStep(dev *vk.Device, name string, cfg nn.TransformerConfig, batch int) (*trainRow, error) {
 	m, err := nn.NewTransformer(dev, ops.F32, cfg, 1)
 	if err != nil {
 		return nil, err
 	}
 	defer m.Params().Release()
-	row, err := timeTransformer(dev, m, name)
-	if err != nil {
-		return nil, fmt.Errorf("bench: %s step: %w", name, err)
-	}
-	return row, nil
+	return timeTransformer(dev, m, name, batch)
 }
 
-func timeTransformer(dev *vk.Device, m *nn.Transformer, name string) (*trainRow, error) {
+func timeTransformer(dev *vk.Device, m *nn.Transformer, name string, batch int) (*trainRow, error) {
 	ctx, cfg := context.Background(), m.Config()
 	one := 1.0
 	adamw, err := optim.NewAdamW(m.Params(), &optim.Options{MaxNorm: &one})
@@ -49,7 +57,7 @@ func timeTransformer(dev *vk.Device, m *nn.Transformer, name string) (*trainRow,
 	}
 	defer adamw.Release()
 	g := ops.NewGraph(dev)
-	x, y := g.Input("x", ops.I32, 1, cfg.Context), g.Input("y", ops.I32, 1, cfg.Context)
+	x, y := g.Input("x", ops.I32, batch, cfg.Context), g.Input("y", ops.I32, batch, cfg.Context)
 	loss := m.Loss(g, x, y)
 	g.Backward(loss, nil)
 	g.Output(loss)
@@ -61,7 +69,7 @@ func timeTransformer(dev *vk.Device, m *nn.Transformer, name string) (*trainRow,
 	defer step.Close()
 
 	for i, in := range []*ops.Tensor{x, y} {
-		ids := make([]int32, cfg.Context)
+		ids := make([]int32, batch*cfg.Context)
 		for j := range ids {
 			ids[j] = idBelow(1000+i+j, cfg.Vocab)
 		}
@@ -114,7 +122,7 @@ func timeTransformer(dev *vk.Device, m *nn.Transformer, name string) (*trainRow,
 		return nil, err
 	}
 	st := step.Stats()
-	return &trainRow{Model: name, Shape: fmt.Sprintf("V=%d L=%d D=%d B=1 T=%d f32", cfg.Vocab, cfg.Layers, cfg.Width, cfg.Context),
+	return &trainRow{Model: name, Shape: fmt.Sprintf("V=%d L=%d D=%d B=%d T=%d f32", cfg.Vocab, cfg.Layers, cfg.Width, batch, cfg.Context),
 		Submissions: uint64(st.Submissions), Dispatches: st.Dispatches, Barriers: st.Barriers,
-		Nanos: float64(least), TokensPerSec: float64(cfg.Context) / least.Seconds(), Kernels: shares(times)}, nil
+		Nanos: float64(least), TokensPerSec: float64(batch*cfg.Context) / least.Seconds(), Kernels: shares(times)}, nil
 }
