@@ -3,6 +3,7 @@ package ops
 import (
 	"math"
 	"slices"
+	"strings"
 )
 
 // AttentionOptions changes what Attention does; nil means the defaults.
@@ -19,7 +20,7 @@ type attentionPush struct {
 	Batch, Queries, Capacity uint32
 	Heads, Group             uint32
 	HasStart                 uint32
-	AddFirst, AddSecond      uint32
+	FirstHead, LastHead      uint32
 	Scale                    float32
 }
 
@@ -85,47 +86,80 @@ func (a *attention) push() attentionPush {
 		Heads: uint32(a.q.shape[2]), Group: uint32(a.q.shape[2] / a.k.shape[2]), Scale: float32(1 / math.Sqrt(float64(a.q.shape[3])))}
 }
 
-// call is a kernel with one invocation for each of so many rows.
-func (a *attention) call(g *Graph, kernel string, rows int, push attentionPush, args ...*Tensor) Call {
-	return Call{Kernel: kernel + "." + a.q.dtype.String(), Threads: rows, Local: g.tune.attentionLocal,
-		Spec: map[uint32]uint32{10: uint32(a.q.stride4())}, Push: push, Args: args}
+// maxLaneRows is how many rows a lane has at most, in attention on processors,
+// and maxLanes4 how long those are, in groups of four values: more takes lavapipe
+// long to compile and is no faster.
+const (
+	maxLaneRows = 4
+	maxLanes4   = 32
+)
+
+// call is a kernel with a workgroup for each tile of rows of so many heads. A
+// lane of kernels for processors holds about tile4 groups of its rows.
+func (a *attention) call(g *Graph, kernel string, heads, tile4 int, push attentionPush, args ...*Tensor) Call {
+	s4, n := a.q.stride4(), a.q.shape[1]
+	tile, local, spec := 32, 64, map[uint32]uint32{10: uint32(s4)}
+	if g.tune.lanes && s4 <= maxLanes4 {
+		kernel, local = strings.Replace(kernel, "attention", "attention_lanes", 1), int(g.tune.subgroup)
+		rows := min(max(1, tile4/s4), ceilDiv(n, local), maxLaneRows)
+		tile, spec[11] = local*rows, uint32(rows)
+	}
+	return Call{Kernel: kernel + "." + a.q.dtype.String(), Groups: a.q.shape[0] * heads * ceilDiv(n, tile), Local: uint32(local),
+		Spec: spec, Push: push, Args: args}
 }
 
 func (g *Graph) attentionForward(a *attention) Call {
-	push, start := a.push(), a.q
-	if a.start != nil {
-		push.HasStart, start = 1, a.start
+	push := a.push()
+	if a.start == nil {
+		return a.call(g, "attention", a.q.shape[2], 64, push, a.q, a.k, a.v, a.q, a.y, a.lse)
 	}
-	return a.call(g, "attention", a.q.rows(), push, a.q, a.k, a.v, start, a.y, a.lse)
+	push.HasStart = 1
+	if a.q.shape[1] > fewQueries {
+		return a.call(g, "attention", a.q.shape[2], 64, push, a.q, a.k, a.v, a.start, a.y, a.lse)
+	}
+	return Call{Kernel: "attention_decode." + a.q.dtype.String(), Groups: a.q.rows(), Local: min(g.tune.rowLocal, 64),
+		Spec: map[uint32]uint32{10: uint32(a.q.stride4())}, Push: push, Args: []*Tensor{a.q, a.k, a.v, a.start, a.y}}
 }
+
+// fewQueries is up to how many positions a workgroup for each row is faster than
+// one for a tile of rows.
+const fewQueries = 4
 
 func (g *Graph) attentionBackward(op string, a *attention, dy *Tensor) {
 	a.delta = g.New(F32, a.q.rows())
-	g.add(op, a.call(g, "attention_delta", a.q.rows(), a.push(), a.y, dy, a.delta))
+	g.add(op, Call{Kernel: "attention_delta." + a.q.dtype.String(), Threads: a.q.rows(),
+		Spec: map[uint32]uint32{10: uint32(a.q.stride4())}, Push: a.push(), Args: []*Tensor{a.y, dy, a.delta}})
 	if g.wants(a.q) {
-		push := a.push()
 		dq, add := g.grad(a.q)
-		push.AddFirst = b2u(add)
-		g.add(op, a.call(g, "attention_dq", a.q.rows(), push, a.q, a.k, a.v, dy, a.lse, a.delta, dq))
+		c := a.call(g, "attention_dq", a.q.shape[2], 32, a.push(), a.q, a.k, a.v, dy, a.lse, a.delta, dq)
+		c.Spec[14] = b2u(add)
+		g.add(op, c)
 	}
-	if !g.wants(a.k) && !g.wants(a.v) {
-		return
+	if g.wants(a.k) || g.wants(a.v) {
+		g.attentionBackwardKeys(op, a, dy)
 	}
-	// One kernel makes both; what is not wanted, or must be added to the other
-	// because k is v, goes to memory of its own.
-	push := a.push()
+}
+
+// attentionBackwardKeys appends d k and d v. One kernel makes both; what is not
+// wanted, or must be added to the other because k is v, goes to memory of its own.
+func (g *Graph) attentionBackwardKeys(op string, a *attention, dy *Tensor) {
 	dk, dv := g.New(a.k.dtype, a.k.shape...), g.New(a.v.dtype, a.v.shape...)
+	var addK, addV bool
 	if g.wants(a.k) {
-		var add bool
-		dk, add = g.grad(a.k)
-		push.AddFirst = b2u(add)
+		dk, addK = g.grad(a.k)
 	}
 	if g.wants(a.v) && a.v != a.k {
-		var add bool
-		dv, add = g.grad(a.v)
-		push.AddSecond = b2u(add)
+		dv, addV = g.grad(a.v)
 	}
-	g.add(op, a.call(g, "attention_dkv", a.k.rows(), push, a.q, a.k, a.v, dy, a.lse, a.delta, dk, dv))
+	push := a.push()
+	heads := min(push.Group, max(1, g.tune.turns/(push.Queries/4+1)))
+	for push.FirstHead = 0; push.FirstHead < push.Group; push.FirstHead += heads {
+		push.LastHead = min(push.FirstHead+heads, push.Group)
+		c := a.call(g, "attention_dkv", a.k.shape[2], 32, push, a.q, a.k, a.v, dy, a.lse, a.delta, dk, dv)
+		c.Spec[14], c.Spec[15] = b2u(addK), b2u(addV)
+		g.add(op, c)
+		addK, addV = true, true
+	}
 	if a.v == a.k {
 		g.addGrad(a.v, dv)
 	}

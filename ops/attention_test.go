@@ -14,17 +14,15 @@ import (
 
 // attended is what attention made of random values.
 type attended struct {
-	shape        opstest.AttentionShape
-	q, k, v, dy  []float32
-	y            []float32
-	dq, dk, dv   []float32
-	step         *ops.Step
-	queryTensors []*ops.Tensor // q, k, v
+	shape       opstest.AttentionShape
+	q, k, v, dy []float32
+	y           []float32
+	dq, dk, dv  []float32
 }
 
 // attend runs attention and its gradient on values whose logits are about as
-// large as sharpness.
-func attend(t testing.TB, dev *vk.Device, dt ops.DType, s opstest.AttentionShape, sharpness float32) *attended {
+// large as sharpness; shared chooses the kernels for GPUs.
+func attend(t testing.TB, dev *vk.Device, dt ops.DType, s opstest.AttentionShape, sharpness float32, shared bool, change ...func(*ops.Graph)) *attended {
 	t.Helper()
 	values16 := func(stream uint32, n int, limit float32) []float32 {
 		return opstest.Round(dt.String(), opstest.Uniform(stream, n, limit))
@@ -34,6 +32,12 @@ func attend(t testing.TB, dev *vk.Device, dt ops.DType, s opstest.AttentionShape
 	qs, ks := []int{s.Batch, s.Positions, s.Heads, s.Size}, []int{s.Batch, s.Positions, s.KVHeads, s.Size}
 	q, k, v := tensor(t, dev, dt, qs, a.q), tensor(t, dev, dt, ks, a.k), tensor(t, dev, dt, ks, a.v)
 	g := ops.NewGraph(dev)
+	if shared {
+		ops.ShareMemory(g)
+	}
+	for _, f := range change {
+		f(g)
+	}
 	for _, x := range []*ops.Tensor{q, k, v} {
 		g.RequireGrad(x)
 	}
@@ -42,9 +46,9 @@ func attend(t testing.TB, dev *vk.Device, dt ops.DType, s opstest.AttentionShape
 	for _, x := range []*ops.Tensor{y, g.Grad(q), g.Grad(k), g.Grad(v)} {
 		g.Output(x)
 	}
-	a.step = run(t, g)
+	step := run(t, g)
 	a.y, a.dq, a.dk, a.dv = values(t, y), values(t, g.Grad(q)), values(t, g.Grad(k)), values(t, g.Grad(v))
-	a.step.Close()
+	step.Close()
 	return a
 }
 
@@ -79,40 +83,55 @@ func attentionTolerance(dt ops.DType) float64 {
 
 func TestAttention(t *testing.T) {
 	dev := vktest.Open(t)
-	for _, s := range []opstest.AttentionShape{
-		{Batch: 2, Positions: 1, Heads: 4, KVHeads: 2, Size: 16},
-		{Batch: 2, Positions: 2, Heads: 1, KVHeads: 1, Size: 20},
-		{Batch: 1, Positions: 17, Heads: 9, KVHeads: 3, Size: 32},
-		{Batch: 2, Positions: 65, Heads: 4, KVHeads: 4, Size: 17},
-		{Batch: 1, Positions: 64, Heads: 4, KVHeads: 2, Size: 64},
+	every, one := floats, floats[:1]
+	for _, c := range []struct {
+		opstest.AttentionShape
+		types []ops.DType
+	}{
+		{opstest.AttentionShape{Batch: 2, Positions: 1, Heads: 4, KVHeads: 2, Size: 16}, every},
+		{opstest.AttentionShape{Batch: 2, Positions: 2, Heads: 1, KVHeads: 1, Size: 20}, one},
+		{opstest.AttentionShape{Batch: 3, Positions: 5, Heads: 2, KVHeads: 2, Size: 1}, one},
+		{opstest.AttentionShape{Batch: 1, Positions: 17, Heads: 9, KVHeads: 3, Size: 32}, every},
+		{opstest.AttentionShape{Batch: 2, Positions: 65, Heads: 4, KVHeads: 4, Size: 17}, every},
+		{opstest.AttentionShape{Batch: 1, Positions: 64, Heads: 4, KVHeads: 2, Size: 64}, one},
+		{opstest.AttentionShape{Batch: 1, Positions: 257, Heads: 2, KVHeads: 1, Size: 80}, one},
+		{opstest.AttentionShape{Batch: 1, Positions: 33, Heads: 3, KVHeads: 1, Size: 128}, one},
+		{opstest.AttentionShape{Batch: 1, Positions: 9, Heads: 1, KVHeads: 1, Size: 132}, one},
 	} {
-		for _, dt := range floats {
-			t.Run(fmt.Sprint(s, dt), func(t *testing.T) { attend(t, dev, dt, s, 1).check(t, attentionTolerance(dt)) })
+		for _, dt := range c.types {
+			for _, shared := range []bool{false, true} {
+				t.Run(fmt.Sprint(c.AttentionShape, dt, " shared ", shared), func(t *testing.T) {
+					attend(t, dev, dt, c.AttentionShape, 1, shared).check(t, attentionTolerance(dt))
+				})
+			}
 		}
-	}
-	for _, s := range []opstest.AttentionShape{
-		{Batch: 1, Positions: 257, Heads: 2, KVHeads: 1, Size: 80},
-		{Batch: 1, Positions: 33, Heads: 3, KVHeads: 1, Size: 128},
-		{Batch: 1, Positions: 9, Heads: 1, KVHeads: 1, Size: 256},
-		{Batch: 3, Positions: 5, Heads: 2, KVHeads: 2, Size: 1},
-	} {
-		t.Run(fmt.Sprint(s), func(t *testing.T) { attend(t, dev, ops.F32, s, 1).check(t, attentionTolerance(ops.F32)) })
 	}
 }
 
 // Logits around a thousand: the error of a weight is that of its logit.
 func TestAttentionLargeLogits(t *testing.T) {
 	dev := vktest.Open(t)
-	attend(t, dev, ops.F32, opstest.AttentionShape{Batch: 1, Positions: 40, Heads: 2, KVHeads: 1, Size: 32}, 300).check(t, 1e-4)
+	for _, shared := range []bool{false, true} {
+		attend(t, dev, ops.F32, opstest.AttentionShape{Batch: 1, Positions: 40, Heads: 2, KVHeads: 1, Size: 32}, 300, shared).check(t, 1e-4)
+	}
+}
+
+// Where one dispatch would loop too often the heads of a group take turns.
+func TestAttentionSplitsGroups(t *testing.T) {
+	dev := vktest.Open(t)
+	few := func(g *ops.Graph) { ops.LimitTurns(g, 10) }
+	attend(t, dev, ops.F32, opstest.AttentionShape{Batch: 1, Positions: 17, Heads: 9, KVHeads: 3, Size: 32}, 1, false, few).check(t, attentionTolerance(ops.F32))
 }
 
 func TestAttentionIsDeterministic(t *testing.T) {
 	dev := vktest.Open(t)
-	s := opstest.AttentionShape{Batch: 2, Positions: 50, Heads: 4, KVHeads: 2, Size: 24}
-	a, b := attend(t, dev, ops.F32, s, 1), attend(t, dev, ops.F32, s, 1)
-	for i, x := range [][]float32{a.y, a.dq, a.dk, a.dv} {
-		if !slices.Equal(x, [][]float32{b.y, b.dq, b.dk, b.dv}[i]) {
-			t.Errorf("result %d differs between two runs", i)
+	s := opstest.AttentionShape{Batch: 2, Positions: 40, Heads: 4, KVHeads: 2, Size: 32}
+	for _, shared := range []bool{false, true} {
+		a, b := attend(t, dev, ops.F32, s, 1, shared), attend(t, dev, ops.F32, s, 1, shared)
+		for i, x := range [][]float32{a.y, a.dq, a.dk, a.dv} {
+			if !slices.Equal(x, [][]float32{b.y, b.dq, b.dk, b.dv}[i]) {
+				t.Errorf("shared %v: result %d differs between two runs", shared, i)
+			}
 		}
 	}
 }
@@ -170,7 +189,7 @@ func TestAttentionWithCaches(t *testing.T) {
 	s := opstest.AttentionShape{Batch: 2, Positions: 23, Heads: 4, KVHeads: 2, Size: 20}
 	const capacity = 29
 	for _, dt := range floats {
-		a := attend(t, dev, dt, s, 1)
+		a := attend(t, dev, dt, s, 1, false)
 		junk := make([]float32, s.Batch*capacity*s.KVHeads*s.Size)
 		for i := range junk {
 			junk[i] = 1e3
@@ -178,13 +197,16 @@ func TestAttentionWithCaches(t *testing.T) {
 		kCache, vCache := tensor(t, dev, dt, []int{s.Batch, capacity, s.KVHeads, s.Size}, junk), tensor(t, dev, dt, []int{s.Batch, capacity, s.KVHeads, s.Size}, junk)
 		got := make([]float32, len(a.y))
 		for at := 0; at < s.Positions; {
-			n := []int{1, 5, 1, 16}[at%4]
+			n := []int{1, 5, 2, 16}[at%4]
 			n = min(n, s.Positions-at)
 			part := func(x []float32, heads int) *ops.Tensor {
 				return tensor(t, dev, dt, []int{s.Batch, n, heads, s.Size}, positions(x, s, heads, at, n))
 			}
 			start := tensor(t, dev, ops.U32, []int{4}, []uint32{uint32(at), 7, 7, 7})
 			g := ops.NewGraph(dev)
+			if at > 10 {
+				ops.ShareMemory(g)
+			}
 			g.StoreRows(kCache, part(a.k, s.KVHeads), start)
 			g.StoreRows(vCache, part(a.v, s.KVHeads), start)
 			y := g.Attention(part(a.q, s.Heads), kCache, vCache, &ops.AttentionOptions{Start: start})

@@ -76,3 +76,10 @@ func TuneGPU(g *Graph) {
 
 // WithoutSubgroups makes g reduce through shared memory only.
 func WithoutSubgroups(g *Graph) { g.tune.subgroup = 1 }
+
+// ShareMemory makes attention share rows through shared memory, as on a GPU.
+func ShareMemory(g *Graph) { g.tune.lanes = false }
+
+// LimitTurns limits how often the loops of an invocation turn, where kernels can
+// share their work among several dispatches.
+func LimitTurns(g *Graph, turns uint32) { g.tune.turns = turns }

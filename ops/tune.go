@@ -23,13 +23,14 @@ type tuning struct {
 	tileRows, tileColumns4 int    // of their product, per invocation
 	fewLocal               uint32 // invocations per workgroup of products of few rows
 	matmulGroups           int    // workgroups that keep the device busy with a product
-	attentionLocal         uint32 // invocations per workgroup of attention, each with rows of its own
+	turns                  uint32 // that the loops of an invocation may take: lavapipe ends them after 65535 without a word
+	lanes                  bool   // attention shares rows among the lanes of a subgroup, not through shared memory
 }
 
 func tune(i vk.Info) tuning {
 	c := i.Caps
 	t := tuning{local: 256, work: 4, maxGroups: 1 << 30, chunkLocal: 256, workers: 1024, chunk4: 4096, rowLocal: 256, rowKeep4: 8,
-		maxRows: 1 << 16, keep4: 8, scanLocal: 256, subgroup: 1, attentionLocal: 64,
+		maxRows: 1 << 16, keep4: 8, scanLocal: 256, subgroup: 1, turns: 65000,
 		sharedTiles: c.MaxInvocations >= sharedLocal, matmulLocal: 64, tileRows: 4, tileColumns4: 2, fewLocal: 64, matmulGroups: 256}
 	if c.SubgroupArithmetic {
 		t.subgroup = c.SubgroupSize
@@ -55,7 +56,7 @@ func tune(i vk.Info) tuning {
 		t.scanLocal = 64
 		t.sharedTiles, t.matmulLocal, t.tileRows, t.tileColumns4 = false, 8, 16, 8
 		t.fewLocal, t.matmulGroups = c.SubgroupSize, 16
-		t.attentionLocal = c.SubgroupSize
+		t.lanes = c.SubgroupShuffle && t.subgroup%4 == 0 && t.subgroup <= 16
 	}
 	for _, n := range []*uint32{&t.local, &t.chunkLocal, &t.rowLocal, &t.scanLocal} {
 		*n = min(*n, c.MaxInvocations)

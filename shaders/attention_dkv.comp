@@ -1,6 +1,7 @@
-// attention_dkv: over the queries t >= j of the heads that read the key head, in order,
+// attention_dkv: over the queries t >= j of the heads h that read a key head, in order,
 //   dv[j] = sum_t p[t,j] dy[t]   dk[j] = scale sum_t p[t,j] (dy[t].v[j] - delta[t]) q[t]   with p[t,j] = exp(scale q[t].k[j] - lse[t])
-// dk is added with add_first, dv with add_second. Shapes as in lib/attention.glsl. One invocation per row of dk and dv.
+// dk is added with ADD_FIRST, dv with ADD_SECOND. Shapes as in lib/attention.glsl. One workgroup per tile of keys of a key
+// head, as in lib/attention_tile.glsl.
 //variant f32
 //variant f16: -DF16
 //variant bf16: -DBF16
@@ -9,6 +10,7 @@
 #include "lib/index.glsl"
 #include "lib/math.glsl"
 #include "lib/attention.glsl"
+#include "lib/attention_tile.glsl"
 layout(binding = 0) readonly buffer Q { V q[]; };
 layout(binding = 1) readonly buffer K { V k[]; };
 layout(binding = 2) readonly buffer X { V v[]; };
@@ -19,44 +21,49 @@ layout(binding = 6) buffer DK { V dk[]; };
 layout(binding = 7) buffer DV { V dv[]; };
 
 void main() {
-    uint row = flat_index(), kv_heads = p.heads / p.group;
-    if (row >= p.batch * kv_heads * p.queries) return;
-    uint j = row % p.queries, g = row / p.queries % kv_heads, b = row / p.queries / kv_heads;
-    uint to = k_row(b, j, g);
-    vec4 key[S4], value[S4], sum_k[S4], sum_v[S4];
-    for (uint s = 0; s < S4; s++) {
-        key[s] = ld4(k[to + s]) * p.scale;
-        value[s] = ld4(v[to + s]);
-        sum_k[s] = sum_v[s] = vec4(0);
-    }
-    for (uint h = g * p.group; h < (g + 1) * p.group; h++) {
-        for (uint t = j; t < p.queries; t += 4) {
-            uvec4 at = uvec4(t, t + 1, t + 2, t + 3);
-            uint r[4];
-            vec4 x, d;
+    uint groups = p.batch * (p.heads / p.group), tiles = (p.queries + TILE - 1) / TILE;
+    if (flat_group() >= groups * tiles) return;
+    uint g = flat_group() % (p.heads / p.group), b = flat_group() % groups / (p.heads / p.group);
+    uint first = flat_group() / groups * TILE; // the keys that most queries see first
+    vec4 sum_k[4][CHUNKS], sum_v[4][CHUNKS];
+    [[unroll]] for (uint i = 0; i < 4; i++)
+        [[unroll]] for (uint c = 0; c < CHUNKS; c++) sum_k[i][c] = sum_v[i][c] = vec4(0);
+#define key_start(r) k_row(b, min(first + (r), p.queries - 1), g)
+#define query_start(r) q_row(b, min(t + (r), p.queries - 1), h)
+    for (uint h = g * p.group + p.first_head; h < g * p.group + p.last_head; h++) {
+        for (uint t = first; t < p.queries; t += TILE) {
+            vec4 x[4] = vec4[4](vec4(0), vec4(0), vec4(0), vec4(0)), d[4] = x, log_sum, less;
+            tile_dots(x, k, key_start, q, query_start)
+            tile_dots(d, v, key_start, dy, query_start)
+            uvec4 at = t + columns;
+            [[unroll]] for (uint n = 0; n < 4; n++) {
+                uint row = stat(b, h, min(at[n], p.queries - 1));
+                log_sum[n] = lse[row];
+                less[n] = delta[row];
+            }
             [[unroll]] for (uint i = 0; i < 4; i++) {
-                uint query = min(at[i], p.queries - 1);
-                r[i] = q_row(b, query, h);
-                x[i] = -lse[stat(b, h, query)];
-                d[i] = -delta[stat(b, h, query)];
+                x[i] = exp4(x[i] * p.scale - log_sum);
+                x[i] = mix(x[i], vec4(0), greaterThanEqual(at, uvec4(p.queries)));
+                x[i] = mix(x[i], vec4(0), greaterThan(uvec4(first + 4 * down + i), at));
+                d[i] = (d[i] - less) * x[i];
             }
-            for (uint s = 0; s < S4; s++) {
-                x += vec4(dot(key[s], ld4(q[r[0] + s])), dot(key[s], ld4(q[r[1] + s])), dot(key[s], ld4(q[r[2] + s])), dot(key[s], ld4(q[r[3] + s])));
-                d += vec4(dot(value[s], ld4(dy[r[0] + s])), dot(value[s], ld4(dy[r[1] + s])), dot(value[s], ld4(dy[r[2] + s])), dot(value[s], ld4(dy[r[3] + s])));
-            }
-            x = mix(exp4(x), vec4(0), greaterThanEqual(at, uvec4(p.queries)));
-            d *= x;
-            for (uint s = 0; s < S4; s++) {
-                [[unroll]] for (uint i = 0; i < 4; i++) {
-                    sum_k[s] += d[i] * ld4(q[r[i] + s]);
-                    sum_v[s] += x[i] * ld4(dy[r[i] + s]);
-                }
-            }
+            tile_put(x)
+            tile_sums(sum_v, dy, query_start)
+            tile_put(d)
+            tile_sums(sum_k, q, query_start)
         }
     }
-    for (uint s = 0; s < S4; s++) {
-        vec4 old_k = p.add_first != 0 ? ld4(dk[to + s]) : vec4(0), old_v = p.add_second != 0 ? ld4(dv[to + s]) : vec4(0);
-        dk[to + s] = st4(old_k + p.scale * sum_k[s]);
-        dv[to + s] = st4(old_v + sum_v[s]);
+    [[unroll]] for (uint i = 0; i < 4; i++) {
+        uint j = first + 4 * down + i;
+        [[unroll]] for (uint c = 0; c < CHUNKS; c++) {
+            if (j < p.queries && 8 * c + across < S4) {
+                uint to = k_row(b, j, g) + 8 * c + across;
+                vec4 x = p.scale * sum_k[i][c], z = sum_v[i][c];
+                if (ADD_FIRST != 0) x += ld4(dk[to]);
+                if (ADD_SECOND != 0) z += ld4(dv[to]);
+                dk[to] = st4(x);
+                dv[to] = st4(z);
+            }
+        }
     }
 }

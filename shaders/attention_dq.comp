@@ -1,5 +1,6 @@
 // attention_dq: dq[t] = scale sum_j p[t,j] (dy[t].v[j] - delta[t]) k[j] with p[t,j] = exp(scale q[t].k[j] - lse[t]), over j <= t;
-// with add_first it is added. Shapes as in lib/attention.glsl. One invocation per row of dq.
+// with ADD_FIRST it is added. Shapes as in lib/attention.glsl. One workgroup per tile of queries of a head, as in
+// lib/attention_tile.glsl.
 //variant f32
 //variant f16: -DF16
 //variant bf16: -DBF16
@@ -8,6 +9,7 @@
 #include "lib/index.glsl"
 #include "lib/math.glsl"
 #include "lib/attention.glsl"
+#include "lib/attention_tile.glsl"
 layout(binding = 0) readonly buffer Q { V q[]; };
 layout(binding = 1) readonly buffer K { V k[]; };
 layout(binding = 2) readonly buffer X { V v[]; };
@@ -17,31 +19,37 @@ layout(binding = 5) readonly buffer DELTA { float delta[]; };
 layout(binding = 6) buffer DQ { V dq[]; };
 
 void main() {
-    uint row = flat_index();
-    if (row >= p.batch * p.heads * p.queries) return;
-    uint t = row % p.queries, h = row / p.queries % p.heads, b = row / p.queries / p.heads;
-    uint to = q_row(b, t, h);
-    vec4 query[S4], up[S4], sum[S4];
-    for (uint s = 0; s < S4; s++) {
-        query[s] = ld4(q[to + s]) * p.scale;
-        up[s] = ld4(dy[to + s]);
-        sum[s] = vec4(0);
-    }
-    for (uint j = 0; j <= t; j += 4) { // lavapipe would lose what lanes that stop early had in a do-while
-        uvec4 at = uvec4(j, j + 1, j + 2, j + 3);
-        uint r[4];
-        [[unroll]] for (uint i = 0; i < 4; i++) r[i] = k_row(b, min(at[i], t), h / p.group);
-        vec4 x = vec4(-lse[row]), d = vec4(-delta[row]);
-        for (uint s = 0; s < S4; s++) {
-            x += vec4(dot(query[s], ld4(k[r[0] + s])), dot(query[s], ld4(k[r[1] + s])), dot(query[s], ld4(k[r[2] + s])), dot(query[s], ld4(k[r[3] + s])));
-            d += vec4(dot(up[s], ld4(v[r[0] + s])), dot(up[s], ld4(v[r[1] + s])), dot(up[s], ld4(v[r[2] + s])), dot(up[s], ld4(v[r[3] + s])));
+    uint heads = p.batch * p.heads, tiles = (p.queries + TILE - 1) / TILE;
+    if (flat_group() >= heads * tiles) return;
+    uint h = flat_group() % p.heads, b = flat_group() / p.heads % p.batch;
+    uint first = (tiles - 1 - flat_group() / heads) * TILE; // the longest rows first
+    uint keys = min(first + TILE, p.queries);
+    vec4 sum[4][CHUNKS];
+    [[unroll]] for (uint i = 0; i < 4; i++)
+        [[unroll]] for (uint c = 0; c < CHUNKS; c++) sum[i][c] = vec4(0);
+#define query_start(r) q_row(b, min(first + (r), p.queries - 1), h)
+#define key_start(r) k_row(b, min(j + (r), keys - 1), h / p.group)
+    for (uint j = 0; j < keys; j += TILE) {
+        vec4 x[4] = vec4[4](vec4(0), vec4(0), vec4(0), vec4(0)), d[4] = x;
+        tile_dots(x, q, query_start, k, key_start)
+        tile_dots(d, dy, query_start, v, key_start)
+        [[unroll]] for (uint i = 0; i < 4; i++) {
+            uint t = first + 4 * down + i, row = stat(b, h, min(t, p.queries - 1));
+            d[i] = exp4(x[i] * p.scale - lse[row]) * (d[i] - delta[row]);
+            d[i] = mix(d[i], vec4(0), greaterThan(j + columns, uvec4(min(t, keys - 1))));
         }
-        d = mix(exp4(x) * d, vec4(0), greaterThan(at, uvec4(t)));
-        for (uint s = 0; s < S4; s++)
-            sum[s] += d.x * ld4(k[r[0] + s]) + d.y * ld4(k[r[1] + s]) + d.z * ld4(k[r[2] + s]) + d.w * ld4(k[r[3] + s]);
+        tile_put(d)
+        tile_sums(sum, k, key_start)
     }
-    for (uint s = 0; s < S4; s++) {
-        vec4 old = p.add_first != 0 ? ld4(dq[to + s]) : vec4(0);
-        dq[to + s] = st4(old + p.scale * sum[s]);
+    [[unroll]] for (uint i = 0; i < 4; i++) {
+        uint t = first + 4 * down + i;
+        [[unroll]] for (uint c = 0; c < CHUNKS; c++) {
+            if (t < p.queries && 8 * c + across < S4) {
+                uint to = q_row(b, t, h) + 8 * c + across;
+                vec4 x = p.scale * sum[i][c];
+                if (ADD_FIRST != 0) x += ld4(dq[to]);
+                dq[to] = st4(x);
+            }
+        }
     }
 }

@@ -50,6 +50,7 @@ type Info struct {
 type Caps struct {
 	SubgroupSize       uint32 // invocations that run in lockstep: 4, 8, 16, 32 or 64
 	SubgroupArithmetic bool   // subgroupAdd, subgroupMax … work in compute shaders
+	SubgroupShuffle    bool   // subgroupShuffle works in compute shaders
 
 	MaxInvocations uint32    // per workgroup, all dimensions together
 	MaxLocalSize   [3]uint32 // per workgroup and dimension
@@ -90,6 +91,7 @@ type memoryType struct {
 
 const (
 	subgroupArithmeticBit = 4    // VK_SUBGROUP_FEATURE_ARITHMETIC_BIT
+	subgroupShuffleBit    = 0x10 // VK_SUBGROUP_FEATURE_SHUFFLE_BIT
 	computeStageBit       = 0x20 // VK_SHADER_STAGE_COMPUTE_BIT
 )
 
@@ -126,6 +128,7 @@ func describe(handle vulkan.PhysicalDevice) *physical {
 		Caps: Caps{
 			SubgroupSize:       uint32(facts.subgroup_size),
 			SubgroupArithmetic: facts.subgroup_stages&computeStageBit != 0 && facts.subgroup_operations&subgroupArithmeticBit != 0,
+			SubgroupShuffle:    facts.subgroup_stages&computeStageBit != 0 && facts.subgroup_operations&subgroupShuffleBit != 0,
 			MaxInvocations:     limits.MaxComputeWorkGroupInvocations,
 			MaxLocalSize:       limits.MaxComputeWorkGroupSize,
 			MaxGroups:          limits.MaxComputeWorkGroupCount,

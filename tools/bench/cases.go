@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"github.com/lemnos-ml/lemnos/ops"
@@ -140,7 +141,7 @@ func cases(c config) []benchmark {
 		d = 64
 	}
 	list = append(list, embedCase(n/d, min(d, n/d), d))
-	return append(append(list, matmulCases(c)...), layerCases(c)...)
+	return slices.Concat(list, matmulCases(c), layerCases(c), attentionCases(c))
 }
 
 // plainCopy is the copy that comes to mind first: y[i] = x[i], 16 bytes for each

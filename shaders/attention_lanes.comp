@@ -1,0 +1,79 @@
+// attention_lanes: y[t] = sum_j softmax_j(scale q[t].k[j]) v[j] over the keys j <= start + t, and lse[t] = log sum_j exp(scale q[t].k[j]).
+// Shapes as in lib/attention.glsl; start is START's first word with has_start, otherwise 0. One subgroup per LOCAL ROWS
+// queries of a head, each lane with ROWS of them, LOCAL apart. The softmax is online: a running maximum, and sums that are
+// scaled when it moves.
+//variant f32
+//variant f16: -DF16
+//variant bf16: -DBF16
+//wide
+#version 450
+#include "lib/types.glsl"
+#include "lib/index.glsl"
+#include "lib/math.glsl"
+#include "lib/attention.glsl"
+#include "lib/lanes.glsl"
+layout(binding = 0) readonly buffer Q { V q[]; };
+layout(binding = 1) readonly buffer K { V k[]; };
+layout(binding = 2) readonly buffer X { V v[]; };
+layout(binding = 3) readonly buffer START { uint start; };
+layout(binding = 4) writeonly buffer Y { V y[]; };
+layout(binding = 5) writeonly buffer LSE { float lse[]; };
+
+void main() {
+    uint heads = p.batch * p.heads, tiles = (p.queries + LOCAL * ROWS - 1) / (LOCAL * ROWS);
+    if (flat_group() >= heads * tiles) return;
+    uint h = flat_group() % p.heads, b = flat_group() / p.heads % p.batch;
+    uint first = (tiles - 1 - flat_group() / heads) * LOCAL * ROWS; // the longest rows first
+    uint before = p.has_start != 0 ? min(start, p.capacity) : 0;
+    uint keys = min(min(first + LOCAL * ROWS, p.queries) + before, p.capacity);
+    vec4 query[ROWS][S4], sum[ROWS][S4], total[ROWS];
+    float top[ROWS], factor[ROWS];
+    [[unroll]] for (uint r = 0; r < ROWS; r++) {
+        top[r] = -INFINITY;
+        total[r] = vec4(0);
+        uint from = q_row(b, min(first + r * LOCAL + lane, p.queries - 1), h);
+        [[unroll]] for (uint s = 0; s < S4; s++) {
+            query[r][s] = ld4(q[from + s]) * p.scale;
+            sum[r][s] = vec4(0);
+        }
+    }
+    for (uint j = 0; j < keys; j += LOCAL) {
+        uint row = k_row(b, min(j + lane, keys - 1), h / p.group);
+        vec4 x[ROWS][LANES4];
+        [[unroll]] for (uint r = 0; r < ROWS; r++)
+            [[unroll]] for (uint i = 0; i < LANES4; i++) x[r][i] = vec4(0);
+        [[unroll]] for (uint s = 0; s < S4; s++) {
+            vec4 mine = ld4(k[row + s]);
+            dots(x, query, s, mine)
+        }
+        [[unroll]] for (uint r = 0; r < ROWS; r++) {
+            vec4 most = vec4(top[r]);
+            [[unroll]] for (uint i = 0; i < LANES4; i++) {
+                bvec4 later = greaterThan(j + 4 * i + uvec4(0, 1, 2, 3), uvec4(first + before + r * LOCAL + lane));
+                x[r][i] = mix(x[r][i], vec4(-INFINITY), later);
+                most = max(most, x[r][i]);
+            }
+            float larger = max(max(most.x, most.y), max(most.z, most.w));
+            factor[r] = exp1(top[r] - larger);
+            total[r] *= factor[r];
+            top[r] = larger;
+            [[unroll]] for (uint i = 0; i < LANES4; i++) {
+                x[r][i] = exp4(x[r][i] - larger);
+                total[r] += x[r][i];
+            }
+        }
+        [[unroll]] for (uint s = 0; s < S4; s++) {
+            vec4 mine = ld4(v[row + s]);
+            [[unroll]] for (uint r = 0; r < ROWS; r++) sum[r][s] *= factor[r];
+            sums(sum, s, x, mine)
+        }
+    }
+    [[unroll]] for (uint r = 0; r < ROWS; r++) {
+        uint t = first + r * LOCAL + lane;
+        if (t < p.queries) {
+            float all = dot(total[r], vec4(1));
+            [[unroll]] for (uint s = 0; s < S4; s++) y[q_row(b, t, h) + s] = st4(sum[r][s] / all);
+            lse[stat(b, h, t)] = top[r] + log1(all);
+        }
+    }
+}

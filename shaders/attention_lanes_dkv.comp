@@ -1,0 +1,84 @@
+// attention_lanes_dkv: over the queries t >= j of the heads h that read a key head, in order,
+//   dv[j] = sum_t p[t,j] dy[t]   dk[j] = scale sum_t p[t,j] (dy[t].v[j] - delta[t]) q[t]   with p[t,j] = exp(scale q[t].k[j] - lse[t])
+// dk is added with ADD_FIRST, dv with ADD_SECOND. Shapes as in lib/attention.glsl. One subgroup per LOCAL ROWS keys of a key
+// head, each lane with ROWS of them, LOCAL apart.
+//variant f32
+//variant f16: -DF16
+//variant bf16: -DBF16
+//wide
+#version 450
+#include "lib/types.glsl"
+#include "lib/index.glsl"
+#include "lib/math.glsl"
+#include "lib/attention.glsl"
+#include "lib/lanes.glsl"
+layout(binding = 0) readonly buffer Q { V q[]; };
+layout(binding = 1) readonly buffer K { V k[]; };
+layout(binding = 2) readonly buffer X { V v[]; };
+layout(binding = 3) readonly buffer DY { V dy[]; };
+layout(binding = 4) readonly buffer LSE { float lse[]; };
+layout(binding = 5) readonly buffer DELTA { float delta[]; };
+layout(binding = 6) buffer DK { V dk[]; };
+layout(binding = 7) buffer DV { V dv[]; };
+
+void main() {
+    uint groups = p.batch * (p.heads / p.group), tiles = (p.queries + LOCAL * ROWS - 1) / (LOCAL * ROWS);
+    if (flat_group() >= groups * tiles) return;
+    uint g = flat_group() % (p.heads / p.group), b = flat_group() % groups / (p.heads / p.group);
+    uint first = flat_group() / groups * LOCAL * ROWS; // the keys that most queries see first
+    vec4 key[ROWS][S4], value[ROWS][S4], sum_k[ROWS][S4], sum_v[ROWS][S4];
+    [[unroll]] for (uint r = 0; r < ROWS; r++) {
+        uint from = k_row(b, min(first + r * LOCAL + lane, p.queries - 1), g);
+        [[unroll]] for (uint s = 0; s < S4; s++) {
+            key[r][s] = ld4(k[from + s]) * p.scale;
+            value[r][s] = ld4(v[from + s]);
+            sum_k[r][s] = sum_v[r][s] = vec4(0);
+        }
+    }
+    for (uint h = g * p.group + p.first_head; h < g * p.group + p.last_head; h++) {
+        for (uint t = first; t < p.queries; t += LOCAL) {
+            uint at = min(t + lane, p.queries - 1), row = q_row(b, at, h);
+            float log_sum = lse[stat(b, h, at)], less = delta[stat(b, h, at)];
+            vec4 x[ROWS][LANES4], d[ROWS][LANES4], query[S4], up[S4];
+            [[unroll]] for (uint i = 0; i < LANES4; i++) {
+                vec4 l = vec4(subgroupShuffle(log_sum, 4 * i), subgroupShuffle(log_sum, 4 * i + 1), subgroupShuffle(log_sum, 4 * i + 2), subgroupShuffle(log_sum, 4 * i + 3));
+                vec4 m = vec4(subgroupShuffle(less, 4 * i), subgroupShuffle(less, 4 * i + 1), subgroupShuffle(less, 4 * i + 2), subgroupShuffle(less, 4 * i + 3));
+                [[unroll]] for (uint r = 0; r < ROWS; r++) {
+                    x[r][i] = -l;
+                    d[r][i] = -m;
+                }
+            }
+            [[unroll]] for (uint s = 0; s < S4; s++) {
+                query[s] = ld4(q[row + s]);
+                dots(x, key, s, query[s])
+                up[s] = ld4(dy[row + s]);
+                dots(d, value, s, up[s])
+            }
+            [[unroll]] for (uint r = 0; r < ROWS; r++) {
+                [[unroll]] for (uint i = 0; i < LANES4; i++) {
+                    uvec4 query_at = t + 4 * i + uvec4(0, 1, 2, 3);
+                    bvec4 counts = lessThan(uvec4(first + r * LOCAL + lane), query_at + 1);
+                    x[r][i] = mix(vec4(0), exp4(x[r][i]), counts);
+                    x[r][i] = mix(x[r][i], vec4(0), greaterThanEqual(query_at, uvec4(p.queries)));
+                    d[r][i] *= x[r][i];
+                }
+            }
+            [[unroll]] for (uint s = 0; s < S4; s++) {
+                sums(sum_k, s, d, query[s])
+                sums(sum_v, s, x, up[s])
+            }
+        }
+    }
+    [[unroll]] for (uint r = 0; r < ROWS; r++) {
+        uint j = first + r * LOCAL + lane, to = k_row(b, j, g);
+        if (j < p.queries) {
+            [[unroll]] for (uint s = 0; s < S4; s++) {
+                vec4 x = p.scale * sum_k[r][s], z = sum_v[r][s];
+                if (ADD_FIRST != 0) x += ld4(dk[to + s]);
+                if (ADD_SECOND != 0) z += ld4(dv[to + s]);
+                dk[to + s] = st4(x);
+                dv[to + s] = st4(z);
+            }
+        }
+    }
+}

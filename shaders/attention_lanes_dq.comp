@@ -1,0 +1,73 @@
+// attention_lanes_dq: dq[t] = scale sum_j p[t,j] (dy[t].v[j] - delta[t]) k[j] with p[t,j] = exp(scale q[t].k[j] - lse[t]), over j <= t;
+// with ADD_FIRST it is added. Shapes as in lib/attention.glsl. One subgroup per LOCAL ROWS queries of a head, each lane with
+// ROWS of them, LOCAL apart.
+//variant f32
+//variant f16: -DF16
+//variant bf16: -DBF16
+//wide
+#version 450
+#include "lib/types.glsl"
+#include "lib/index.glsl"
+#include "lib/math.glsl"
+#include "lib/attention.glsl"
+#include "lib/lanes.glsl"
+layout(binding = 0) readonly buffer Q { V q[]; };
+layout(binding = 1) readonly buffer K { V k[]; };
+layout(binding = 2) readonly buffer X { V v[]; };
+layout(binding = 3) readonly buffer DY { V dy[]; };
+layout(binding = 4) readonly buffer LSE { float lse[]; };
+layout(binding = 5) readonly buffer DELTA { float delta[]; };
+layout(binding = 6) buffer DQ { V dq[]; };
+
+void main() {
+    uint heads = p.batch * p.heads, tiles = (p.queries + LOCAL * ROWS - 1) / (LOCAL * ROWS);
+    if (flat_group() >= heads * tiles) return;
+    uint h = flat_group() % p.heads, b = flat_group() / p.heads % p.batch;
+    uint first = (tiles - 1 - flat_group() / heads) * LOCAL * ROWS; // the longest rows first
+    vec4 query[ROWS][S4], up[ROWS][S4], sum[ROWS][S4];
+    float log_sum[ROWS], less[ROWS];
+    [[unroll]] for (uint r = 0; r < ROWS; r++) {
+        uint t = min(first + r * LOCAL + lane, p.queries - 1), from = q_row(b, t, h);
+        log_sum[r] = lse[stat(b, h, t)];
+        less[r] = delta[stat(b, h, t)];
+        [[unroll]] for (uint s = 0; s < S4; s++) {
+            query[r][s] = ld4(q[from + s]) * p.scale;
+            up[r][s] = ld4(dy[from + s]);
+            sum[r][s] = vec4(0);
+        }
+    }
+    uint keys = min(first + LOCAL * ROWS, p.queries);
+    for (uint j = 0; j < keys; j += LOCAL) {
+        uint row = k_row(b, min(j + lane, keys - 1), h / p.group);
+        vec4 x[ROWS][LANES4], d[ROWS][LANES4], key[S4];
+        [[unroll]] for (uint r = 0; r < ROWS; r++) {
+            [[unroll]] for (uint i = 0; i < LANES4; i++) {
+                x[r][i] = vec4(-log_sum[r]);
+                d[r][i] = vec4(-less[r]);
+            }
+        }
+        [[unroll]] for (uint s = 0; s < S4; s++) {
+            key[s] = ld4(k[row + s]);
+            dots(x, query, s, key[s])
+            vec4 mine = ld4(v[row + s]);
+            dots(d, up, s, mine)
+        }
+        [[unroll]] for (uint r = 0; r < ROWS; r++) {
+            [[unroll]] for (uint i = 0; i < LANES4; i++) {
+                bvec4 later = greaterThan(j + 4 * i + uvec4(0, 1, 2, 3), uvec4(first + r * LOCAL + lane));
+                d[r][i] = mix(exp4(x[r][i]) * d[r][i], vec4(0), later);
+            }
+        }
+        [[unroll]] for (uint s = 0; s < S4; s++) sums(sum, s, d, key[s])
+    }
+    [[unroll]] for (uint r = 0; r < ROWS; r++) {
+        uint t = first + r * LOCAL + lane, to = q_row(b, t, h);
+        if (t < p.queries) {
+            [[unroll]] for (uint s = 0; s < S4; s++) {
+                vec4 x = p.scale * sum[r][s];
+                if (ADD_FIRST != 0) x += ld4(dq[to + s]);
+                dq[to + s] = st4(x);
+            }
+        }
+    }
+}

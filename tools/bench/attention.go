@@ -1,0 +1,97 @@
+package main
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/lemnos-ml/lemnos/ops"
+)
+
+// attentionCases lists attention as small models have it.
+func attentionCases(c config) []benchmark {
+	if c.quick {
+		return []benchmark{attentionCase(ops.F32, 1, 40, 4, 2, 16)}
+	}
+	return []benchmark{attentionCase(ops.F32, 12, 64, 4, 4, 32), attentionCase(ops.F32, 1, 128, 9, 3, 64),
+		attentionCase(ops.F32, 8, 256, 6, 6, 64), attentionCase(ops.BF16, 8, 256, 6, 6, 64)}
+}
+
+// attentionCase is causal attention and its gradient from a cross-entropy of the
+// result: b sequences of t positions, h heads that read kv heads, of s values.
+// Counted is what each kernel multiplies on and below the diagonal.
+func attentionCase(dt ops.DType, b, t, h, kv, s int) benchmark {
+	product := float64(b*h) * float64(t*(t+1)) * float64(s)
+	return benchmark{fmt.Sprintf("[%d %d %d/%d %d]", b, t, h, kv, s), []part{
+		{name: "attention " + dt.String(), kernels: "attention. attention_lanes.", flops: 2 * product},
+		{name: "attention_dq " + dt.String(), kernels: "attention_delta. attention_dq. attention_lanes_dq.", flops: 3 * product},
+		{name: "attention_dkv " + dt.String(), kernels: "attention_dkv. attention_lanes_dkv.", flops: 4 * product},
+	}, func(r *running) {
+		nq, nk := b*t*h*s, b*t*kv*s
+		data := normals(nq + 2*nk)
+		qs, ks, vs := data[:nq], data[nq:nq+nk], data[nq+nk:]
+		q, k, v := r.tensor(dt, qs, b, t, h, s), r.tensor(dt, ks, b, t, kv, s), r.tensor(dt, vs, b, t, kv, s)
+		for _, x := range []*ops.Tensor{q, k, v} {
+			r.graph.RequireGrad(x)
+		}
+		y := r.graph.Attention(q, k, v, nil)
+		targets, _ := r.ids(b*t*h, s)
+		r.graph.Backward(r.graph.CrossEntropy(r.graph.View(y, b*t*h, s), targets, nil), nil)
+		dq, dk, dv, dy := r.graph.Grad(q), r.graph.Grad(k), r.graph.Grad(v), r.graph.Grad(y)
+		for _, x := range []*ops.Tensor{y, dq, dk, dv, dy} {
+			r.graph.Output(x)
+		}
+		tolerance := 1e-4
+		if dt != ops.F32 {
+			tolerance = 1.0 / 64
+		}
+		r.expect(y, tolerance, func(i int) float64 {
+			var sum, weights float64
+			row, head := i/s/h, i/s%h
+			for j := range row%t + 1 {
+				at := ((row/t*t+j)*kv + head*kv/h) * s
+				weight := math.Exp(dot(qs[i/s*s:i/s*s+s], ks[at:at+s]) / math.Sqrt(float64(s)))
+				weights += weight
+				sum += weight * float64(vs[at+i%s])
+			}
+			return sum / weights
+		})
+		// Each gradient as a whole: Σ dv·v = Σ dy·y, and Σ dk·k = Σ dq·q.
+		r.expectDots(tolerance, r.pair(dv, v), r.pair(dy, y))
+		r.expectDots(tolerance, r.pair(dk, k), r.pair(dq, q))
+	}}
+}
+
+func dot(a, b []float32) (sum float64) {
+	for i, x := range a {
+		sum += float64(x) * float64(b[i])
+	}
+	return sum
+}
+
+// pair returns a function that downloads two tensors.
+func (r *running) pair(a, b *ops.Tensor) func() ([]float32, []float32) {
+	return func() ([]float32, []float32) {
+		x, y := make([]float32, a.Len()), make([]float32, b.Len())
+		r.fail(ops.Download(r.ctx, a, x))
+		r.fail(ops.Download(r.ctx, b, y))
+		return x, y
+	}
+}
+
+// expectDots makes the check that both pairs have the same product, up to a part
+// of the product of their norms.
+func (r *running) expectDots(tolerance float64, one, other func() ([]float32, []float32)) {
+	before := r.check
+	r.check = func() error {
+		if err := before(); err != nil {
+			return err
+		}
+		a, b := one()
+		c, d := other()
+		got, want := dot(a, b), dot(c, d)
+		if scale := math.Sqrt(dot(a, a) * dot(b, b)); r.err == nil && !(math.Abs(got-want) <= tolerance*scale) {
+			return fmt.Errorf("a gradient times its values is %v, want %v", got, want)
+		}
+		return r.err
+	}
+}
