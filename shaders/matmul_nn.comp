@@ -26,8 +26,7 @@ void main() {
         vec4 a4[ROWS];
         [[unroll]] for (uint i = 0; i < ROWS; i++) a4[i] = ld4(a[row[i] + k / 4]);
         [[unroll]] for (uint kk = 0; kk < 4; kk++) {
-            if (k + kk >= k_end) break; // B has no padding rows
-            uint from = b0 + (k + kk) * p.ldb4;
+            uint from = b0 + min(k + kk, k_end - 1) * p.ldb4; // B has no padding rows: the last one times the zeros of A
             [[unroll]] for (uint j = 0; j < COLUMNS4; j++) {
                 vec4 b4 = ld4(b[from + column[j]]);
                 [[unroll]] for (uint i = 0; i < ROWS; i++) sum[i][j] += a4[i][kk] * b4;
