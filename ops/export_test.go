@@ -56,6 +56,10 @@ func BackwardFrom(g *Graph, y, dy *Tensor, accumulate bool) {
 // GPU, in parts of k such that about so many workgroups are at work.
 func UseSharedTiles(g *Graph, groups int) { g.tune.sharedTiles, g.tune.matmulGroups = true, groups }
 
+// UseLaneTiles makes matrix products of g share what the lanes of a subgroup
+// load, as on processors whose driver shuffles fast.
+func UseLaneTiles(g *Graph) { g.tune.laneTiles = true }
+
 // MatMulInto appends c += alpha·(a by b).
 func MatMulInto(g *Graph, kind string, a, b, c *Tensor, alpha float32) {
 	g.add("matmul", g.matmulCalls(kind, a, b, nil, c, alpha, true)...)

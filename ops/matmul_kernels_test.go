@@ -84,6 +84,21 @@ func TestMatMulSharedTiles(t *testing.T) {
 	}
 }
 
+// The processor's way: a subgroup's tile and less, several, rows and columns that end
+// within a lane's part, and parts of k.
+func TestMatMulLaneTiles(t *testing.T) {
+	dev := vktest.Open(t)
+	for _, c := range []struct{ batch, m, n, k int }{{1, 17, 20, 1}, {1, 65, 70, 19}, {1, 34, 67, 37}, {2, 40, 33, 600}} {
+		for _, kind := range []string{"nn", "nt", "tn"} {
+			for _, dt := range floats {
+				t.Run(fmt.Sprint(kind, c, dt), func(t *testing.T) {
+					checkProduct(t, dev, kind, dt, c.batch, c.m, c.n, c.k, 1e-6, ops.UseLaneTiles)
+				})
+			}
+		}
+	}
+}
+
 // Few rows, as in decoding.
 func TestMatMulFewRows(t *testing.T) {
 	dev := vktest.Open(t)

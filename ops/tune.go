@@ -19,7 +19,8 @@ type tuning struct {
 	subgroup               uint32 // 1: reduce through shared memory only
 	wide                   bool   // read and write memory in words of 64 bits, in kernels that can
 	sharedTiles            bool   // matrix products go through shared memory
-	matmulLocal            uint32 // invocations per workgroup of those that don't
+	laneTiles              bool   // or else are of a subgroup, whose lanes share what they load
+	matmulLocal            uint32 // invocations per workgroup of the others
 	tileRows, tileColumns4 int    // of their product, per invocation
 	fewLocal               uint32 // invocations per workgroup of products of few rows
 	matmulGroups           int    // workgroups that keep the device busy with a product
@@ -57,6 +58,9 @@ func tune(i vk.Info) tuning {
 		t.sharedTiles, t.matmulLocal, t.tileRows, t.tileColumns4 = false, 8, 16, 8
 		t.fewLocal, t.matmulGroups = c.SubgroupSize, 16
 		t.lanes = c.SubgroupShuffle && t.subgroup%4 == 0 && t.subgroup <= 16
+		// lavapipe shuffles in one instruction, SwiftShader lane by lane: products of
+		// 512 became twice as fast on the former, and ten times as slow on the latter.
+		t.laneTiles = t.lanes && t.subgroup >= 8
 	}
 	for _, n := range []*uint32{&t.local, &t.chunkLocal, &t.rowLocal, &t.scanLocal} {
 		*n = min(*n, c.MaxInvocations)
