@@ -289,3 +289,23 @@ func TestTransformerRefusesTooLongSequences(t *testing.T) {
 		t.Errorf("49 positions of 48: %v, want an error", err)
 	}
 }
+
+// The head goes through the positions in parts: no memory of a step is as large as all logits.
+func TestLossNeverHoldsAllLogits(t *testing.T) {
+	dev := vktest.Open(t)
+	c := cs336()
+	c.Vocab, c.Context, c.Layers, c.Width = 8192, 256, 1, 16
+	m := transformer(t, dev, ops.F32, c)
+	const batch = 8
+	g := ops.NewGraph(dev)
+	defer g.Release()
+	loss := m.Loss(g, g.Input("x", ops.I32, batch, c.Context), g.Input("y", ops.I32, batch, c.Context))
+	g.Backward(loss, nil)
+	plan, err := g.Plan()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all := int64(4 * batch * c.Context * c.Vocab); plan.Arena >= all/2 {
+		t.Errorf("%d bytes of intermediates, all logits would be %d", plan.Arena, all)
+	}
+}
