@@ -54,6 +54,21 @@ func TestAddScaleCast(t *testing.T) {
 	}
 }
 
+// The two copies that bench measures other kernels by.
+func TestCopies(t *testing.T) {
+	dev := vktest.Open(t)
+	const n4 = 1037
+	xv := opstest.Uniform(47, 4*n4, 1)
+	for _, call := range []ops.Call{{Kernel: "copy", Items: n4}, {Kernel: "copy_plain", Threads: n4}} {
+		g := ops.NewGraph(dev)
+		x, y := tensor(t, dev, ops.F32, []int{4 * n4}, xv), tensor(t, dev, ops.F32, []int{4 * n4}, make([]float32, 4*n4))
+		call.Push, call.Args = struct{ N4 uint32 }{n4}, []*ops.Tensor{x, y}
+		g.Dispatch("copy", call)
+		run(t, g)
+		opstest.Close(t, values(t, y), opstest.F64(xv), 0)
+	}
+}
+
 func TestCastTo(t *testing.T) {
 	dev := vktest.Open(t)
 	for _, from := range floats {

@@ -57,8 +57,9 @@ func BackwardFrom(g *Graph, y, dy *Tensor, accumulate bool) {
 func UseSharedTiles(g *Graph, groups int) { g.tune.sharedTiles, g.tune.matmulGroups = true, groups }
 
 // UseLaneTiles makes matrix products of g share what the lanes of a subgroup
-// load, as on processors whose driver shuffles fast.
-func UseLaneTiles(g *Graph) { g.tune.laneTiles = true }
+// load, as on processors whose driver shuffles fast, with small tiles, which any
+// driver compiles in reasonable time.
+func UseLaneTiles(g *Graph) { g.tune.laneTiles, g.tune.tileRows, g.tune.tileColumns4 = true, 8, 2 }
 
 // MatMulInto appends c += alpha·(a by b).
 func MatMulInto(g *Graph, kind string, a, b, c *Tensor, alpha float32) {

@@ -53,9 +53,9 @@ func (t *tuning) matmulPlan(form string, m, n, k, batch int) matmulPlan {
 			spec: map[uint32]uint32{10: uint32(blocks), 11: uint32(blocks), 12: b2u(form == "tn"), 14: b2u(form != "nt")}}
 	}
 	if t.laneTiles && min(m, n) > 16 {
-		groups := ceilDiv(m, 8*int(t.subgroup)) * ceilDiv(n, 64)
+		groups := ceilDiv(m, t.tileRows*int(t.subgroup)/2) * ceilDiv(n, 8*t.tileColumns4)
 		return matmulPlan{kernel: "matmul_lanes", groups: groups, local: t.subgroup, part: t.matmulPart(groups*batch, k),
-			spec: map[uint32]uint32{12: b2u(form == "tn"), 14: b2u(form != "nt")}}
+			spec: map[uint32]uint32{10: uint32(t.tileRows), 11: uint32(t.tileColumns4), 12: b2u(form == "tn"), 14: b2u(form != "nt")}}
 	}
 	rows, columns4 := t.tileRows, min(t.tileColumns4, ceilDiv(n, 4))
 	for rows > 4 && rows/2 >= m {

@@ -40,8 +40,8 @@ func TestReplay(t *testing.T) {
 	at, loss := bigram(t, g, p)
 	t.Cleanup(p.Release)
 	s := compile(t, g)
-	// ids and batch, gather, loss with gradient, mean, scatter.
-	if st := s.Stats(); st.Submissions != 1 || st.Dispatches != 7 || st.Barriers >= st.Dispatches || st.ArenaBytes == 0 || st.IOBytes == 0 {
+	// ids twice and batch, gather, loss with gradient, mean; zeros, links, scatter.
+	if st := s.Stats(); st.Submissions != 1 || st.Dispatches != 9 || st.Barriers >= st.Dispatches || st.ArenaBytes == 0 || st.IOBytes == 0 {
 		t.Errorf("%+v", st)
 	}
 	before := dev.Stats()

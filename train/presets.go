@@ -40,13 +40,13 @@ func Preset(name string) (Config, error) {
 	return Config{}, fmt.Errorf("train: no preset %q; there are %s", name, strings.Join(Presets(), ", "))
 }
 
-// tiny is for two cores of a processor, which take half a second a step: few
-// enough parameters that 400,000 tokens teach them something.
+// tiny is for two cores of a processor, which take a quarter of a second a step:
+// few enough parameters that half a million tokens teach them something.
 func tiny() Config {
 	c := DefaultConfig()
 	c.Layers, c.Heads, c.Width, c.FFN, c.ContextLen = 3, 4, 96, 256, 64
-	c.BatchSize, c.TotalSteps = 12, 500
-	c.LRMax, c.LRMin, c.WarmupIters, c.CosineIters = 5e-3, 5e-4, 50, 500
+	c.BatchSize, c.TotalSteps = 12, 700
+	c.LRMax, c.LRMin, c.WarmupIters, c.CosineIters = 5e-3, 5e-4, 50, 700
 	c.NoDecay = "vectors"
 	c.LogEvery, c.EvalEvery, c.CkptEvery, c.EvalWindows = 20, 100, 100, 128
 	c.MixedPrecision = false // 16-bit storage saves software devices nothing
@@ -63,7 +63,7 @@ func shakespeareChar() Config {
 	c.BatchSize, c.TotalSteps = 12, 2000
 	c.LRMax, c.LRMin, c.WarmupIters, c.CosineIters = 1e-3, 1e-4, 100, 2000
 	c.Betas = Betas{0.9, 0.99}
-	c.LogEvery, c.EvalEvery, c.CkptEvery, c.EvalWindows = 50, 250, 500, 1800 // all there are
+	c.LogEvery, c.EvalEvery, c.CkptEvery, c.EvalWindows = 50, 500, 500, 1800 // all there are
 	c.MixedPrecision = false
 	c.RunName = "shakespeare-char"
 	return c
