@@ -111,17 +111,18 @@ func TestMatMulLeadingDimensions(t *testing.T) {
 // for few rows and more, on processors and on GPUs.
 func TestMatMulKernelsMixed(t *testing.T) {
 	dev := vktest.Open(t)
-	const n, k = 6, 11
-	for i := range 18 {
+	const k = 11
+	for i := range 24 {
 		dt, kind := []ops.DType{ops.F16, ops.BF16}[i%2], []string{"nn", "nt", "tn"}[i/2%3]
-		m, shared := []int{9, 3, 9}[i/6], i/6 == 2
-		t.Run(fmt.Sprint(kind, dt, m, shared), func(t *testing.T) {
+		m, n := []int{9, 3, 9, 18}[i/6], []int{6, 6, 6, 20}[i/6]
+		tune := []func(*ops.Graph){nil, nil, func(g *ops.Graph) { ops.UseSharedTiles(g, 1) }, ops.UseLaneTiles}[i/6]
+		t.Run(fmt.Sprint(kind, dt, m, n, i/6), func(t *testing.T) {
 			av, bv := opstest.Round(dt.String(), opstest.Uniform(56, m*k, 1)), opstest.Round(dt.String(), opstest.Uniform(57, k*n, 1))
 			sa, sb := factorShapes(kind, m, n, k)
 			a, b, c := tensor(t, dev, dt, sa, av), tensor(t, dev, dt, sb, bv), tensor(t, dev, ops.F32, []int{m, n}, opstest.Uniform(58, m*n, 1))
 			g := ops.NewGraph(dev)
-			if shared {
-				ops.UseSharedTiles(g, 1)
+			if tune != nil {
+				tune(g)
 			}
 			ops.MatMulInto(g, kind, a, b, c, -2)
 			run(t, g)
