@@ -1,7 +1,6 @@
 package nn_test
 
 import (
-	"context"
 	"fmt"
 	"math"
 	"strings"
@@ -47,27 +46,10 @@ func transformer(t *testing.T, dev *vk.Device, dt ops.DType, c nn.TransformerCon
 // logits are those of all positions of one sequence, row by row.
 func logits(t *testing.T, dev *vk.Device, m *nn.Transformer, ids []int32) []float32 {
 	t.Helper()
-	ctx := context.Background()
 	g := ops.NewGraph(dev)
 	x := g.Input("x", ops.I32, 1, len(ids))
 	y := m.Logits(g, x)
-	g.Output(y)
-	step, err := g.Compile()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer step.Close()
-	if err := ops.Upload(ctx, x, ids); err != nil {
-		t.Fatal(err)
-	}
-	if err := step.Run(); err != nil {
-		t.Fatal(err)
-	}
-	out := make([]float32, y.Len())
-	if err := ops.Download(ctx, y, out); err != nil {
-		t.Fatal(err)
-	}
-	return out
+	return runOnce(t, g, y, map[*ops.Tensor][]int32{x: ids})
 }
 
 // A token must not change what was predicted before it.
@@ -96,7 +78,6 @@ func TestTransformerIsCausal(t *testing.T) {
 
 // The decoder, token by token and with a long prompt, gives the logits of the whole sequence.
 func TestDecoderAgreesWithTheWholeSequence(t *testing.T) {
-	ctx := context.Background()
 	dev := vktest.Open(t)
 	for name, kind := range kinds {
 		for _, dt := range []ops.DType{ops.F32, ops.BF16} {
@@ -148,10 +129,10 @@ func TestDecoderErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	if _, err := d.Next(context.Background(), nil); err == nil {
+	if _, err := d.Next(ctx, nil); err == nil {
 		t.Error("no token: want an error")
 	}
-	if _, err := d.Next(context.Background(), []int32{37}); err == nil || !strings.Contains(err.Error(), "37") {
+	if _, err := d.Next(ctx, []int32{37}); err == nil || !strings.Contains(err.Error(), "37") {
 		t.Errorf("token 37 of 37: %v, want an error that names it", err)
 	}
 }
@@ -212,37 +193,31 @@ func wantDeviation(c nn.TransformerConfig, p *ops.Tensor) float64 {
 
 func firstLoss(t *testing.T, dev *vk.Device, m *nn.Transformer, c nn.TransformerConfig) float64 {
 	t.Helper()
-	ctx := context.Background()
 	g := ops.NewGraph(dev)
 	x, y := g.Input("x", ops.I32, 2, 9), g.Input("y", ops.I32, 2, 9)
 	loss := m.Loss(g, x, y)
-	g.Output(loss)
+	ids := map[*ops.Tensor][]int32{x: opstest.IDs(3, 18, c.Vocab), y: opstest.IDs(4, 18, c.Vocab)}
+	return float64(runOnce(t, g, loss, ids)[0])
+}
+
+// runOnce compiles g, runs it with the given ids and returns the values of out.
+func runOnce(t *testing.T, g *ops.Graph, out *ops.Tensor, ids map[*ops.Tensor][]int32) []float32 {
+	t.Helper()
+	g.Output(out)
 	step, err := g.Compile()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer step.Close()
-	for i, in := range []*ops.Tensor{x, y} {
-		if err := ops.Upload(ctx, in, opstest.IDs(uint32(3+i), 18, c.Vocab)); err != nil {
-			t.Fatal(err)
-		}
+	for in, v := range ids {
+		must(t, ops.Upload(ctx, in, v))
 	}
-	if err := step.Run(); err != nil {
-		t.Fatal(err)
-	}
-	v, err := ops.Item(ctx, loss)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return float64(v)
+	must(t, step.Run())
+	return download(t, out)
 }
 
 func download(t *testing.T, p *ops.Tensor) []float32 {
 	t.Helper()
 	x := make([]float32, p.Len())
-	if err := ops.Download(context.Background(), p, x); err != nil {
-		t.Fatal(err)
-	}
+	must(t, ops.Download(ctx, p, x))
 	return x
 }
 
