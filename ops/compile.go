@@ -228,7 +228,7 @@ func (g *Graph) load(c *Call) (*vk.Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	spec := map[uint32]uint32{0: g.local(c), 3: g.tune.subgroup, 13: g.tune.work}
+	spec := map[uint32]uint32{0: g.local(c), 3: g.tune.subgroup, 13: g.work(c)}
 	for id, v := range c.Spec {
 		spec[id] = v
 	}
@@ -256,6 +256,14 @@ func (g *Graph) local(c *Call) uint32 {
 	return g.tune.chunkLocal
 }
 
+// work returns how many groups of four values an invocation of c takes at a time.
+func (g *Graph) work(c *Call) uint32 {
+	if c.Items >= 32*int(g.local(c)*g.tune.muchWork) { // enough for every core
+		return g.tune.muchWork
+	}
+	return g.tune.work
+}
+
 // dispatch records one call.
 func (g *Graph) dispatch(p *vk.Program, c *scheduled) error {
 	var push []byte
@@ -279,7 +287,7 @@ func (g *Graph) dispatch(p *vk.Program, c *scheduled) error {
 	groups, local := c.Groups, int(g.local(c.Call))
 	switch {
 	case c.Items > 0:
-		groups = min(ceilDiv(c.Items, local*int(g.tune.work)), g.tune.maxGroups)
+		groups = min(ceilDiv(c.Items, local*int(g.work(c.Call))), g.tune.maxGroups)
 	case c.Threads > 0:
 		groups = ceilDiv(c.Threads, local)
 	}

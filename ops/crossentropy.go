@@ -97,11 +97,8 @@ func (g *Graph) crossEntropyCall(logits, targets, each *Tensor, o *CrossEntropyO
 	maps.Copy(spec, idSpec(targets))
 	local := g.rowLocal(logits.stride4())
 	keep := max(1, ceilDiv(logits.cols()/4, int(local))) // groups of an invocation
-	if keep <= g.tune.rowKeep4 {
-		spec[23] = 1 // the row is held as a whole
-		if g.tune.wide {
-			spec[22] = uint32((keep + 3) / 4 * 4)
-		}
+	if keep <= g.tune.rowKeep4 {                         // the row is held as a whole
+		spec[22], spec[23] = uint32((keep+3)/4*4), 1
 	}
 	kernel := "crossentropy." + logits.dtype.String()
 	if o.LabelSmoothing > 0 {

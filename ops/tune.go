@@ -6,13 +6,13 @@ import "github.com/lemnos-ml/lemnos/vk"
 // choice gives the same values up to the order of f32 sums.
 type tuning struct {
 	local                  uint32 // invocations per workgroup of elementwise kernels
-	work                   uint32 // groups of four values that each of them handles at a time
+	work, muchWork         uint32 // groups of four values that each of them handles at a time, in small tensors and in large ones
 	maxGroups              int    // workgroups of elementwise kernels
 	chunkLocal             uint32 // invocations per workgroup of kernels that stride over chunks
 	workers                int    // workgroups of those
 	chunk4                 int    // groups of four values per chunk of a parameter arena
 	rowLocal               uint32 // most invocations per workgroup of cross-entropy, which has one for each row
-	rowKeep4               int    // groups of four values that each of them holds
+	rowKeep4               int    // groups of four values that each of them may hold, to read a row once
 	maxRows                int    // workgroups of kernels that stride over rows
 	keep4                  int    // most groups of four values that an invocation holds, when that makes a whole row
 	scanLocal              uint32 // invocations per workgroup that goes through a whole list
@@ -30,7 +30,7 @@ type tuning struct {
 
 func tune(i vk.Info) tuning {
 	c := i.Caps
-	t := tuning{local: 256, work: 4, maxGroups: 1 << 30, chunkLocal: 256, workers: 1024, chunk4: 4096, rowLocal: 256, rowKeep4: 8,
+	t := tuning{local: 256, work: 4, muchWork: 4, maxGroups: 1 << 30, chunkLocal: 256, workers: 1024, chunk4: 4096, rowLocal: 256,
 		maxRows: 1 << 16, keep4: 8, scanLocal: 256, subgroup: 1, turns: 65000,
 		sharedTiles: c.MaxInvocations >= sharedLocal, matmulLocal: 64, tileRows: 4, tileColumns4: 2, fewLocal: 64, matmulGroups: 256}
 	if c.SubgroupArithmetic {
@@ -43,16 +43,16 @@ func tune(i vk.Info) tuning {
 		// lavapipe, with eight, at 10.4 GB/s with 256 and at 11.3 with 8.
 		// Rows of 768 held whole cross a norm three times as fast on lavapipe as in
 		// tiles; SwiftShader runs no loop over registers that is not unrolled before.
-		t.local, t.work, t.keep4 = 128, 16, 0
+		t.local, t.work, t.muchWork, t.keep4 = 128, 16, 64, 0
 		if c.SubgroupSize >= 8 {
-			t.local, t.maxGroups, t.keep4 = c.SubgroupSize, 4096, 32
+			t.local, t.muchWork, t.maxGroups, t.keep4 = c.SubgroupSize, 16, 4096, 32
 			// lavapipe takes the same 20 cycles to load 64 bits as 32, for each
 			// invocation on its own.
 			if t.wide = c.Int64; t.wide {
 				t.rowKeep4 = 32
 			}
 		}
-		t.chunkLocal, t.workers = c.SubgroupSize, 256
+		t.chunkLocal, t.workers, t.maxRows = c.SubgroupSize, 256, 256
 		t.rowLocal = c.SubgroupSize
 		t.scanLocal = 64
 		t.sharedTiles, t.matmulLocal, t.tileRows, t.tileColumns4 = false, 8, 16, 8

@@ -4,8 +4,8 @@
 // X, DX (n, v), IDS (n), LOSS (n / loss_cols, loss_cols). M is never added to log S where it would only be subtracted
 // again. A row whose target is ignore has loss 0 and gradient 0. Logits of -inf are legal; a row with NaN or +inf, or of
 // -inf alone, gives NaN, itself alone. DX may be X: what is written is not read afterwards.
-// One workgroup per row, or fewer: they stride. An invocation holds KEEP4 groups of four logits in registers at a time: a
-// row of at most KEEP4 LOCAL groups (with WHOLE set) is read from memory and exponentiated once, a longer one twice.
+// One workgroup per row, or fewer: they stride. An invocation holds KEEP4 groups of four logits in registers at a time, a
+// tile. A row is read and exponentiated twice, with WHOLE set (for rows of at most KEEP4 LOCAL groups) once.
 // The smooth variants are for smoothing above 0, the others need it to be 0: its arithmetic costs a third of the time.
 //variant f32
 //variant f16: -DF16
@@ -28,10 +28,11 @@
 #include "lib/ids.glsl"
 #ifdef WIDE
 layout(constant_id = 22) const uint KEEP4 = 8;
-#else
-const uint KEEP4 = 8; // no specialization constant: SwiftShader would not unroll the loops
-#endif
 layout(constant_id = 23) const bool WHOLE = false;
+#else // no specialization constants: SwiftShader would neither unroll the loops nor leave out a branch
+const uint KEEP4 = 4;
+const bool WHOLE = false;
+#endif
 #ifndef SMOOTH
 #define SMOOTH false
 #endif
@@ -40,19 +41,24 @@ layout(binding = 0) readonly buffer X { V x[]; };
 layout(binding = 1) readonly buffer IDS { uint ids[]; };
 layout(binding = 2) readonly buffer STATUS { uvec4 status; };
 layout(binding = 3) writeonly buffer LOSS { float loss[]; };
-// Loops below are do-while, and what is rare stands outside of them: on lavapipe an if runs both of its sides, and a loop
-// its body once more than it turns.
+// What is rare stands outside of loops: on software devices an if runs both of its sides, on lavapipe a loop its body once
+// more than it turns.
 
 uint full;        // groups of the row that are full; what is left of it is the tail
 vec4 tile[KEEP4]; // group k is number start + lane + k LOCAL; -inf from full on. After add_tile exp(x - top)
 bool owns(uint group) { return group % LOCAL == lane; }
 
-void load_tile(uint row, uint start) {
+void load_full_tile(uint row, uint start) {
+    [[unroll]] for (uint k = 0, i = row + start + lane; k < KEEP4; k++, i += LOCAL) tile[k] = ld4(x[i]);
+}
+void load_tile(uint row, uint start, uint end) {
     [[unroll]] for (uint k = 0, i = start + lane; k < KEEP4; k++, i += LOCAL) {
         tile[k] = vec4(-INFINITY);
-        if (i < full) tile[k] = ld4(x[row + i]);
+        if (i < end) tile[k] = ld4(x[row + i]);
     }
 }
+// How far the full tiles of a row go.
+uint full_tiles(uint end) { return WHOLE ? 0 : end - end % (KEEP4 * LOCAL); }
 
 // The logits seen so far, four sets side by side. The maxima are counted and not summed: that keeps S - 1 accurate when
 // the other terms are tiny.
@@ -108,7 +114,7 @@ Row finish_row(float target_logit) {
     r.m = reduce_max(max(max(top.x, top.y), max(top.z, top.w)));
     bvec4 is_top = equal(top, vec4(r.m));
     vec4 rest = (below - lost + mix(tops, vec4(0), is_top)) * exp_negative4(top - r.m);
-    gap += where(notEqual(seen, vec4(0)), seen * difference(vec4(r.m), top));
+    if (SMOOTH) gap += where(notEqual(seen, vec4(0)), seen * difference(vec4(r.m), top));
     vec4 total = reduce_sum(vec4(dot(rest, vec4(1)), dot(where(is_top, tops), vec4(1)), target_logit, dot(gap, vec4(1))));
     r.rest = is_finite(r.m) ? total.x + (total.y - 1.0) : NAN;
     r.log_s = log1p1(r.rest);
@@ -123,44 +129,49 @@ layout(binding = 4) readonly buffer COUNT { vec2 count; };
 layout(binding = 5) readonly buffer UP { float upstream; };
 layout(binding = 6) writeonly buffer DX { V dx[]; };
 
-// The group of the target and the tail, by invocations 0 and 1.
-void write_special(uint row, uint target, Row r) {
-    uint group = lane == 0 ? target / 4 : full;
-    if (lane > 1 || group >= p.stride4 || (lane == 1 && group == target / 4)) return;
+// The group of the target, at_target, by the invocation that has it, and the tail by the next one.
+void write_special(uint row, uint target, vec4 at_target, Row r) {
+    bool on_target = owns(target / 4);
+    uint group = on_target ? target / 4 : full;
+    if (group >= p.stride4 || !(on_target || owns(target / 4 + LOCAL - 1)) || (!on_target && target / 4 == full)) return;
+    if (!on_target) at_target = ld4(x[row + full]);
     uvec4 column = group * 4 + uvec4(0, 1, 2, 3);
-    vec4 e = exp_negative4(ld4(x[row + group]) - r.m), inverse = vec4(1.0 / (1.0 + r.rest)), z = e * (2.0 * p.zloss * r.lse);
+    vec4 e = exp_negative4(at_target - r.m), inverse = vec4(1.0 / (1.0 + r.rest)), z = e * (2.0 * p.zloss * r.lse);
     // p - 1 = ((e - 1) - (S - 1))/S on the target: no cancellation when p is near 1.
     vec4 d = mix((e + z) * inverse, ((e - 1.0) - r.rest + z) * inverse + p.smoothing, equal(column, uvec4(target)));
     d = (d - p.smoothing / float(p.v)) * (upstream * count.y);
     dx[row + group] = st4(where(lessThan(column, uvec4(p.v)), d));
 }
 
-void write_gradient(uint row, uint target, Row r) {
+// Here the group of the target gets what it would if it weren't that; write_special comes after.
+void write_gradient(uint row, bool ignored, Row r) {
     float scale = upstream * count.y, everywhere = -p.smoothing / float(p.v) * scale;
     float factor = (1.0 + 2.0 * p.zloss * r.lse) / (1.0 + r.rest) * scale;
-    bool finite = is_finite(factor); // then the gradient has no NaN
-    uint end = finite ? full : 0;
-    vec4 rescale = WHOLE ? exp_negative4(top - r.m) * factor : vec4(factor);
-    uint start = 0;
-    do {
-        if (!WHOLE) load_tile(row, start);
-        [[unroll]] for (uint k = 0, i = start + lane; k < KEEP4; k++, i += LOCAL) {
-            vec4 d = (WHOLE ? tile[k] : exp_negative4(tile[k] - r.m)) * rescale;
+    bool regular = is_finite(factor) && !ignored; // then the gradient has no NaN
+    uint end = regular ? full : 0, start = 0;
+    for (; start < full_tiles(end); start += KEEP4 * LOCAL) {
+        load_full_tile(row, start);
+        [[unroll]] for (uint k = 0, i = row + start + lane; k < KEEP4; k++, i += LOCAL) {
+            vec4 d = exp_negative4(tile[k] - r.m) * factor;
             if (SMOOTH) d += everywhere;
-            if (i < end && i != target / 4) dx[row + i] = st4_number(d);
+            dx[i] = st4_number(d);
         }
-        start += KEEP4 * LOCAL;
-    } while (!WHOLE && start < end);
-    for (uint i = finite ? full : lane; i < full; i += LOCAL) {
-        if (i != target / 4) dx[row + i] = st4(exp4(ld4(x[row + i]) - r.m) * factor + everywhere);
     }
-    write_special(row, target, r);
+    if (!WHOLE) load_tile(row, start, end);
+    vec4 rescale = WHOLE ? exp_negative4(top - r.m) * factor : vec4(factor);
+    [[unroll]] for (uint k = 0, i = start + lane; k < KEEP4; k++, i += LOCAL) {
+        vec4 d = (WHOLE ? tile[k] : exp_negative4(tile[k] - r.m)) * rescale;
+        if (SMOOTH) d += everywhere;
+        if (i < end) dx[row + i] = st4_number(d);
+    }
+    uint rare = ignored ? p.stride4 : full;
+    for (uint i = regular ? rare : lane; i < rare; i += LOCAL) {
+        dx[row + i] = ignored ? V(0) : st4(exp4(ld4(x[row + i]) - r.m) * factor + everywhere);
+    }
 }
-
-void clear_gradient(uint row) { for (uint i = lane; i < p.stride4; i += LOCAL) dx[row + i] = V(0); }
 #else
-void write_gradient(uint row, uint target, Row r) {}
-void clear_gradient(uint row) {}
+void write_special(uint row, uint target, vec4 at_target, Row r) {}
+void write_gradient(uint row, bool ignored, Row r) {}
 #endif
 
 void write_loss(uint r, float value) {
@@ -177,25 +188,26 @@ void main() {
     for (uint r = flat_group(); r < p.n; r += flat_groups()) {
         uint target = load_id(ids, r), row = r * p.stride4;
         bool ignored = p.has_ignore != 0 && target == uint(p.ignore);
-        if (ignored) {
-            clear_gradient(row);
-            write_loss(r, 0.0);
-            continue;
-        }
+        vec4 at_target = vec4(0);
         float target_logit = 0.0;
-        if (target < p.v && owns(target / 4)) target_logit = ld4(x[row + target / 4])[target % 4];
+        if (target < p.v && owns(target / 4)) {
+            at_target = ld4(x[row + target / 4]);
+            target_logit = at_target[target % 4];
+        }
         start_row(row);
-        uint start = 0;
-        do {
-            load_tile(row, start);
+        uint end = ignored ? 0 : full, start = 0;
+        for (; start < full_tiles(end); start += KEEP4 * LOCAL) {
+            load_full_tile(row, start);
             add_tile(start);
-            start += KEEP4 * LOCAL;
-        } while (!WHOLE && start < full);
+        }
+        load_tile(row, start, end);
+        add_tile(start);
         Row result = finish_row(target_logit);
-        write_gradient(row, target, result);
+        write_gradient(row, ignored, result);
+        if (!ignored) write_special(row, target, at_target, result);
         float value = (1.0 - p.smoothing) * (result.log_s - result.target);
         if (SMOOTH) value += p.smoothing * (result.log_s + result.gap);
         if (p.zloss > 0) value += p.zloss * result.lse * result.lse;
-        write_loss(r, value);
+        write_loss(r, ignored ? 0.0 : value);
     }
 }

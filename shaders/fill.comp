@@ -11,7 +11,7 @@ layout(push_constant) uniform P { uint rows, cols, stride4, bits; } p;
 layout(binding = 0) writeonly buffer Y { V y[]; };
 
 #ifdef F16 // st4 would convert: the bits go in as they are
-V raw4(uvec4 b) { return bits64_st(bits16_pack(b)); }
+V raw4(uvec4 b) { return bits64_st(b.xz + b.yw * 0x10000u); }
 #else
 V raw4(uvec4 b) { return stf(uintBitsToFloat(b)); }
 #endif

@@ -1,7 +1,6 @@
 // norm: partial sums of squares of gradients: partial[base + group] = (top, s), see lib/scaled.glsl.
 // CHUNKS (chunks) of (off4, n4, class, segment): n4 groups of four values of G from group off4 on.
-// Each workgroup strides over the chunks, an invocation takes up to 32 groups at a time: unrolled, since a step costs
-// much on processors. Sums are compensated from block to block, then joined by a tree.
+// Workgroups stride over the chunks. An invocation compensates its sum every 32 items; then a tree joins the sums.
 //variant f32
 //variant f16: -DF16
 //variant bf16: -DBF16
@@ -13,48 +12,95 @@
 #include "lib/scaled.glsl"
 layout(push_constant) uniform P { uint chunks, base; } p;
 layout(binding = 0) readonly buffer CHUNKS { uvec4 chunk[]; };
-layout(binding = 1) readonly buffer G { V g[]; };
 layout(binding = 2) writeonly buffer PARTIAL { uvec2 partial[]; };
 
-const uint BLOCK = 32;
+// An item is 16 bytes of G: one group of four, or two of 16-bit values. Parameters start at an item, and behind one with
+// an odd number of groups there are zeros.
+#if defined(F16) || defined(BF16)
+const uint ITEM4 = 2;
+#ifdef WIDE
+#define ITEM u64vec2
+#define HALVES(w) vec4 a = ld4(w.x), b = ld4(w.y)
+#else
+#define ITEM uvec4
+#define HALVES(w) vec4 a = ld4(w.xy), b = ld4(w.zw)
+#endif
+layout(binding = 1) readonly buffer G { ITEM g[]; };
+vec4 squares(uint i, float scale) {
+    ITEM w = g[i]; // whole: SwiftShader takes as long for an address as for a word
+    HALVES(w);
+    a *= scale;
+    b *= scale;
+    return a * a + b * b;
+}
+uvec4 bits(uint i) {
+    ITEM w = g[i];
+    HALVES(w);
+    return max(floatBitsToUint(a) & 0x7fffffffu, floatBitsToUint(b) & 0x7fffffffu);
+}
+#else
+const uint ITEM4 = 1;
+layout(binding = 1) readonly buffer G { V g[]; };
+vec4 squares(uint i, float scale) {
+    vec4 a = ld4(g[i]) * scale;
+    return a * a;
+}
+uvec4 bits(uint i) { return floatBitsToUint(ld4(g[i])) & 0x7fffffffu; }
+#endif
 
-// A block whose squares sum to something between these needs no scaling: nothing overflowed, and what underflowed, or is
-// dropped beside it by rescale, is below 2^-30 of it. Such blocks are summed as if their largest value were 1.
+#ifdef WIDE
+const uint UNROLL = 32; // lavapipe pays for each turn of a loop
+#else
+const uint UNROLL = 8;  // SwiftShader pays for long code
+#endif
+const uint BLOCK = 32 / UNROLL; // turns after which the sum is compensated
+
+// What an invocation has of a chunk needs no scaling when its squares sum to something between these: nothing overflowed,
+// and what underflowed, or is dropped beside it by rescale, is below 2^-30 of it. Such sums are added up as if the largest
+// value were 1.
 const float SMALL = 8.67361738e-19 /* 2^-60 */, LARGE = 1.09951163e12 /* 2^40 */;
 const uint ONE = 0x3f800000u;
+
+// As kahan_add, quicker, but infinity becomes NaN.
+void kahan_add_finite(inout vec4 sum, inout vec4 lost, vec4 x) {
+    precise vec4 y = x - lost;
+    precise vec4 t = sum + y;
+    lost = (t - sum) - y;
+    sum = t;
+}
 
 void main() {
     uint top = 0;
     vec4 sum = vec4(0), lost = vec4(0), plain = vec4(0), plain_lost = vec4(0);
     for (uint c = flat_group(); c < p.chunks; c += flat_groups()) {
-        uint end = chunk[c].x + chunk[c].y;
-        for (uint first = chunk[c].x + lane; first < end; first += LOCAL * BLOCK) {
-            vec4 squares = vec4(0);
-            [[unroll]] for (uint k = 0, i = first; k < BLOCK; k++, i += LOCAL) {
-                vec4 x = vec4(0);
-                if (i < end) x = ld4(g[i]);
-                squares += x * x;
-            }
-            float size = squares.x + squares.y + squares.z + squares.w;
-            if (size >= SMALL && size <= LARGE) {
-                kahan_add(plain, plain_lost, squares);
-                continue;
-            }
-            uvec4 largest4 = uvec4(0);
-            uint last = min(first + LOCAL * BLOCK, end);
-            for (uint i = first; i < last; i += LOCAL) largest4 = max(largest4, floatBitsToUint(ld4(g[i])) & 0x7fffffffu);
-            uint largest = max(max(max(largest4.x, largest4.y), max(largest4.z, largest4.w)), top);
-            float factor = rescale(scale_exponent(top), scale_exponent(largest)), scale = pow2(-scale_exponent(largest));
-            squares = vec4(0);
-            for (uint i = first; i < last; i += LOCAL) {
-                vec4 x = ld4(g[i]) * scale;
-                squares += x * x;
-            }
-            top = largest;
-            sum *= factor;
-            lost *= factor;
-            kahan_add(sum, lost, squares);
+        uint first = chunk[c].x / ITEM4 + lane, items = (chunk[c].y + ITEM4 - 1) / ITEM4, end = chunk[c].x / ITEM4 + items, i = first;
+        precise vec4 total = vec4(0), total_lost = vec4(0);
+        for (uint turns = items / (LOCAL * UNROLL); turns > 0;) {
+            vec4 block = vec4(0);
+            uint some = min(turns, BLOCK);
+            turns -= some;
+            do {
+                [[unroll]] for (uint k = 0; k < UNROLL; k++, i += LOCAL) block += squares(i, 1.0);
+            } while (--some > 0);
+            kahan_add_finite(total, total_lost, block);
         }
+        vec4 rest = vec4(0);
+        for (; i < end; i += LOCAL) rest += squares(i, 1.0);
+        kahan_add_finite(total, total_lost, rest);
+        total -= total_lost;
+        float size = total.x + total.y + total.z + total.w;
+        if (size >= SMALL && size <= LARGE) {
+            kahan_add(plain, plain_lost, total);
+            continue;
+        }
+        uvec4 largest4 = uvec4(0);
+        for (i = first; i < end; i += LOCAL) largest4 = max(largest4, bits(i));
+        uint largest = max(max(max(largest4.x, largest4.y), max(largest4.z, largest4.w)), top);
+        float factor = rescale(scale_exponent(top), scale_exponent(largest)), scale = pow2(-scale_exponent(largest));
+        sum *= factor;
+        lost *= factor;
+        for (i = first; i < end; i += LOCAL) kahan_add(sum, lost, squares(i, scale));
+        top = largest;
     }
     bool has_plain = plain != vec4(0);
     uint group_top = reduce_max(max(top, has_plain ? ONE : 0));

@@ -15,7 +15,7 @@ vec4 exp_reduced(vec4 n, vec4 r) {
     q = fma(q, r, vec4(1.6666665459e-1));
     q = fma(q, r, vec4(5.0000001201e-1));
     precise vec4 y = fma(q, r * r, r) + 1.0;
-    return y * uintBitsToFloat(uvec4(ivec4(n) + 127) << 23);
+    return y * uintBitsToFloat(uvec4(ivec4(n) + 127) * 0x800000u);
 }
 
 // x - n log 2, with log 2 in two parts. No fma: precise does not reach into it, and Mesa would add the parts up first, which
@@ -34,18 +34,21 @@ vec4 exp4(vec4 x) {
 
 // The same for x <= 0, quicker: to one and a half units, and e^0 is 1 exactly. For the polynomial, (e^r - 1)/r was
 // interpolated in Chebyshev's points. Software devices compose roundEven of ten instructions, floor is one.
-vec4 exp_negative4(vec4 x) {
-    vec4 n = floor(fma(x, vec4(1.44269504088896341), vec4(0.5)));
-    vec4 r = exp_remainder(n, x);
-    vec4 q = fma(r, vec4(1.3933685841e-3), vec4(8.3691840991e-3));
-    q = fma(q, r, vec4(4.1666463018e-2));
-    q = fma(q, r, vec4(1.6666504741e-1));
-    q = fma(q, r, vec4(0.5));
-    q = fma(q, r, vec4(1));
-    precise vec4 y = fma(q, r, vec4(1));
-    y *= uintBitsToFloat(uvec4(ivec4(n) + 127) << 23);
-    return mix(y, vec4(0), lessThan(x, vec4(-87)));
+float exp_negative(float x) {
+    float n = floor(fma(x, 1.44269504088896341, 0.5));
+    precise float r = x - n * 0.693359375;
+    r = r + n * 2.12194440e-4;
+    float q = fma(r, 1.3933685841e-3, 8.3691840991e-3);
+    q = fma(q, r, 4.1666463018e-2);
+    q = fma(q, r, 1.6666504741e-1);
+    q = fma(q, r, 0.5);
+    q = fma(q, r, 1.0);
+    precise float y = fma(q, r, 1.0);
+    y *= uintBitsToFloat(uint(int(n) + 127) * 0x800000u);
+    return x < -87.0 ? 0.0 : y;
 }
+// One after the other: SwiftShader's compiler runs out of registers with four at a time.
+vec4 exp_negative4(vec4 x) { return vec4(exp_negative(x.x), exp_negative(x.y), exp_negative(x.z), exp_negative(x.w)); }
 
 float exp1(float x) { return exp4(vec4(x)).x; }
 

@@ -28,49 +28,73 @@ vec4 f32_st4(vec4 v) { return v; }
 #define ldf f32_ld4
 #define stf f32_st4
 
-uvec4 bits16_unpack(uvec2 w) { return uvec4(w.x & 0xffffu, w.x >> 16, w.y & 0xffffu, w.y >> 16); }
-uvec2 bits16_pack(uvec4 h) { return uvec2(h.x | h.y << 16, h.z | h.w << 16); }
+// SwiftShader decides how these are written. It shifts lane by lane, in twenty instructions, where a multiplication takes
+// one (other compilers make it a shift again); and it runs out of registers when a vec4 is converted as a whole.
 
+// x / 2^n, with its sign, for x with nothing in its lower n bits and no more than 24 bits in all.
+#ifdef WIDE
+uint shift_down(uint x, uint n) { return uint(int(x) >> n); }
+#else
+uint shift_down(uint x, uint n) { return uint(int(float(int(x)) * (1.0 / float(1u << n)))); }
+#endif
+
+float f16_value(uint a, uint sign) { // of exponent and fraction, in their places in a float, and the sign
+    uint larger = a + mix(112u << 23, 224u << 23, int(a) >= 31 << 23); // infinity and NaN by 224
+    float subnormal = uintBitsToFloat(a + (113u << 23)) - 6.103515625e-5; // 2^-14: exact
+    return uintBitsToFloat(mix(larger, floatBitsToUint(subnormal), int(a) < 1 << 23) | sign);
+}
+vec2 f16_ld2(uint w) {
+    return vec2(f16_value((w & 0x7fffu) * 0x2000u, (w & 0x8000u) * 0x10000u),
+        f16_value(shift_down(w & 0x7fff0000u, 3), w & 0x80000000u));
+}
 vec4 f16_ld4(BITS64 word) {
-    uvec4 h = bits16_unpack(bits64_ld(word));
-    uvec4 a = (h & 0x7fffu) << 13; // exponent and fraction in their places, the exponent 112 too small
-    uvec4 normal = a + (112u << 23);
-    uvec4 special = a + (224u << 23);
-    uvec4 subnormal = floatBitsToUint(uintBitsToFloat(a + (113u << 23)) - 6.103515625e-5); // 2^-14: exact
-    uvec4 bits = mix(normal, special, greaterThanEqual(ivec4(a), ivec4(31 << 23)));
-    bits = mix(bits, subnormal, lessThan(ivec4(a), ivec4(1 << 23)));
-    return uintBitsToFloat(bits | (h & 0x8000u) << 16);
+    uvec2 w = bits64_ld(word);
+    return vec4(f16_ld2(w.x), f16_ld2(w.y));
 }
 
-uvec4 f16_round(uvec4 a) { // of the bits of a number >= 0
-    uvec4 normal = (a - (112u << 23) + 0xfffu + ((a >> 13) & 1u)) >> 13; // carries into the exponent, up to infinity
-    // Below 2^-14 the unit is 2^-24, that of 1/2: adding it rounds there.
-    precise vec4 shifted = uintBitsToFloat(a) + 0.5;
-    uvec4 h = mix(normal, floatBitsToUint(shifted) - (126u << 23), lessThan(ivec4(a), ivec4(113 << 23)));
-    return mix(h, uvec4(0x7c00u), greaterThanEqual(ivec4(a), ivec4(0x477ff000))); // 65520 and above
+// The f16 nearest to |x|. With 2^e the power of two at or below |x|, but at least 2^-14, f16 has 2^10 units from 2^e on:
+// q of them are |x|, and before 2^e there are (e + 14) 2^10. Adding 2^23 rounds the sum to a whole number, the result, which
+// runs over into infinity as it should.
+uint f16_round(float x) {
+    float magnitude = min(abs(x), 65536.0);
+    uint power = floatBitsToUint(max(uintBitsToFloat(floatBitsToUint(magnitude) & 0x7f800000u), 6.103515625e-5));
+    precise float q = magnitude * uintBitsToFloat((264u << 23) - power); // 2^(10 - e)
+    precise float before = float(int(power)) * 1.220703125e-4 + (8388608.0 - 113.0 * 1024.0); // power / 2^13
+    return floatBitsToUint(q + before) - 0x4b000000u;
 }
-BITS64 f16_st4_number(vec4 v) {
-    uvec4 x = floatBitsToUint(v);
-    return bits64_st(bits16_pack(f16_round(x & 0x7fffffffu) | (x >> 16 & 0x8000u)));
+bool is_nan(float x) { return int(floatBitsToUint(x) & 0x7fffffffu) > 0x7f800000; } // isnan may be optimized away
+uint f16_sign(float x) { return mix(0u, 0x8000u, int(floatBitsToUint(x)) < 0); }
+uint f16_pack(uint low, uint high, vec2 x) { // with the signs of x
+    return low + f16_sign(x.x) + high * 0x10000u + (floatBitsToUint(x.y) & 0x80000000u);
 }
-BITS64 f16_st4(vec4 v) {
-    uvec4 x = floatBitsToUint(v), a = x & 0x7fffffffu;
-    uvec4 h = mix(f16_round(a), uvec4(0x7e00u), greaterThan(ivec4(a), ivec4(0x7f800000)));
-    return bits64_st(bits16_pack(h | (x >> 16 & 0x8000u)));
+uint f16_st2_number(vec2 x) { return f16_pack(f16_round(x.x), f16_round(x.y), x); }
+uint f16_st2(vec2 x) {
+    return f16_pack(mix(f16_round(x.x), 0x7e00u, is_nan(x.x)), mix(f16_round(x.y), 0x7e00u, is_nan(x.y)), x);
 }
+BITS64 f16_st4_number(vec4 v) { return bits64_st(uvec2(f16_st2_number(v.xy), f16_st2_number(v.zw))); }
+BITS64 f16_st4(vec4 v) { return bits64_st(uvec2(f16_st2(v.xy), f16_st2(v.zw))); }
 
 vec4 bf16_ld4(BITS64 word) {
-    uvec2 w = bits64_ld(word);
-    return uintBitsToFloat(uvec4(w.x << 16, w.x & 0xffff0000u, w.y << 16, w.y & 0xffff0000u));
+    uvec2 w = bits64_ld(word), low = w * 0x10000u, high = w & 0xffff0000u;
+    return uintBitsToFloat(uvec4(low.x, high.x, low.y, high.y));
 }
 
-uvec4 bf16_round(uvec4 x) { return x + 0x7fffu + ((x >> 16) & 1u); } // in the upper half; not for NaN
-BITS64 bf16_upper(uvec4 x) { return bits64_st((x.xz >> 16) | (x.yw & 0xffff0000u)); }
-BITS64 bf16_st4_number(vec4 v) { return bf16_upper(bf16_round(floatBitsToUint(v))); }
+// The bf16 nearest to x, in the upper half; below it is dirt.
+uint bf16_round_number(float x) {
+    uint bits = floatBitsToUint(x);
+    return bits + 0x8000u - mix(0u, 1u, (bits & 0x10000u) == 0);
+}
+uint bf16_round(float x) { return mix(bf16_round_number(x), floatBitsToUint(x) | 0x400000u, is_nan(x)); } // or a quiet NaN
+uint bf16_pack(uint low, uint high) {
+    return (shift_down(low & 0xffff0000u, 16) & 0xffffu) | (high & 0xffff0000u);
+}
+BITS64 bf16_st4_number(vec4 v) {
+    uint first = bf16_pack(bf16_round_number(v.x), bf16_round_number(v.y));
+    return bits64_st(uvec2(first, bf16_pack(bf16_round_number(v.z), bf16_round_number(v.w))));
+}
 BITS64 bf16_st4(vec4 v) {
-    uvec4 x = floatBitsToUint(v);
-    uvec4 quiet = x | 0x400000u; // a NaN whose payload is in the lower half must not become infinity
-    return bf16_upper(mix(bf16_round(x), quiet, greaterThan(ivec4(x & 0x7fffffffu), ivec4(0x7f800000))));
+    uint first = bf16_pack(bf16_round(v.x), bf16_round(v.y));
+    return bits64_st(uvec2(first, bf16_pack(bf16_round(v.z), bf16_round(v.w))));
 }
 
 #if defined(F16)

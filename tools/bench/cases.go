@@ -130,7 +130,7 @@ func cases(c config) []benchmark {
 	n := c.bytes() / 4 // f32 values
 	list := []benchmark{plainCopy(c.bytes()), fastestCopy(c.bytes()), fillCase(ops.F32, n), fillCase(ops.BF16, 2*n),
 		castCase(ops.F32, ops.BF16, n), castCase(ops.BF16, ops.F32, n), castCase(ops.F32, ops.F16, n),
-		addCase(n), scaleCase(n), optimizerCase(ops.F32, n), optimizerCase(ops.BF16, n)}
+		addCase(n), scaleCase(n), optimizerCase(ops.F32, n), optimizerCase(ops.BF16, 2*n)}
 	for _, dt := range []ops.DType{ops.F32, ops.BF16} {
 		for _, v := range []int{1000, 50257} {
 			list = append(list, crossEntropyCase(dt, max(1, (c.bytes()+v*dt.Size()-1)/(v*dt.Size())), v))
