@@ -51,11 +51,14 @@ func seed(t testing.TB, g *ops.Graph, scale float64) *ops.Tensor {
 }
 
 // ceRun is one pass of forward and backward over logits x in storage type dt.
-func ceRun(t testing.TB, dev *vk.Device, dt ops.DType, shape []int, x []float32, targets []int32, o opstest.CrossEntropyOptions) ceResult {
+func ceRun(t testing.TB, dev *vk.Device, dt ops.DType, shape []int, x []float32, targets []int32, o opstest.CrossEntropyOptions, tune ...func(*ops.Graph)) ceResult {
 	t.Helper()
 	logits := tensor(t, dev, dt, shape, x)
 	ids := tensor(t, dev, ops.I32, shape[:len(shape)-1], targets)
 	g := ops.NewGraph(dev)
+	for _, tune := range tune {
+		tune(g)
+	}
 	g.RequireGrad(logits)
 	loss, each := g.CrossEntropyEach(logits, ids, ceOptions(o))
 	g.Backward(loss, &ops.BackwardOptions{Seed: seed(t, g, o.Scale)})
@@ -113,6 +116,30 @@ func TestSpec1CrossEntropyAccuracyOfEachRow(t *testing.T) {
 		}
 		if e := opstest.RelL2(got.grad[i*v:(i+1)*v], want.Grad[i*v:(i+1)*v]); e > 1e-6 {
 			t.Errorf("row %d: gradient off by %.2g", i, e)
+		}
+	}
+}
+
+// Workgroups of many subgroups, and of none; rows of one tile, of several, with a rest and a tail; the target in each place.
+func TestSpec1CrossEntropyAsOnAGPU(t *testing.T) {
+	dev := vktest.Open(t)
+	ignore := int32(-1)
+	o := opstest.CrossEntropyOptions{Ignore: &ignore, Smoothing: 0.1, ZLoss: 1e-3}
+	for _, v := range []int{7, 4096, 9003} {
+		targets := []int32{0, 3, int32(v/2) | 1, int32(v - 5), int32(v - 4), int32(v - 1), ignore}
+		n := len(targets)
+		x := opstest.Uniform(uint32(v), n*v, 6)
+		want := opstest.CrossEntropy64(x, targets, v, o)
+		for _, tune := range [][]func(*ops.Graph){{ops.TuneGPU}, {ops.TuneGPU, ops.WithoutSubgroups}, {ops.WithoutSubgroups}} {
+			got := ceRun(t, dev, ops.F32, []int{n, v}, x, targets, o, tune...)
+			for i := range n {
+				if e := opstest.RelErr(float64(got.rows[i]), want.Rows[i]); e > 2e-6 {
+					t.Errorf("row %d of %d: loss %v, want %v (relative error %.2g)", i, v, got.rows[i], want.Rows[i], e)
+				}
+			}
+			if e := opstest.RelL2(got.grad, want.Grad); e > 1e-6 {
+				t.Errorf("rows of %d: gradient off by %.2g", v, e)
+			}
 		}
 	}
 }

@@ -129,7 +129,7 @@ layout(binding = 4) readonly buffer COUNT { vec2 count; };
 layout(binding = 5) readonly buffer UP { float upstream; };
 layout(binding = 6) writeonly buffer DX { V dx[]; };
 
-// The group of the target, at_target, by the invocation that has it, and the tail by the next one.
+// The group of the target, at_target, by the invocation that has it, and the tail by the one before.
 void write_special(uint row, uint target, vec4 at_target, Row r) {
     bool on_target = owns(target / 4);
     uint group = on_target ? target / 4 : full;
