@@ -30,7 +30,7 @@
 layout(constant_id = 22) const uint KEEP4 = 8;
 layout(constant_id = 23) const bool WHOLE = false;
 #else // no specialization constants: SwiftShader would neither unroll the loops nor leave out a branch
-const uint KEEP4 = 4;
+const uint KEEP4 = 8;
 const bool WHOLE = false;
 #endif
 #ifndef SMOOTH

@@ -26,8 +26,13 @@ const uint ITEM4 = 2;
 #define HALVES(w) vec4 a = ld4(w.xy), b = ld4(w.zw)
 #endif
 layout(binding = 1) readonly buffer G { ITEM g[]; };
-vec4 squares(uint i, float scale) {
+vec4 squares(uint i) {
     ITEM w = g[i]; // whole: SwiftShader takes as long for an address as for a word
+    HALVES(w);
+    return a * a + b * b;
+}
+vec4 scaled_squares(uint i, float scale) {
+    ITEM w = g[i];
     HALVES(w);
     a *= scale;
     b *= scale;
@@ -41,18 +46,18 @@ uvec4 bits(uint i) {
 #else
 const uint ITEM4 = 1;
 layout(binding = 1) readonly buffer G { V g[]; };
-vec4 squares(uint i, float scale) {
+vec4 squares(uint i) {
+    vec4 a = ld4(g[i]);
+    return a * a;
+}
+vec4 scaled_squares(uint i, float scale) {
     vec4 a = ld4(g[i]) * scale;
     return a * a;
 }
 uvec4 bits(uint i) { return floatBitsToUint(ld4(g[i])) & 0x7fffffffu; }
 #endif
 
-#ifdef WIDE
-const uint UNROLL = 32; // lavapipe pays for each turn of a loop
-#else
-const uint UNROLL = 8;  // SwiftShader pays for long code
-#endif
+const uint UNROLL = 8;
 const uint BLOCK = 32 / UNROLL; // turns after which the sum is compensated
 
 // What an invocation has of a chunk needs no scaling when its squares sum to something between these: nothing overflowed,
@@ -80,12 +85,12 @@ void main() {
             uint some = min(turns, BLOCK);
             turns -= some;
             do {
-                [[unroll]] for (uint k = 0; k < UNROLL; k++, i += LOCAL) block += squares(i, 1.0);
+                [[unroll]] for (uint k = 0; k < UNROLL; k++, i += LOCAL) block += squares(i);
             } while (--some > 0);
             kahan_add_finite(total, total_lost, block);
         }
         vec4 rest = vec4(0);
-        for (; i < end; i += LOCAL) rest += squares(i, 1.0);
+        for (; i < end; i += LOCAL) rest += squares(i);
         kahan_add_finite(total, total_lost, rest);
         total -= total_lost;
         float size = total.x + total.y + total.z + total.w;
@@ -99,7 +104,7 @@ void main() {
         float factor = rescale(scale_exponent(top), scale_exponent(largest)), scale = pow2(-scale_exponent(largest));
         sum *= factor;
         lost *= factor;
-        for (i = first; i < end; i += LOCAL) kahan_add(sum, lost, squares(i, scale));
+        for (i = first; i < end; i += LOCAL) kahan_add(sum, lost, scaled_squares(i, scale));
         top = largest;
     }
     bool has_plain = plain != vec4(0);

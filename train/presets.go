@@ -55,13 +55,14 @@ func tiny() Config {
 }
 
 // shakespeareChar is nanoGPT's configuration for tiny Shakespeare by characters
-// on a processor. The text is ASCII, so its bytes are its characters.
+// on a processor, with twice its learning rate. The text is ASCII, so its bytes
+// are its characters.
 func shakespeareChar() Config {
 	c := gpt2Like()
 	c.Layers, c.Heads, c.Width, c.FFN, c.ContextLen = 4, 4, 128, 512, 64
 	c.Activation = "gelu"
 	c.BatchSize, c.TotalSteps = 12, 2000
-	c.LRMax, c.LRMin, c.WarmupIters, c.CosineIters = 1e-3, 1e-4, 100, 2000
+	c.LRMax, c.LRMin, c.WarmupIters, c.CosineIters = 2e-3, 2e-4, 100, 2000
 	c.Betas = Betas{0.9, 0.99}
 	c.LogEvery, c.EvalEvery, c.CkptEvery, c.EvalWindows = 50, 500, 500, 1800 // all there are
 	c.MixedPrecision = false
