@@ -78,7 +78,8 @@ void main() {
     uint top = 0;
     vec4 sum = vec4(0), lost = vec4(0), plain = vec4(0), plain_lost = vec4(0);
     for (uint c = flat_group(); c < p.chunks; c += flat_groups()) {
-        uint first = chunk[c].x / ITEM4 + lane, items = (chunk[c].y + ITEM4 - 1) / ITEM4, end = chunk[c].x / ITEM4 + items, i = first;
+        uint first = chunk[c].x / ITEM4 + lane, i = first;
+        uint items = (chunk[c].y + ITEM4 - 1) / ITEM4, end = chunk[c].x / ITEM4 + items;
         precise vec4 total = vec4(0), total_lost = vec4(0);
         for (uint turns = items / (LOCAL * UNROLL); turns > 0;) {
             vec4 block = vec4(0);

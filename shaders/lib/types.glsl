@@ -2,8 +2,8 @@
 // defines: V, ld4, st4 (the kernel's storage type: f32, or with -DF16 or -DBF16), st4_number (for values that are no NaN)
 //          W, ld4_to, st4_to (a second one, for kernels with two: f32, or with -DTO_F16 or -DTO_BF16)
 //          F32x4, ldf, stf (f32 in every variant)
-// 16-bit values are two to a word, the first one low. They are converted by integer arithmetic, rounded to nearest even:
-// packHalf2x16 may round and flush subnormals as the driver likes.
+// 16-bit values are two to a word, the first one low. Conversions are spelled out and round to nearest even: packHalf2x16 may
+// round and flush subnormals as the driver likes.
 // With -DWIDE memory is read and written in words of 64 bits: lavapipe pays per word and invocation, whatever its size.
 #ifdef WIDE
 #extension GL_EXT_shader_explicit_arithmetic_types_int64 : require
