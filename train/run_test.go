@@ -191,12 +191,14 @@ func TestRunInterruptedAndResumed(t *testing.T) {
 			dev := vktest.Open(t)
 			whole := *c
 			whole.RunName = "whole"
+			started := time.Now()
 			if _, err := runOnce(ctx, dev, whole); err != nil {
 				t.Fatal(err)
 			}
-			for stops := 0; ; stops++ {
+			took := time.Since(started)
+			for stops := 0; ; stops++ { // later each time, so that the run gets to its end
 				ctx, cancel := context.WithCancel(ctx)
-				timer := time.AfterFunc(time.Duration(40*stops)*time.Millisecond, cancel)
+				timer := time.AfterFunc(took*time.Duration(stops)/8, cancel)
 				_, err := runOnce(ctx, dev, *c)
 				timer.Stop()
 				cancel()

@@ -38,6 +38,9 @@ var transformers = []struct {
 // The same seed on the same device gives the same bits after 100 steps, also
 // when the run stops and goes on twice.
 func TestTransformerResumesBitForBit(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hundreds of steps; the interrupted runs stop and go on as well")
+	}
 	for _, v := range transformers {
 		t.Run(v.name, func(t *testing.T) {
 			dev := vktest.Open(t)
