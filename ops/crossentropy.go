@@ -96,8 +96,8 @@ func (g *Graph) crossEntropyCall(logits, targets, each *Tensor, o *CrossEntropyO
 	spec := map[uint32]uint32{}
 	maps.Copy(spec, idSpec(targets))
 	local := g.rowLocal(logits.stride4())
-	keep := max(1, ceilDiv(logits.cols()/4, int(local))) // groups of an invocation
-	if keep <= g.tune.rowKeep4 {                         // the row is held as a whole
+	keep := max(1, ceilDiv(logits.cols()/4, int(local)))
+	if keep <= g.tune.rowKeep4 { // groups that an invocation holds of a whole row
 		spec[22], spec[23] = uint32((keep+3)/4*4), 1
 	}
 	kernel := "crossentropy." + logits.dtype.String()

@@ -131,12 +131,13 @@ layout(binding = 6) writeonly buffer DX { V dx[]; };
 
 // The group of the target, at_target, by the invocation that has it, and the tail by the one before.
 void write_special(uint row, uint target, vec4 at_target, Row r) {
-    bool on_target = owns(target / 4);
+    bool on_target = owns(target / 4), on_tail = owns(target / 4 + LOCAL - 1) && target / 4 != full;
     uint group = on_target ? target / 4 : full;
-    if (group >= p.stride4 || !(on_target || owns(target / 4 + LOCAL - 1)) || (!on_target && target / 4 == full)) return;
-    if (!on_target) at_target = ld4(x[row + full]);
+    if (!(on_target || on_tail) || group >= p.stride4) return;
+    vec4 logits = at_target;
+    if (on_tail) logits = ld4(x[row + full]);
     uvec4 column = group * 4 + uvec4(0, 1, 2, 3);
-    vec4 e = exp_negative4(at_target - r.m), inverse = vec4(1.0 / (1.0 + r.rest)), z = e * (2.0 * p.zloss * r.lse);
+    vec4 e = exp_negative4(logits - r.m), inverse = vec4(1.0 / (1.0 + r.rest)), z = e * (2.0 * p.zloss * r.lse);
     // p - 1 = ((e - 1) - (S - 1))/S on the target: no cancellation when p is near 1.
     vec4 d = mix((e + z) * inverse, ((e - 1.0) - r.rest + z) * inverse + p.smoothing, equal(column, uvec4(target)));
     d = (d - p.smoothing / float(p.v)) * (upstream * count.y);

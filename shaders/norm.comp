@@ -26,13 +26,8 @@ const uint ITEM4 = 2;
 #define HALVES(w) vec4 a = ld4(w.xy), b = ld4(w.zw)
 #endif
 layout(binding = 1) readonly buffer G { ITEM g[]; };
-vec4 squares(uint i) {
+vec4 squares(uint i, vec4 scale) {
     ITEM w = g[i]; // whole: SwiftShader takes as long for an address as for a word
-    HALVES(w);
-    return a * a + b * b;
-}
-vec4 scaled_squares(uint i, float scale) {
-    ITEM w = g[i];
     HALVES(w);
     a *= scale;
     b *= scale;
@@ -46,11 +41,7 @@ uvec4 bits(uint i) {
 #else
 const uint ITEM4 = 1;
 layout(binding = 1) readonly buffer G { V g[]; };
-vec4 squares(uint i) {
-    vec4 a = ld4(g[i]);
-    return a * a;
-}
-vec4 scaled_squares(uint i, float scale) {
+vec4 squares(uint i, vec4 scale) {
     vec4 a = ld4(g[i]) * scale;
     return a * a;
 }
@@ -66,14 +57,6 @@ const uint BLOCK = 32 / UNROLL; // turns after which the sum is compensated
 const float SMALL = 8.67361738e-19 /* 2^-60 */, LARGE = 1.09951163e12 /* 2^40 */;
 const uint ONE = 0x3f800000u;
 
-// As kahan_add, quicker, but infinity becomes NaN.
-void kahan_add_finite(inout vec4 sum, inout vec4 lost, vec4 x) {
-    precise vec4 y = x - lost;
-    precise vec4 t = sum + y;
-    lost = (t - sum) - y;
-    sum = t;
-}
-
 void main() {
     uint top = 0;
     vec4 sum = vec4(0), lost = vec4(0), plain = vec4(0), plain_lost = vec4(0);
@@ -86,12 +69,12 @@ void main() {
             uint some = min(turns, BLOCK);
             turns -= some;
             do {
-                [[unroll]] for (uint k = 0; k < UNROLL; k++, i += LOCAL) block += squares(i);
+                [[unroll]] for (uint k = 0; k < UNROLL; k++, i += LOCAL) block += squares(i, vec4(1));
             } while (--some > 0);
             kahan_add_finite(total, total_lost, block);
         }
         vec4 rest = vec4(0);
-        for (; i < end; i += LOCAL) rest += squares(i);
+        for (; i < end; i += LOCAL) rest += squares(i, vec4(1));
         kahan_add_finite(total, total_lost, rest);
         total -= total_lost;
         float size = total.x + total.y + total.z + total.w;
@@ -105,7 +88,7 @@ void main() {
         float factor = rescale(scale_exponent(top), scale_exponent(largest)), scale = pow2(-scale_exponent(largest));
         sum *= factor;
         lost *= factor;
-        for (i = first; i < end; i += LOCAL) kahan_add(sum, lost, scaled_squares(i, scale));
+        for (i = first; i < end; i += LOCAL) kahan_add(sum, lost, squares(i, vec4(scale)));
         top = largest;
     }
     bool has_plain = plain != vec4(0);

@@ -20,10 +20,13 @@ vec4 exp_reduced(vec4 n, vec4 r) {
 
 // x - n log 2, with log 2 in two parts. No fma: precise does not reach into it, and Mesa would add the parts up first, which
 // costs n/3 units in the last place.
-vec4 exp_remainder(vec4 n, vec4 x) {
-    precise vec4 r = x - n * 0.693359375; // exact, fused or not: the constant has nine bits
+float exp_remainder(float n, float x) {
+    precise float r = x - n * 0.693359375; // exact, fused or not: the constant has nine bits
     r = r + n * 2.12194440e-4;
     return r;
+}
+vec4 exp_remainder(vec4 n, vec4 x) {
+    return vec4(exp_remainder(n.x, x.x), exp_remainder(n.y, x.y), exp_remainder(n.z, x.z), exp_remainder(n.w, x.w));
 }
 
 // e^x for x up to 88; 0 below -87 (where the result is all but subnormal), NaN of NaN.
@@ -36,8 +39,7 @@ vec4 exp4(vec4 x) {
 // interpolated in Chebyshev's points. Software devices compose roundEven of ten instructions, floor is one.
 float exp_negative(float x) {
     float n = floor(fma(x, 1.44269504088896341, 0.5));
-    precise float r = x - n * 0.693359375;
-    r = r + n * 2.12194440e-4;
+    float r = exp_remainder(n, x);
     float q = fma(r, 1.3933685841e-3, 8.3691840991e-3);
     q = fma(q, r, 4.1666463018e-2);
     q = fma(q, r, 1.6666504741e-1);

@@ -1,6 +1,6 @@
 // Reductions over a workgroup, for any power-of-two LOCAL. All its invocations call them together and all get the result.
 // needs:   lib/index.glsl
-// defines: reduce_sum(float, vec2, vec4), reduce_max(uint), reduce_max(float), kahan_add
+// defines: reduce_sum(float, vec2, vec4), reduce_max(uint), reduce_max(float), kahan_add, kahan_add_finite
 // The base is a tree in shared memory. With SUBGROUP above 1 (the device has subgroup arithmetic) each subgroup reduces in
 // registers and shared memory only joins the subgroups, of whatever size the driver makes them. With SUBGROUP at least
 // LOCAL there is one subgroup and no barrier even in the code: on software devices, where a shader with barriers runs
@@ -69,12 +69,18 @@ float reduce_max(float x) {
     return uintBitsToFloat((key & 0x80000000u) != 0 ? key & 0x7fffffffu : ~key);
 }
 
-// sum += x, with what rounding took from the sum so far in lost (the exact sum is near sum - lost). An infinite sum stays
-// infinite instead of becoming inf - inf.
-void kahan_add(inout vec4 sum, inout vec4 lost, vec4 x) {
+// sum += x, with what rounding took from the sum so far in lost (the exact sum is near sum - lost). An infinite sum becomes
+// NaN next time.
+void kahan_add_finite(inout vec4 sum, inout vec4 lost, vec4 x) {
     precise vec4 y = x - lost;
     precise vec4 t = sum + y;
     precise vec4 l = (t - sum) - y;
-    lost = mix(vec4(0), l, lessThanEqual(abs(t), vec4(3.402823466e38)));
+    lost = l;
     sum = t;
+}
+
+// The same, and an infinite sum stays infinite.
+void kahan_add(inout vec4 sum, inout vec4 lost, vec4 x) {
+    kahan_add_finite(sum, lost, x);
+    lost = mix(vec4(0), lost, lessThanEqual(abs(sum), vec4(3.402823466e38)));
 }
