@@ -162,20 +162,22 @@ func TestTimes(t *testing.T) {
 	if _, err := p.Times(t.Context()); err == nil {
 		t.Error("times of a program that never ran")
 	}
-	for range 3 {
+	// Another process may take the processor between any two timestamps: the shortest of many spans tells the work.
+	short, long := math.Inf(1), math.Inf(1)
+	for range 20 {
 		submit(t, d, p)
 		submit(t, d, p)
 		times, err := p.Times(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(times) != 3 || times[0] != 0 {
-			t.Fatalf("times %v, want 3 from 0", times)
+		if len(times) != 3 || times[0] != 0 || times[1] <= 0 || times[2] <= times[1] || times[2] > 1e11 {
+			t.Fatalf("times %v ns, want 3 that rise from 0", times)
 		}
-		short, long := times[1], times[2]-times[1]
-		if short <= 0 || long < 2*short || long > 1e10 {
-			t.Errorf("times %v ns: 2 dispatches took %g, 20 took %g", times, short, long)
-		}
+		short, long = min(short, times[1]), min(long, times[2]-times[1])
+	}
+	if long < 2*short {
+		t.Errorf("2 dispatches took %g ns, 20 took %g", short, long)
 	}
 	if want := (vk.ProgramStats{Dispatches: 22, Barriers: 22}); p.Stats() != want {
 		t.Errorf("stats %+v, want %+v: a timestamp's barrier serves what follows", p.Stats(), want)
