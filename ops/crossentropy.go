@@ -96,7 +96,12 @@ func (g *Graph) crossEntropyCall(logits, targets, each *Tensor, o *CrossEntropyO
 	spec := map[uint32]uint32{}
 	maps.Copy(spec, idSpec(targets))
 	local := g.rowLocal(logits.stride4())
-	keep := max(1, ceilDiv(logits.cols()/4, int(local)))
+	lanes, groups := int(local), targets.Len()
+	if groups >= g.tune.ownRows {
+		lanes, groups = 1, ceilDiv(groups, int(local))
+	}
+	spec[24] = uint32(lanes) // invocations that share a row
+	keep := max(1, ceilDiv(logits.cols()/4, lanes))
 	if keep <= g.tune.rowKeep4 { // groups that an invocation holds of a whole row
 		spec[22], spec[23] = uint32((keep+3)/4*4), 1
 	}
@@ -104,7 +109,7 @@ func (g *Graph) crossEntropyCall(logits, targets, each *Tensor, o *CrossEntropyO
 	if o.LabelSmoothing > 0 {
 		kernel += "_smooth"
 	}
-	return Call{Kernel: kernel, Groups: min(targets.Len(), g.tune.maxRows), Local: local,
+	return Call{Kernel: kernel, Groups: min(groups, g.tune.maxRows), Local: local,
 		Spec: spec, Push: push, Args: []*Tensor{logits, targets, g.status, each}}
 }
 

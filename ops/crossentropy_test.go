@@ -96,6 +96,9 @@ func TestSpec1CrossEntropyAgreesWithPyTorch(t *testing.T) {
 	}
 }
 
+// The ways to go through the rows: a subgroup or workgroup for each, and an invocation.
+var ceWays = [][]func(*ops.Graph){nil, {ops.OwnRows}}
+
 // Each row's loss and gradient against the reference, however small: the mean would hide a bad row.
 func TestSpec1CrossEntropyAccuracyOfEachRow(t *testing.T) {
 	dev := vktest.Open(t)
@@ -109,18 +112,20 @@ func TestSpec1CrossEntropyAccuracyOfEachRow(t *testing.T) {
 		}
 	}
 	want := opstest.CrossEntropy64(x, targets, v, opstest.CrossEntropyOptions{})
-	got := ceRun(t, dev, ops.F32, []int{n, v}, x, targets, opstest.CrossEntropyOptions{})
-	for i := range n {
-		if e := opstest.RelErr(float64(got.rows[i]), want.Rows[i]); e > 2e-6 {
-			t.Errorf("row %d: loss %v, want %v (relative error %.2g)", i, got.rows[i], want.Rows[i], e)
-		}
-		if e := opstest.RelL2(got.grad[i*v:(i+1)*v], want.Grad[i*v:(i+1)*v]); e > 1e-6 {
-			t.Errorf("row %d: gradient off by %.2g", i, e)
+	for _, way := range ceWays {
+		got := ceRun(t, dev, ops.F32, []int{n, v}, x, targets, opstest.CrossEntropyOptions{}, way...)
+		for i := range n {
+			if e := opstest.RelErr(float64(got.rows[i]), want.Rows[i]); e > 2e-6 {
+				t.Errorf("row %d: loss %v, want %v (relative error %.2g)", i, got.rows[i], want.Rows[i], e)
+			}
+			if e := opstest.RelL2(got.grad[i*v:(i+1)*v], want.Grad[i*v:(i+1)*v]); e > 1e-6 {
+				t.Errorf("row %d: gradient off by %.2g", i, e)
+			}
 		}
 	}
 }
 
-// Workgroups of many subgroups, and of none; rows of one tile, of several, with a rest and a tail; the target in each place.
+// Workgroups of many subgroups, and of none; rows of their own; rows of one tile, of several, with a rest and a tail; the target in each place.
 func TestSpec1CrossEntropyAsOnAGPU(t *testing.T) {
 	dev := vktest.Open(t)
 	ignore := int32(-1)
@@ -130,7 +135,7 @@ func TestSpec1CrossEntropyAsOnAGPU(t *testing.T) {
 		n := len(targets)
 		x := opstest.Uniform(uint32(v), n*v, 6)
 		want := opstest.CrossEntropy64(x, targets, v, o)
-		for _, tune := range [][]func(*ops.Graph){{ops.TuneGPU}, {ops.TuneGPU, ops.WithoutSubgroups}, {ops.WithoutSubgroups}} {
+		for _, tune := range [][]func(*ops.Graph){{ops.TuneGPU}, {ops.TuneGPU, ops.WithoutSubgroups}, {ops.WithoutSubgroups}, {ops.OwnRows}} {
 			got := ceRun(t, dev, ops.F32, []int{n, v}, x, targets, o, tune...)
 			for i := range n {
 				if e := opstest.RelErr(float64(got.rows[i]), want.Rows[i]); e > 2e-6 {
@@ -280,7 +285,10 @@ func TestSpec1CrossEntropyNonFiniteLogits(t *testing.T) {
 	const n, v = 5, 70
 	inf, nan := float32(math.Inf(1)), float32(math.NaN())
 	x, targets := opstest.Uniform(7, n*v, 5), opstest.IDs(8, n, v)
-	clean := ceRun(t, dev, ops.F32, []int{n, v}, x, targets, opstest.CrossEntropyOptions{})
+	var clean []ceResult
+	for _, way := range ceWays {
+		clean = append(clean, ceRun(t, dev, ops.F32, []int{n, v}, x, targets, opstest.CrossEntropyOptions{}, way...))
+	}
 	for _, c := range []struct {
 		name  string
 		spoil func(row []float32)
@@ -297,17 +305,19 @@ func TestSpec1CrossEntropyNonFiniteLogits(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			bad := slices.Clone(x)
 			c.spoil(bad[2*v : 3*v])
-			r := ceRun(t, dev, ops.F32, []int{n, v}, bad, targets, opstest.CrossEntropyOptions{})
-			for i := range n {
-				for j, d := range append([]float32{r.rows[i]}, r.grad[i*v:(i+1)*v]...) {
-					want := append([]float32{clean.rows[i]}, clean.grad[i*v:(i+1)*v]...)[j]
-					if i == 2 && !math.IsNaN(float64(d)) || i != 2 && d != want {
-						t.Fatalf("row %d, value %d is %v, was %v without the broken row 2", i, j, d, want)
+			for w, way := range ceWays {
+				r := ceRun(t, dev, ops.F32, []int{n, v}, bad, targets, opstest.CrossEntropyOptions{}, way...)
+				for i := range n {
+					for j, d := range append([]float32{r.rows[i]}, r.grad[i*v:(i+1)*v]...) {
+						want := append([]float32{clean[w].rows[i]}, clean[w].grad[i*v:(i+1)*v]...)[j]
+						if i == 2 && !math.IsNaN(float64(d)) || i != 2 && d != want {
+							t.Fatalf("way %d, row %d, value %d is %v, was %v without the broken row 2", w, i, j, d, want)
+						}
 					}
 				}
-			}
-			if !math.IsNaN(float64(r.loss[0])) {
-				t.Errorf("loss is %v, want NaN", r.loss[0])
+				if !math.IsNaN(float64(r.loss[0])) {
+					t.Errorf("loss is %v, want NaN", r.loss[0])
+				}
 			}
 		})
 	}
@@ -317,12 +327,14 @@ func TestSpec1CrossEntropyMinusInfTarget(t *testing.T) {
 	dev := vktest.Open(t)
 	x := opstest.Uniform(9, 2*9, 3)
 	x[4] = float32(math.Inf(-1))
-	r := ceRun(t, dev, ops.F32, []int{2, 9}, x, []int32{4, 1}, opstest.CrossEntropyOptions{})
-	if !math.IsInf(float64(r.rows[0]), 1) || !math.IsInf(float64(r.loss[0]), 1) {
-		t.Errorf("losses %v, mean %v, want +Inf", r.rows, r.loss)
-	}
 	want := opstest.CrossEntropy64(x, []int32{4, 1}, 9, opstest.CrossEntropyOptions{})
-	opstest.Close(t, r.grad, want.Grad, 1e-6)
+	for _, way := range ceWays {
+		r := ceRun(t, dev, ops.F32, []int{2, 9}, x, []int32{4, 1}, opstest.CrossEntropyOptions{}, way...)
+		if !math.IsInf(float64(r.rows[0]), 1) || !math.IsInf(float64(r.loss[0]), 1) {
+			t.Errorf("losses %v, mean %v, want +Inf", r.rows, r.loss)
+		}
+		opstest.Close(t, r.grad, want.Grad, 1e-6)
+	}
 }
 
 // An ignored row takes no part even when its logits are not numbers, and its
@@ -334,11 +346,13 @@ func TestSpec1CrossEntropyIgnoredRows(t *testing.T) {
 	x := opstest.Uniform(10, 4*v, 3)
 	x[v+2] = float32(math.NaN())
 	targets := []int32{0, 3, 5, 3}
-	r := ceRun(t, dev, ops.F32, []int{4, v}, x, targets, opstest.CrossEntropyOptions{Ignore: &ignore})
 	want := opstest.CrossEntropy64(x, targets, v, opstest.CrossEntropyOptions{Ignore: &ignore})
-	opstest.Close(t, r.loss, []float64{want.Loss}, 2e-6)
-	opstest.Close(t, r.rows, want.Rows, 2e-6)
-	opstest.Close(t, r.grad, want.Grad, 1e-6)
+	for _, way := range ceWays {
+		r := ceRun(t, dev, ops.F32, []int{4, v}, x, targets, opstest.CrossEntropyOptions{Ignore: &ignore}, way...)
+		opstest.Close(t, r.loss, []float64{want.Loss}, 2e-6)
+		opstest.Close(t, r.rows, want.Rows, 2e-6)
+		opstest.Close(t, r.grad, want.Grad, 1e-6)
+	}
 }
 
 func TestSpec1CrossEntropyIsDeterministic(t *testing.T) {

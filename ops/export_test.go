@@ -79,6 +79,9 @@ func TuneGPU(g *Graph) {
 	g.tune = tune(info)
 }
 
+// OwnRows makes cross-entropy give each invocation rows of its own, however few.
+func OwnRows(g *Graph) { g.tune.ownRows = 1 }
+
 // WithoutSubgroups makes g reduce through shared memory only.
 func WithoutSubgroups(g *Graph) { g.tune.subgroup = 1 }
 

@@ -12,8 +12,8 @@ import (
 )
 
 // Every kernel is run by a test above, or package optim dispatches it and tests
-// it there. A _wide kernel takes the place of the other where the device has words
-// of 64 bits, so tests of one are tests of both, on lavapipe and on SwiftShader. The
+// it there. A _wide kernel takes the place of the other on lavapipe, so tests of one
+// are tests of both, there and on SwiftShader. The
 // file's name puts this test last; a run of selected tests proves
 // nothing and is let pass.
 func TestEveryKernelIsTested(t *testing.T) {

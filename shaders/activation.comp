@@ -9,14 +9,15 @@
 //variant gelu_tanh_f32: -DF=gelu_tanh
 //variant gelu_tanh_f16: -DF=gelu_tanh -DF16
 //variant gelu_tanh_bf16: -DF=gelu_tanh -DBF16
+//wide
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"
 #include "lib/math.glsl"
 #include "lib/activations.glsl"
 layout(push_constant) uniform P { uint n4; } p;
-layout(binding = 0) readonly buffer X { V x[]; };
+INPUT(0, X, x);
 layout(binding = 1) writeonly buffer Y { V y[]; };
 void main() {
-    for_flat(i, p.n4) y[i] = st4(F(ld4(x[i])));
+    for_flat(i, p.n4) y[i] = st4(F(load4(x, i)));
 }

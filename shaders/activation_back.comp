@@ -9,15 +9,16 @@
 //variant gelu_tanh_f32: -DSLOPE=gelu_tanh_slope
 //variant gelu_tanh_f16: -DSLOPE=gelu_tanh_slope -DF16
 //variant gelu_tanh_bf16: -DSLOPE=gelu_tanh_slope -DBF16
+//wide
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"
 #include "lib/math.glsl"
 #include "lib/activations.glsl"
 layout(push_constant) uniform P { uint n4; } p;
-layout(binding = 0) readonly buffer X { V x[]; };
-layout(binding = 1) readonly buffer DY { V dy[]; };
+INPUT(0, X, x);
+INPUT(1, DY, dy);
 layout(binding = 2) writeonly buffer DX { V dx[]; };
 void main() {
-    for_flat(i, p.n4) dx[i] = st4(SLOPE(ld4(x[i])) * ld4(dy[i]));
+    for_flat(i, p.n4) dx[i] = st4(SLOPE(load4(x, i)) * load4(dy, i));
 }

@@ -25,15 +25,15 @@ layout(binding = 0) readonly buffer CHUNKS { uvec4 chunk[]; };
 layout(binding = 1) readonly buffer HYPER { float hyper[]; };
 layout(binding = 2) readonly buffer CLIP { float norm, gscale; uint skip; float rest; } clip;
 layout(binding = 3) readonly buffer SCALER { float scale; uint good, skips, unused; } scaler;
-layout(binding = 4) readonly buffer G { V grad[]; };
-layout(binding = 5) buffer MOMENT1 { F32x4 moment1[]; };
-layout(binding = 6) buffer MOMENT2 { F32x4 moment2[]; };
+INPUT(4, G, grad);
+INOUT_F32(5, MOMENT1, moment1);
+INOUT_F32(6, MOMENT2, moment2);
 #ifdef MASTER
 layout(binding = 7) writeonly buffer PARAM { W param[]; };
-layout(binding = 8) buffer WEIGHT { F32x4 weight[]; };
+INOUT_F32(8, WEIGHT, weight);
 #define store(i, w) { weight[i] = stf(w); param[i] = st4_to(w); }
 #else
-layout(binding = 7) buffer WEIGHT { F32x4 weight[]; };
+INOUT_F32(7, WEIGHT, weight);
 #define store(i, w) weight[i] = stf(w)
 #endif
 
@@ -47,10 +47,10 @@ void main() {
         uint j = h + 8 + 2 * min(scaler.skips - floatBitsToUint(hyper[h + 7]), 3u);
         float step_size = hyper[j], denom = hyper[j + 1];
         for (uint i = first + lane; i < end; i += LOCAL) {
-            precise vec4 g = ld4(grad[i]) * gscale * rest; // in this order: gscale rest may be subnormal
-            vec4 m = b1 * ldf(moment1[i]) + one_b1 * g;
-            vec4 v = b2 * ldf(moment2[i]) + one_b2 * g * g;
-            vec4 w = ldf(weight[i]);
+            precise vec4 g = load4(grad, i) * gscale * rest; // in this order: gscale rest may be subnormal
+            vec4 m = b1 * loadf(moment1, i) + one_b1 * g;
+            vec4 v = b2 * loadf(moment2, i) + one_b2 * g * g;
+            vec4 w = loadf(weight, i);
             w -= decay_first * w;
             w -= step_size * m / (sqrt(v) * denom + eps);
             w -= decay * w;

@@ -8,9 +8,9 @@
 #include "lib/types.glsl"
 #include "lib/index.glsl"
 layout(push_constant) uniform P { uint n4; } p;
-layout(binding = 0) readonly buffer X { V x[]; };
-layout(binding = 1) readonly buffer Y { V y[]; };
+INPUT(0, X, x);
+INPUT(1, Y, y);
 layout(binding = 2) writeonly buffer Z { V z[]; };
 void main() {
-    for_flat(i, p.n4) z[i] = st4(ld4(x[i]) + ld4(y[i]));
+    for_flat(i, p.n4) z[i] = st4(load4(x, i) + load4(y, i));
 }

@@ -2,12 +2,13 @@
 // WORK groups per invocation, see lib/index.glsl.
 //variant f16_f32: -DF16
 //variant bf16_f32: -DBF16
+//wide
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"
 layout(push_constant) uniform P { uint n4; } p;
-layout(binding = 0) readonly buffer X { V x[]; };
-layout(binding = 1) buffer Y { vec4 y[]; };
+INPUT(0, X, x);
+INOUT_F32(1, Y, y);
 void main() {
-    for_flat(i, p.n4) y[i] += ld4(x[i]);
+    for_flat(i, p.n4) y[i] = stf(loadf(y, i) + load4(x, i));
 }

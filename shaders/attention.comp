@@ -11,9 +11,9 @@
 #include "lib/math.glsl"
 #include "lib/attention.glsl"
 #include "lib/attention_tile.glsl"
-layout(binding = 0) readonly buffer Q { V q[]; };
-layout(binding = 1) readonly buffer K { V k[]; };
-layout(binding = 2) readonly buffer X { V v[]; };
+INPUT(0, Q, q);
+INPUT(1, K, k);
+INPUT(2, X, v);
 layout(binding = 3) readonly buffer START { uint start; };
 layout(binding = 4) writeonly buffer Y { V y[]; };
 layout(binding = 5) writeonly buffer LSE { float lse[]; };

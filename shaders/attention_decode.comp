@@ -11,9 +11,9 @@
 #include "lib/reduce.glsl"
 #include "lib/math.glsl"
 #include "lib/attention.glsl"
-layout(binding = 0) readonly buffer Q { V q[]; };
-layout(binding = 1) readonly buffer K { V k[]; };
-layout(binding = 2) readonly buffer X { V v[]; };
+INPUT(0, Q, q);
+INPUT(1, K, k);
+INPUT(2, X, v);
 layout(binding = 3) readonly buffer START { uint start; };
 layout(binding = 4) writeonly buffer Y { V y[]; };
 
@@ -23,20 +23,20 @@ void main() {
     uint row = q_row(b, t, h), keys = min(min(start, p.capacity) + t + 1, p.capacity);
     vec4 query[S4], sum[S4];
     [[unroll]] for (uint s = 0; s < S4; s++) {
-        query[s] = ld4(q[row + s]) * p.scale;
+        query[s] = load4(q, row + s) * p.scale;
         sum[s] = vec4(0);
     }
     float top = -INFINITY, total = 0.0;
     for (uint first = 0; first < keys; first += LOCAL) { // as often for all: lavapipe runs the longest loop for each
         uint j = first + lane, from = k_row(b, min(j, keys - 1), h / p.group);
         vec4 products = vec4(0);
-        [[unroll]] for (uint s = 0; s < S4; s++) products += query[s] * ld4(k[from + s]);
+        [[unroll]] for (uint s = 0; s < S4; s++) products += query[s] * load4(k, from + s);
         float x = dot(products, vec4(1)), larger = max(top, x);
         vec2 e = exp4(vec4(top - larger, x - larger, 0, 0)).xy;
         if (j >= keys) e = vec2(1, 0);
         else top = larger;
         total = total * e.x + e.y;
-        [[unroll]] for (uint s = 0; s < S4; s++) sum[s] = sum[s] * e.x + e.y * ld4(v[from + s]);
+        [[unroll]] for (uint s = 0; s < S4; s++) sum[s] = sum[s] * e.x + e.y * load4(v, from + s);
     }
     float most = reduce_max(top), factor = exp1(top - most), all = reduce_sum(vec4(total * factor)).x;
     [[unroll]] for (uint s = 0; s < S4; s++) {

@@ -3,12 +3,13 @@
 //variant f32
 //variant f16: -DF16
 //variant bf16: -DBF16
+//wide
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"
 #include "lib/attention.glsl"
-layout(binding = 0) readonly buffer Y { V y[]; };
-layout(binding = 1) readonly buffer DY { V dy[]; };
+INPUT(0, Y, y);
+INPUT(1, DY, dy);
 layout(binding = 2) writeonly buffer DELTA { float delta[]; };
 
 void main() {
@@ -16,6 +17,6 @@ void main() {
     if (row >= p.batch * p.heads * p.queries) return;
     uint from = q_row(row / p.queries / p.heads, row % p.queries, row / p.queries % p.heads);
     vec4 sum = vec4(0);
-    for (uint s = 0; s < S4; s++) sum += ld4(y[from + s]) * ld4(dy[from + s]);
+    for (uint s = 0; s < S4; s++) sum += load4(y, from + s) * load4(dy, from + s);
     delta[row] = dot(sum, vec4(1));
 }

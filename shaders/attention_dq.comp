@@ -10,10 +10,10 @@
 #include "lib/math.glsl"
 #include "lib/attention.glsl"
 #include "lib/attention_tile.glsl"
-layout(binding = 0) readonly buffer Q { V q[]; };
-layout(binding = 1) readonly buffer K { V k[]; };
-layout(binding = 2) readonly buffer X { V v[]; };
-layout(binding = 3) readonly buffer DY { V dy[]; };
+INPUT(0, Q, q);
+INPUT(1, K, k);
+INPUT(2, X, v);
+INPUT(3, DY, dy);
 layout(binding = 4) readonly buffer LSE { float lse[]; };
 layout(binding = 5) readonly buffer DELTA { float delta[]; };
 layout(binding = 6) buffer DQ { V dq[]; };

@@ -12,9 +12,9 @@
 #include "lib/math.glsl"
 #include "lib/attention.glsl"
 #include "lib/lanes.glsl"
-layout(binding = 0) readonly buffer Q { V q[]; };
-layout(binding = 1) readonly buffer K { V k[]; };
-layout(binding = 2) readonly buffer X { V v[]; };
+INPUT(0, Q, q);
+INPUT(1, K, k);
+INPUT(2, X, v);
 layout(binding = 3) readonly buffer START { uint start; };
 layout(binding = 4) writeonly buffer Y { V y[]; };
 layout(binding = 5) writeonly buffer LSE { float lse[]; };
@@ -33,7 +33,7 @@ void main() {
         total[r] = vec4(0);
         uint from = q_row(b, min(first + r * LOCAL + lane, p.queries - 1), h);
         [[unroll]] for (uint s = 0; s < S4; s++) {
-            query[r][s] = ld4(q[from + s]) * p.scale;
+            query[r][s] = load4(q, from + s) * p.scale;
             sum[r][s] = vec4(0);
         }
     }
@@ -43,7 +43,7 @@ void main() {
         [[unroll]] for (uint r = 0; r < ROWS; r++)
             [[unroll]] for (uint i = 0; i < LANES4; i++) x[r][i] = vec4(0);
         [[unroll]] for (uint s = 0; s < S4; s++) {
-            vec4 mine = ld4(k[row + s]);
+            vec4 mine = load4(k, row + s);
             dots(x, query, s, mine)
         }
         [[unroll]] for (uint r = 0; r < ROWS; r++) {
@@ -63,7 +63,7 @@ void main() {
             }
         }
         [[unroll]] for (uint s = 0; s < S4; s++) {
-            vec4 mine = ld4(v[row + s]);
+            vec4 mine = load4(v, row + s);
             [[unroll]] for (uint r = 0; r < ROWS; r++) sum[r][s] *= factor[r];
             sums(sum, s, x, mine)
         }

@@ -12,10 +12,10 @@
 #include "lib/math.glsl"
 #include "lib/attention.glsl"
 #include "lib/lanes.glsl"
-layout(binding = 0) readonly buffer Q { V q[]; };
-layout(binding = 1) readonly buffer K { V k[]; };
-layout(binding = 2) readonly buffer X { V v[]; };
-layout(binding = 3) readonly buffer DY { V dy[]; };
+INPUT(0, Q, q);
+INPUT(1, K, k);
+INPUT(2, X, v);
+INPUT(3, DY, dy);
 layout(binding = 4) readonly buffer LSE { float lse[]; };
 layout(binding = 5) readonly buffer DELTA { float delta[]; };
 layout(binding = 6) buffer DK { V dk[]; };
@@ -30,8 +30,8 @@ void main() {
     [[unroll]] for (uint r = 0; r < ROWS; r++) {
         uint from = k_row(b, min(first + r * LOCAL + lane, p.queries - 1), g);
         [[unroll]] for (uint s = 0; s < S4; s++) {
-            key[r][s] = ld4(k[from + s]) * p.scale;
-            value[r][s] = ld4(v[from + s]);
+            key[r][s] = load4(k, from + s) * p.scale;
+            value[r][s] = load4(v, from + s);
             sum_k[r][s] = sum_v[r][s] = vec4(0);
         }
     }
@@ -49,9 +49,9 @@ void main() {
                 }
             }
             [[unroll]] for (uint s = 0; s < S4; s++) {
-                query[s] = ld4(q[row + s]);
+                query[s] = load4(q, row + s);
                 dots(x, key, s, query[s])
-                up[s] = ld4(dy[row + s]);
+                up[s] = load4(dy, row + s);
                 dots(d, value, s, up[s])
             }
             [[unroll]] for (uint r = 0; r < ROWS; r++) {

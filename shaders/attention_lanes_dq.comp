@@ -11,10 +11,10 @@
 #include "lib/math.glsl"
 #include "lib/attention.glsl"
 #include "lib/lanes.glsl"
-layout(binding = 0) readonly buffer Q { V q[]; };
-layout(binding = 1) readonly buffer K { V k[]; };
-layout(binding = 2) readonly buffer X { V v[]; };
-layout(binding = 3) readonly buffer DY { V dy[]; };
+INPUT(0, Q, q);
+INPUT(1, K, k);
+INPUT(2, X, v);
+INPUT(3, DY, dy);
 layout(binding = 4) readonly buffer LSE { float lse[]; };
 layout(binding = 5) readonly buffer DELTA { float delta[]; };
 layout(binding = 6) buffer DQ { V dq[]; };
@@ -31,8 +31,8 @@ void main() {
         log_sum[r] = lse[stat(b, h, t)];
         less[r] = delta[stat(b, h, t)];
         [[unroll]] for (uint s = 0; s < S4; s++) {
-            query[r][s] = ld4(q[from + s]) * p.scale;
-            up[r][s] = ld4(dy[from + s]);
+            query[r][s] = load4(q, from + s) * p.scale;
+            up[r][s] = load4(dy, from + s);
             sum[r][s] = vec4(0);
         }
     }
@@ -47,9 +47,9 @@ void main() {
             }
         }
         [[unroll]] for (uint s = 0; s < S4; s++) {
-            key[s] = ld4(k[row + s]);
+            key[s] = load4(k, row + s);
             dots(x, query, s, key[s])
-            vec4 mine = ld4(v[row + s]);
+            vec4 mine = load4(v, row + s);
             dots(d, up, s, mine)
         }
         [[unroll]] for (uint r = 0; r < ROWS; r++) {

@@ -11,8 +11,8 @@
 #include "lib/types.glsl"
 #include "lib/index.glsl"
 layout(push_constant) uniform P { uint n4; } p;
-layout(binding = 0) readonly buffer X { V x[]; };
+INPUT(0, X, x);
 layout(binding = 1) writeonly buffer Y { W y[]; };
 void main() {
-    for_flat(i, p.n4) y[i] = st4_to(ld4(x[i]));
+    for_flat(i, p.n4) y[i] = st4_to(load4(x, i));
 }

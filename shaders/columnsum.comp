@@ -13,7 +13,7 @@
 #include "lib/index.glsl"
 layout(constant_id = 10) const uint PER = 128;
 layout(push_constant) uniform P { uint rows, stride4, accumulate; } p;
-layout(binding = 0) readonly buffer X { V x[]; };
+INPUT(0, X, x);
 layout(binding = 1) buffer Y { W y[]; };
 
 const uint BLOCK = 8; // rows read at once, to have loads in flight
@@ -25,10 +25,10 @@ void main() {
     vec4 sum = vec4(0);
     for (; row + BLOCK <= end; row += BLOCK) {
         vec4 v[BLOCK];
-        [[unroll]] for (uint i = 0; i < BLOCK; i++) v[i] = ld4(x[(row + i) * p.stride4 + column]);
+        [[unroll]] for (uint i = 0; i < BLOCK; i++) v[i] = load4(x, (row + i) * p.stride4 + column);
         sum += ((v[0] + v[1]) + (v[2] + v[3])) + ((v[4] + v[5]) + (v[6] + v[7]));
     }
-    for (; row < end; row++) sum += ld4(x[row * p.stride4 + column]);
+    for (; row < end; row++) sum += load4(x, row * p.stride4 + column);
     if (p.accumulate != 0) sum += ld4_to(y[flat_index()]);
     y[flat_index()] = st4_to(sum);
 }

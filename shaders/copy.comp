@@ -4,14 +4,9 @@
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"
-#ifdef WIDE
-#define BITS BITS128
-#else
-#define BITS uvec4
-#endif
 layout(push_constant) uniform P { uint n4; } p;
-layout(binding = 0) readonly buffer X { BITS x[]; };
-layout(binding = 1) writeonly buffer Y { BITS y[]; };
+INPUT(0, X, x);
+layout(binding = 1) writeonly buffer Y { V y[]; };
 void main() {
-    for_flat(i, p.n4) y[i] = x[i];
+    for_flat(i, p.n4) y[i] = bits4(x, i);
 }

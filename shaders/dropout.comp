@@ -5,17 +5,18 @@
 //variant f32
 //variant f16: -DF16
 //variant bf16: -DBF16
+//wide
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"
 #include "lib/philox.glsl"
 layout(push_constant) uniform P { uint n4, number, threshold; float scale; } p;
-layout(binding = 0) readonly buffer X { V x[]; };
+INPUT(0, X, x);
 layout(binding = 1) readonly buffer RANDOM { uint k_lo, k_hi, seed_lo, seed_hi; } r;
 layout(binding = 2) writeonly buffer Y { V y[]; };
 void main() {
     for_flat(i, p.n4) {
         uvec4 words = philox4x32(uvec4(i, r.k_lo, r.k_hi, p.number), uvec2(r.seed_lo, r.seed_hi));
-        y[i] = st4(mix(vec4(0), ld4(x[i]) * p.scale, greaterThanEqual(words, uvec4(p.threshold))));
+        y[i] = st4(mix(vec4(0), load4(x, i) * p.scale, greaterThanEqual(words, uvec4(p.threshold))));
     }
 }

@@ -4,12 +4,13 @@
 //variant f32
 //variant f16: -DF16
 //variant bf16: -DBF16
+//wide
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"
 #include "lib/ids.glsl"
 layout(push_constant) uniform P { uint n, v, stride4; } p;
-layout(binding = 0) readonly buffer E { V e[]; };
+INPUT(0, E, e);
 layout(binding = 1) readonly buffer IDS { uint ids[]; };
 layout(binding = 2) readonly buffer STATUS { uvec4 status; };
 layout(binding = 3) writeonly buffer Y { V y[]; };
@@ -19,6 +20,6 @@ void main() {
     uint n4 = p.n * p.stride4;
     for_flat(i, n4) {
         uint id = load_id(ids, i / p.stride4);
-        y[i] = e[(id < p.v ? id : 0) * p.stride4 + i % p.stride4];
+        y[i] = bits4(e, (id < p.v ? id : 0) * p.stride4 + i % p.stride4);
     }
 }

@@ -5,6 +5,7 @@
 //variant f32
 //variant f16: -DF16
 //variant bf16: -DBF16
+//wide
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"
@@ -14,7 +15,7 @@ layout(push_constant) uniform P { uint n, v, stride4, accumulate; } p;
 layout(binding = 0) readonly buffer IDS { uint ids[]; };
 layout(binding = 1) readonly buffer LINK { uvec2 link[]; };
 layout(binding = 2) readonly buffer STATUS { uvec4 status; };
-layout(binding = 3) readonly buffer DY { V dy[]; };
+INPUT(3, DY, dy);
 layout(binding = 4) buffer DE { V de[]; };
 
 void main() {
@@ -23,6 +24,6 @@ void main() {
     uint to = load_id(ids, i) * p.stride4 + column;
     vec4 sum = vec4(0), lost = vec4(0);
     if (p.accumulate != 0) sum = ld4(de[to]);
-    for (; i < p.n; i = link[i].y) kahan_add(sum, lost, ld4(dy[i * p.stride4 + column]));
+    for (; i < p.n; i = link[i].y) kahan_add(sum, lost, load4(dy, i * p.stride4 + column));
     de[to] = st4(sum - lost);
 }

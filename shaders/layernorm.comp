@@ -16,9 +16,9 @@
 #include "lib/reduce.glsl"
 layout(constant_id = 14) const uint BIAS = 0;
 layout(push_constant) uniform P { uint n, d, stride4, per; float eps; } p;
-layout(binding = 0) readonly buffer X { V x[]; };
-layout(binding = 1) readonly buffer WEIGHT { V w[]; };
-layout(binding = 2) readonly buffer B { V b[]; };
+INPUT(0, X, x);
+INPUT(1, WEIGHT, w);
+INPUT(2, B, b);
 layout(binding = 3) writeonly buffer Y { V y[]; };
 #include "lib/rows.glsl"
 

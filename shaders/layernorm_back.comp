@@ -19,10 +19,10 @@
 layout(constant_id = 14) const uint ADD = 0;
 layout(constant_id = 15) const uint WANT = 7;
 layout(push_constant) uniform P { uint n, d, stride4, per; float eps; } p;
-layout(binding = 0) readonly buffer X { V x[]; };
-layout(binding = 1) readonly buffer WEIGHT { V w[]; };
-layout(binding = 2) readonly buffer DY { V dy[]; };
-layout(binding = 3) readonly buffer BASE { V base[]; };
+INPUT(0, X, x);
+INPUT(1, WEIGHT, w);
+INPUT(2, DY, dy);
+INPUT(3, BASE, base);
 layout(binding = 4) writeonly buffer DX { V dx[]; };
 layout(binding = 5) buffer DW { F32x4 dw[]; };
 layout(binding = 6) buffer DB { F32x4 db[]; };
@@ -82,7 +82,7 @@ void main() {
             }
             if ((WANT & 1) != 0) for_tile(k, i, start) {
                 vec4 d = inverse * (dy4[k] * w4[k] - mean.z - (x4[k] - mean.x) * slope);
-                if (ADD != 0) d += ld4(base[first + i]);
+                if (ADD != 0) d += load4(base, first + i);
                 dx[first + i] = st4(unpadded(i, d));
             }
             [[unroll]] for (uint k = 0; k < KEEP4; k++) {

@@ -27,9 +27,9 @@ void main() {
     [[unroll]] for (uint j = 0; j < 4; j++) column[j] = b0 + min(4 * column4 + j, p.n - 1) * p.ldb4;
     for (uint k = k_start / 4 + lane; k * 4 < k_end; k += LOCAL) {
         vec4 b4[4];
-        [[unroll]] for (uint j = 0; j < 4; j++) b4[j] = ld4(b[column[j] + k]);
+        [[unroll]] for (uint j = 0; j < 4; j++) b4[j] = load4(b, column[j] + k);
         [[unroll]] for (uint i = 0; i < ROWS; i++) {
-            vec4 a4 = ld4(a[row[i] + k]);
+            vec4 a4 = load4(a, row[i] + k);
             sum[i] += vec4(dot(a4, b4[0]), dot(a4, b4[1]), dot(a4, b4[2]), dot(a4, b4[3]));
         }
     }

@@ -26,7 +26,7 @@ const uint SHARE_A = ROWS / 2;            // groups of A that a lane loads per s
 const uint SHARE_B = 4 * COLUMNS4 / DOWN; // and of B
 
 // Row k + kk of a matrix stored by k, group `column4` of it; zeros from k_end on, whatever B has there.
-#define load_by_k(x, start, stride, kk, column4) mix(vec4(0), ld4(x[start + min(kk, k_end - 1) * stride + column4]), bvec4(kk < k_end))
+#define load_by_k(x, start, stride, kk, column4) mix(vec4(0), load4(x, start + min(kk, k_end - 1) * stride + column4), bvec4(kk < k_end))
 
 void main() {
     uint down = (p.m + ROWS * DOWN - 1) / (ROWS * DOWN), across = (p.n + 8 * COLUMNS4 - 1) / (8 * COLUMNS4);
@@ -48,11 +48,11 @@ void main() {
         vec4 share_a[SHARE_A], share_b[SHARE_B];
         [[unroll]] for (uint r = 0; r < SHARE_A; r++) {
             if (A_BY_K) share_a[r] = load_by_k(a, a0, p.lda4, k + r / (ROWS / 4) * 2 + lane % 2, from_a[r]);
-            else share_a[r] = ld4(a[from_a[r] + k / 4]);
+            else share_a[r] = load4(a, from_a[r] + k / 4);
         }
         [[unroll]] for (uint r = 0; r < SHARE_B; r++) {
             if (B_BY_K) share_b[r] = load_by_k(b, b0, p.ldb4, k + r / COLUMNS4 * DOWN + lane % DOWN, from_b[r]);
-            else share_b[r] = ld4(b[from_b[r] + k / 4]);
+            else share_b[r] = load4(b, from_b[r] + k / 4);
         }
         vec4 row[ROWS]; // of A: values k to k + 3
         [[unroll]] for (uint i = 0; i < ROWS; i++) {

@@ -24,11 +24,11 @@ void main() {
     [[unroll]] for (uint j = 0; j < COLUMNS4; j++) column[j] = min(start.y + j, (p.n - 1) / 4);
     for (uint k = k_start; k < k_end; k += 4) {
         vec4 a4[ROWS];
-        [[unroll]] for (uint i = 0; i < ROWS; i++) a4[i] = ld4(a[row[i] + k / 4]);
+        [[unroll]] for (uint i = 0; i < ROWS; i++) a4[i] = load4(a, row[i] + k / 4);
         [[unroll]] for (uint kk = 0; kk < 4; kk++) {
             uint from = b0 + min(k + kk, k_end - 1) * p.ldb4; // B has no padding rows: the last one times the zeros of A
             [[unroll]] for (uint j = 0; j < COLUMNS4; j++) {
-                vec4 b4 = ld4(b[from + column[j]]);
+                vec4 b4 = load4(b, from + column[j]);
                 [[unroll]] for (uint i = 0; i < ROWS; i++) sum[i][j] += a4[i][kk] * b4;
             }
         }

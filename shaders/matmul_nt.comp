@@ -24,10 +24,10 @@ void main() {
     [[unroll]] for (uint j = 0; j < 4 * COLUMNS4; j++) column[j] = b0 + min(start.y * 4 + j, p.n - 1) * p.ldb4;
     for (uint k = k_start / 4; k * 4 < k_end; k++) { // the padding of both is zero
         vec4 a4[ROWS];
-        [[unroll]] for (uint i = 0; i < ROWS; i++) a4[i] = ld4(a[row[i] + k]);
+        [[unroll]] for (uint i = 0; i < ROWS; i++) a4[i] = load4(a, row[i] + k);
         [[unroll]] for (uint j = 0; j < COLUMNS4; j++) {
-            vec4 b0 = ld4(b[column[4 * j] + k]), b1 = ld4(b[column[4 * j + 1] + k]);
-            vec4 b2 = ld4(b[column[4 * j + 2] + k]), b3 = ld4(b[column[4 * j + 3] + k]);
+            vec4 b0 = load4(b, column[4 * j] + k), b1 = load4(b, column[4 * j + 1] + k);
+            vec4 b2 = load4(b, column[4 * j + 2] + k), b3 = load4(b, column[4 * j + 3] + k);
             [[unroll]] for (uint i = 0; i < ROWS; i++)
                 sum[i][j] += vec4(dot(a4[i], b0), dot(a4[i], b1), dot(a4[i], b2), dot(a4[i], b3));
         }

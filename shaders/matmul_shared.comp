@@ -29,13 +29,13 @@ uvec2 place(bool by_k) { return by_k ? uvec2(lane / 16, lane % 16) : uvec2(lane 
 vec4 load_a(uint k, uint row) {
     uvec2 at = place(A_BY_K) + (A_BY_K ? uvec2(k, row / 4) : uvec2(row, k / 4));
     bool inside = A_BY_K ? at.x < k_end && at.y * 4 < p.m : at.x < p.m && at.y * 4 < k_end;
-    return inside ? ld4(a[a0 + at.x * p.lda4 + at.y]) : vec4(0);
+    return inside ? load4(a, a0 + at.x * p.lda4 + at.y) : vec4(0);
 }
 
 vec4 load_b(uint k, uint column) {
     uvec2 at = place(B_BY_K) + (B_BY_K ? uvec2(k, column / 4) : uvec2(column, k / 4));
     bool inside = B_BY_K ? at.x < k_end && at.y * 4 < p.n : at.x < p.n && at.y * 4 < k_end;
-    return inside ? ld4(b[b0 + at.x * p.ldb4 + at.y]) : vec4(0);
+    return inside ? load4(b, b0 + at.x * p.ldb4 + at.y) : vec4(0);
 }
 
 void keep_a(uint i, vec4 x) {

@@ -24,9 +24,9 @@ void main() {
     [[unroll]] for (uint j = 0; j < COLUMNS4; j++) column[j] = b0 + min(start.y + j, (p.n - 1) / 4);
     for (uint k = k_start; k < k_end; k++) {
         vec4 a4[ROWS / 4];
-        [[unroll]] for (uint i = 0; i < ROWS / 4; i++) a4[i] = ld4(a[k * p.lda4 + row[i]]);
+        [[unroll]] for (uint i = 0; i < ROWS / 4; i++) a4[i] = load4(a, k * p.lda4 + row[i]);
         [[unroll]] for (uint j = 0; j < COLUMNS4; j++) {
-            vec4 b4 = ld4(b[k * p.ldb4 + column[j]]);
+            vec4 b4 = load4(b, k * p.ldb4 + column[j]);
             [[unroll]] for (uint i = 0; i < ROWS; i++) sum[i][j] += a4[i / 4][i % 4] * b4;
         }
     }

@@ -14,38 +14,28 @@ layout(push_constant) uniform P { uint chunks, base; } p;
 layout(binding = 0) readonly buffer CHUNKS { uvec4 chunk[]; };
 layout(binding = 2) writeonly buffer PARTIAL { uvec2 partial[]; };
 
-// An item is 16 bytes of G: one group of four, or two of 16-bit values. Parameters start at an item, and behind one with
-// an odd number of groups there are zeros.
-#if defined(F16) || defined(BF16)
+// An item is a group of four values of G. In a storage buffer it is 16 bytes, of 16-bit values two groups: SwiftShader takes
+// as long for an address as for a word. Parameters start at an item, and behind one with an odd number of groups are zeros.
+#if (defined(F16) || defined(BF16)) && !defined(WIDE)
 const uint ITEM4 = 2;
-#ifdef WIDE
-#define ITEM u64vec2
-#define HALVES(w) vec4 a = ld4(w.x), b = ld4(w.y)
-#else
-#define ITEM uvec4
-#define HALVES(w) vec4 a = ld4(w.xy), b = ld4(w.zw)
-#endif
-layout(binding = 1) readonly buffer G { ITEM g[]; };
+layout(binding = 1) readonly buffer G { uvec4 g[]; };
 vec4 squares(uint i, vec4 scale) {
-    ITEM w = g[i]; // whole: SwiftShader takes as long for an address as for a word
-    HALVES(w);
-    a *= scale;
-    b *= scale;
+    uvec4 w = g[i];
+    vec4 a = ld4(w.xy) * scale, b = ld4(w.zw) * scale;
     return a * a + b * b;
 }
 uvec4 bits(uint i) {
-    ITEM w = g[i];
-    HALVES(w);
-    return max(floatBitsToUint(a) & 0x7fffffffu, floatBitsToUint(b) & 0x7fffffffu);
+    uvec4 w = g[i];
+    return max(floatBitsToUint(ld4(w.xy)) & 0x7fffffffu, floatBitsToUint(ld4(w.zw)) & 0x7fffffffu);
 }
 #else
 const uint ITEM4 = 1;
-layout(binding = 1) readonly buffer G { V g[]; };
+INPUT(1, G, g);
 vec4 squares(uint i, vec4 scale) {
-    vec4 a = ld4(g[i]) * scale;
+    vec4 a = load4(g, i) * scale;
     return a * a;
 }
-uvec4 bits(uint i) { return floatBitsToUint(ld4(g[i])) & 0x7fffffffu; }
+uvec4 bits(uint i) { return floatBitsToUint(load4(g, i)) & 0x7fffffffu; }
 #endif
 
 const uint UNROLL = 8;

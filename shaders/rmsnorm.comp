@@ -13,8 +13,8 @@
 #include "lib/index.glsl"
 #include "lib/reduce.glsl"
 layout(push_constant) uniform P { uint n, d, stride4, per; float eps; } p;
-layout(binding = 0) readonly buffer X { V x[]; };
-layout(binding = 1) readonly buffer WEIGHT { V w[]; };
+INPUT(0, X, x);
+INPUT(1, WEIGHT, w);
 layout(binding = 2) writeonly buffer Y { V y[]; };
 #include "lib/rows.glsl"
 

@@ -17,8 +17,8 @@ const uint NEIGHBORS = 0, HALVES = 1, ODD_HALVES = 2;
 layout(constant_id = 10) const uint PAIRS = NEIGHBORS;
 layout(constant_id = 11) const uint COLUMNS = 1; // a power of two, at most LOCAL
 layout(push_constant) uniform P { uint n, t, h, s, positions, has_start; float sign; } p;
-layout(binding = 0) readonly buffer X { V x[]; };
-layout(binding = 1) readonly buffer TABLE { F32x4 table[]; };
+INPUT(0, X, x);
+INPUT_F32(1, TABLE, table);
 layout(binding = 2) readonly buffer START { uvec4 start; };
 layout(binding = 3) writeonly buffer Y { V y[]; };
 
@@ -33,9 +33,9 @@ vec4 turn_odd(uint first, uint column, uint angles) {
     uint rest = p.s - column * 4, half_s = p.s / 2;
     for (uint k = 0; k < min(rest, 4); k++) {
         uint j = column * 4 + k, i = j < half_s ? j : j - half_s, v = i + half_s;
-        float c = ldf(table[angles + i / 4])[i % 4], s = ldf(table[angles + v / 4])[v % 4] * p.sign;
-        float own = ld4(x[first + j / 4])[j % 4];
-        result[k] = j < half_s ? own * c - ld4(x[first + v / 4])[v % 4] * s : own * c + ld4(x[first + i / 4])[i % 4] * s;
+        float c = loadf(table, angles + i / 4)[i % 4], s = loadf(table, angles + v / 4)[v % 4] * p.sign;
+        float own = load4(x, first + j / 4)[j % 4];
+        result[k] = j < half_s ? own * c - load4(x, first + v / 4)[v % 4] * s : own * c + load4(x, first + i / 4)[i % 4] * s;
     }
     return result;
 }
@@ -50,14 +50,14 @@ void main() {
                 for_heads(h) y[row + h * stride4 + column] = st4(turn_odd(row + h * stride4, column, angles));
                 continue;
             }
-            vec4 c = ldf(table[angles + column]), s = p.sign * c.yyww * vec4(-1, 1, -1, 1);
-            if (PAIRS == HALVES) s = p.sign * ldf(table[angles + column + half4]);
+            vec4 c = loadf(table, angles + column), s = p.sign * c.yyww * vec4(-1, 1, -1, 1);
+            if (PAIRS == HALVES) s = p.sign * loadf(table, angles + column + half4);
             else c = c.xxzz;
             for_heads(h) {
                 uint i = row + h * stride4 + column;
-                vec4 u = ld4(x[i]);
+                vec4 u = load4(x, i);
                 if (PAIRS == HALVES) {
-                    vec4 v = ld4(x[i + half4]);
+                    vec4 v = load4(x, i + half4);
                     y[i] = st4(u * c - v * s);
                     y[i + half4] = st4(v * c + u * s);
                 } else {

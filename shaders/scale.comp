@@ -8,8 +8,8 @@
 #include "lib/types.glsl"
 #include "lib/index.glsl"
 layout(push_constant) uniform P { uint n4; float s; } p;
-layout(binding = 0) readonly buffer X { V x[]; };
+INPUT(0, X, x);
 layout(binding = 1) writeonly buffer Y { V y[]; };
 void main() {
-    for_flat(i, p.n4) y[i] = st4(ld4(x[i]) * p.s);
+    for_flat(i, p.n4) y[i] = st4(load4(x, i) * p.s);
 }

@@ -4,8 +4,8 @@
 // A kernel is one file, <kernel>.comp; the file's name is the kernel's name everywhere. Its header states the formula,
 // the shapes, what one workgroup does, the push block and the bindings, in this order. "//variant" lines list the
 // versions compiled from it, usually one per storage type; the SPIR-V of variant v of kernel k is named "k.v". A "//wide"
-// line adds "k.v_wide" for each, which reads and writes memory in words of 64 bits (see lib/types.glsl): the same values,
-// for devices where that is faster.
+// line adds "k.v_wide" for each, which reads texel buffers and writes words of 64 bits (see lib/types.glsl): the same
+// values, for devices where that is faster.
 //
 // # Memory layout
 //

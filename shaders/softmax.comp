@@ -6,6 +6,7 @@
 //variant f32
 //variant f16: -DF16
 //variant bf16: -DBF16
+//wide
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"
@@ -13,7 +14,7 @@
 #include "lib/math.glsl"
 const uint KEEP4 = 8; // no specialization constant: SwiftShader would not unroll the loops
 layout(push_constant) uniform P { uint n, v, stride4; } p;
-layout(binding = 0) readonly buffer X { V x[]; };
+INPUT(0, X, x);
 layout(binding = 1) writeonly buffer Y { V y[]; };
 
 vec4 tile[KEEP4]; // group k is number start + lane + k LOCAL; -inf beyond the row
@@ -23,7 +24,7 @@ bvec4 beyond(uint group) { return greaterThanEqual(group * 4 + uvec4(0, 1, 2, 3)
 void load_tile(uint row, uint start) {
     [[unroll]] for (uint k = 0, i = start + lane; k < KEEP4; k++, i += LOCAL) {
         tile[k] = vec4(-INFINITY);
-        if (i < p.stride4) tile[k] = mix(ld4(x[row + i]), vec4(-INFINITY), beyond(i));
+        if (i < p.stride4) tile[k] = mix(load4(x, row + i), vec4(-INFINITY), beyond(i));
     }
 }
 

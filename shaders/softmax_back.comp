@@ -4,14 +4,15 @@
 //variant f32
 //variant f16: -DF16
 //variant bf16: -DBF16
+//wide
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"
 #include "lib/reduce.glsl"
 const uint KEEP4 = 8; // no specialization constant: SwiftShader would not unroll the loops
 layout(push_constant) uniform P { uint n, v, stride4; } p;
-layout(binding = 0) readonly buffer Y { V y[]; };
-layout(binding = 1) readonly buffer DY { V dy[]; };
+INPUT(0, Y, y);
+INPUT(1, DY, dy);
 layout(binding = 2) writeonly buffer DX { V dx[]; };
 
 vec4 y_tile[KEEP4], dy_tile[KEEP4]; // group k is number start + lane + k LOCAL; 0 beyond the row
@@ -20,8 +21,8 @@ void load_tile(uint row, uint start) {
     [[unroll]] for (uint k = 0, i = start + lane; k < KEEP4; k++, i += LOCAL) {
         y_tile[k] = dy_tile[k] = vec4(0);
         if (i < p.stride4) {
-            y_tile[k] = ld4(y[row + i]);
-            dy_tile[k] = ld4(dy[row + i]);
+            y_tile[k] = load4(y, row + i);
+            dy_tile[k] = load4(dy, row + i);
         }
     }
 }

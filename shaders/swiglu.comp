@@ -3,15 +3,16 @@
 //variant f32
 //variant f16: -DF16
 //variant bf16: -DBF16
+//wide
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"
 #include "lib/math.glsl"
 #include "lib/activations.glsl"
 layout(push_constant) uniform P { uint n4; } p;
-layout(binding = 0) readonly buffer GATE { V gate[]; };
-layout(binding = 1) readonly buffer UP { V up[]; };
+INPUT(0, GATE, gate);
+INPUT(1, UP, up);
 layout(binding = 2) writeonly buffer Y { V y[]; };
 void main() {
-    for_flat(i, p.n4) y[i] = st4(silu(ld4(gate[i])) * ld4(up[i]));
+    for_flat(i, p.n4) y[i] = st4(silu(load4(gate, i)) * load4(up, i));
 }

@@ -29,9 +29,9 @@ type Span struct {
 }
 
 const (
-	// bufferPadding rounds the sizes of Vulkan buffers, so that a shader may read an odd number of
-	// 16-bit values in whole words.
-	bufferPadding = 16
+	// bufferPadding is the most that a Vulkan buffer has behind the bytes asked for: descriptors cover
+	// whole words and items, and more (see descriptor.bytes).
+	bufferPadding = 256 + 16
 	// stagingSize is the piece in which unmapped memory is uploaded and downloaded.
 	stagingSize = 16 << 20
 )
@@ -81,8 +81,8 @@ func (b *Buffer) create(memoryType func([]memoryType, uint32) int) error {
 	d := b.device
 	info := vulkan.BufferCreateInfo{
 		SType: vulkan.StructureTypeBufferCreateInfo,
-		Size:  vulkan.DeviceSize(roundUp(b.size, bufferPadding)),
-		Usage: vulkan.BufferUsageFlags(vulkan.BufferUsageStorageBufferBit |
+		Size:  vulkan.DeviceSize(b.capacity()),
+		Usage: vulkan.BufferUsageFlags(vulkan.BufferUsageStorageBufferBit | vulkan.BufferUsageUniformTexelBufferBit |
 			vulkan.BufferUsageTransferSrcBit | vulkan.BufferUsageTransferDstBit),
 	}
 	var handle vulkan.Buffer
@@ -112,11 +112,14 @@ func (b *Buffer) create(memoryType func([]memoryType, uint32) int) error {
 		return d.check(result, "vkBindBufferMemory", fmt.Sprintf("%d bytes", b.size))
 	}
 	if base := memory.block.mapped; base != nil {
-		b.mapped = unsafe.Slice((*byte)(unsafe.Add(base, memory.off)), roundUp(b.size, bufferPadding))
+		b.mapped = unsafe.Slice((*byte)(unsafe.Add(base, memory.off)), b.capacity())
 		b.cached = d.physical.memory[typ].flags&hostCached != 0
 	}
 	return nil
 }
+
+// capacity is the size of the Vulkan buffer.
+func (b *Buffer) capacity() int64 { return roundUp(b.size, 16) + bufferPadding - 16 }
 
 // zero clears the whole buffer: memory comes from other processes and from released buffers.
 func (b *Buffer) zero() error {
@@ -125,7 +128,7 @@ func (b *Buffer) zero() error {
 		return nil
 	}
 	return b.device.runOnce(context.Background(), func(cmd vulkan.CommandBuffer) {
-		vulkan.CmdFillBuffer(cmd, b.handle, 0, vulkan.DeviceSize(roundUp(b.size, bufferPadding)), 0)
+		vulkan.CmdFillBuffer(cmd, b.handle, 0, vulkan.DeviceSize(b.capacity()), 0)
 	})
 }
 

@@ -58,6 +58,7 @@ type Caps struct {
 	SharedMemory   uint32    // bytes per workgroup
 
 	MaxStorageRange uint64 // bytes in one Span of a dispatch
+	MaxTexels       uint64 // items of a texel buffer
 	StorageAlign    uint64 // a dispatch's Span offsets are multiples of it, bytes
 	MaxAllocation   uint64 // bytes in one Buffer
 	PushBytes       uint32 // bytes of push constants
@@ -80,6 +81,7 @@ type physical struct {
 
 	pipelineCacheID   string // vendor, device, driver version and pipelineCacheUUID
 	maxStorageBuffers uint32 // per dispatch
+	maxTexelBuffers   uint32
 }
 
 // memoryType is a Vulkan memory type with its heap's facts.
@@ -117,6 +119,7 @@ func describe(handle vulkan.PhysicalDevice) *physical {
 		pipelineCacheID: fmt.Sprintf("%08x-%08x-%08x-%x", props.VendorID, props.DeviceID,
 			props.DriverVersion, props.PipelineCacheUUID),
 		maxStorageBuffers: min(limits.MaxPerStageDescriptorStorageBuffers, limits.MaxDescriptorSetStorageBuffers),
+		maxTexelBuffers:   min(limits.MaxPerStageDescriptorSampledImages, limits.MaxDescriptorSetSampledImages),
 	}
 	p.info = Info{
 		Name:     vulkan.ToString(props.DeviceName[:]),
@@ -134,7 +137,8 @@ func describe(handle vulkan.PhysicalDevice) *physical {
 			MaxGroups:          limits.MaxComputeWorkGroupCount,
 			SharedMemory:       limits.MaxComputeSharedMemorySize,
 			MaxStorageRange:    uint64(limits.MaxStorageBufferRange),
-			StorageAlign:       uint64(limits.MinStorageBufferOffsetAlignment),
+			MaxTexels:          uint64(limits.MaxTexelBufferElements),
+			StorageAlign:       uint64(max(limits.MinStorageBufferOffsetAlignment, limits.MinTexelBufferOffsetAlignment, 16)),
 			MaxAllocation:      uint64(facts.max_allocation),
 			PushBytes:          limits.MaxPushConstantsSize,
 			Float16:            facts.float16 != 0,

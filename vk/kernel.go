@@ -27,11 +27,12 @@ func (a Access) String() string {
 
 // Kernel is a compiled compute shader.
 type Kernel struct {
-	device    *Device
-	name      string
-	access    []Access
-	pushBytes int
-	local     [3]uint32
+	device      *Device
+	name        string
+	access      []Access // by argument
+	descriptors []descriptor
+	pushBytes   int
+	local       [3]uint32
 
 	setLayout vulkan.DescriptorSetLayout
 	layout    vulkan.PipelineLayout
@@ -39,8 +40,10 @@ type Kernel struct {
 }
 
 // Kernel compiles SPIR-V with values for its 32-bit specialization constants; ids that the shader does
-// not have are ignored. The shader has one entry point, main, and storage buffers in set 0 with
-// bindings 0, 1, 2 … The same name, code and constants give the same Kernel again. The device owns it.
+// not have are ignored. The shader has one entry point, main, and in set 0 a storage buffer with binding i
+// for argument i of Dispatch. An argument may also, or only, have a texel buffer with binding 16 + i: a
+// textureBuffer, whose items are vec4, or a utextureBuffer, whose items are two words, in x and y. The
+// same name, code and constants give the same Kernel again. The device owns it.
 func (d *Device) Kernel(name string, spirv []byte, spec map[uint32]uint32) (*Kernel, error) {
 	if err := d.usable(); err != nil {
 		return nil, err
@@ -53,7 +56,7 @@ func (d *Device) Kernel(name string, spirv []byte, spec map[uint32]uint32) (*Ker
 	if err != nil {
 		return nil, fmt.Errorf("vk: kernel %s: %w", name, err)
 	}
-	k := &Kernel{device: d, name: name, access: s.access, pushBytes: s.pushBytes, local: s.workgroup(spec)}
+	k := &Kernel{device: d, name: name, access: s.access, descriptors: s.descriptors, pushBytes: s.pushBytes, local: s.workgroup(spec)}
 	if err := k.fits(); err != nil {
 		return nil, fmt.Errorf("vk: kernel %s: %w", name, err)
 	}
@@ -85,8 +88,8 @@ func kernelKey(name string, spirv []byte, spec map[uint32]uint32) string {
 func (k *Kernel) fits() error {
 	p := k.device.physical
 	caps := &p.info.Caps
-	if n := len(k.access); n > int(p.maxStorageBuffers) {
-		return fmt.Errorf("%d bindings, the device allows %d", n, p.maxStorageBuffers)
+	if storage, texel := countTypes(k.descriptors); storage > p.maxStorageBuffers || texel > p.maxTexelBuffers {
+		return fmt.Errorf("%d storage buffers and %d texel buffers, the device allows %d and %d", storage, texel, p.maxStorageBuffers, p.maxTexelBuffers)
 	}
 	if k.pushBytes > int(caps.PushBytes) {
 		return fmt.Errorf("%d bytes of push constants, the device allows %d", k.pushBytes, caps.PushBytes)
@@ -107,11 +110,11 @@ func (k *Kernel) fits() error {
 func (k *Kernel) create(code, specIDs, specValues []uint32) error {
 	d := k.device
 	stage := vulkan.ShaderStageFlags(vulkan.ShaderStageComputeBit)
-	bindings := make([]vulkan.DescriptorSetLayoutBinding, len(k.access))
+	bindings := make([]vulkan.DescriptorSetLayoutBinding, len(k.descriptors))
 	for i := range bindings {
 		bindings[i] = vulkan.DescriptorSetLayoutBinding{
-			Binding:         uint32(i),
-			DescriptorType:  vulkan.DescriptorTypeStorageBuffer,
+			Binding:         k.descriptors[i].binding,
+			DescriptorType:  k.descriptors[i].typ(),
 			DescriptorCount: 1,
 			StageFlags:      stage,
 		}
@@ -160,7 +163,7 @@ func (k *Kernel) create(code, specIDs, specValues []uint32) error {
 // Name is the name the kernel was made with.
 func (k *Kernel) Name() string { return k.name }
 
-// Bindings says what the kernel does with each buffer, by binding number. It must not be changed.
+// Bindings says what the kernel does with each argument. It must not be changed.
 func (k *Kernel) Bindings() []Access { return k.access }
 
 // PushBytes is the size of the push-constant block: what Dispatch wants as push.

@@ -22,6 +22,7 @@ type Program struct {
 	cmd     vulkan.CommandBuffer
 	pool    vulkan.DescriptorPool
 	queries vulkan.QueryPool
+	views   []vulkan.BufferView // in the descriptor sets
 	buffers map[*Buffer]struct{}
 
 	ended    bool
@@ -80,7 +81,7 @@ func (p *Program) fail(format string, args ...any) {
 
 // Dispatch runs groups workgroups of the kernel. push is its push-constant block, exactly
 // Kernel.PushBytes long; args are its buffers by binding number. Span offsets are multiples of
-// Caps.StorageAlign, sizes at most Caps.MaxStorageRange.
+// Caps.StorageAlign, sizes at most Caps.MaxStorageRange, and of a texel buffer Caps.MaxTexels items.
 func (p *Program) Dispatch(k *Kernel, groups [3]uint32, push []byte, args ...Span) {
 	if !p.recording() {
 		return
@@ -92,7 +93,10 @@ func (p *Program) Dispatch(k *Kernel, groups [3]uint32, push []byte, args ...Spa
 	accesses := make([]access, len(args))
 	for i, a := range args {
 		accesses[i] = a.access(k.access[i])
-		accesses[i].size = roundUp(a.Size, 4) // as newDescriptorSet binds it
+	}
+	for i := range k.descriptors { // as they are bound
+		d := &k.descriptors[i]
+		accesses[d.arg].size = max(accesses[d.arg].size, d.bytes(args[d.arg].Size))
 	}
 	p.add(instruction{
 		kind:     dispatchCommand,
@@ -132,6 +136,12 @@ func (p *Program) checkDispatch(k *Kernel, groups [3]uint32, push []byte, args [
 		}
 		if err != nil {
 			return fmt.Errorf("vk: dispatch %s: binding %d: %w", k.name, i, err)
+		}
+	}
+	for i := range k.descriptors {
+		d := &k.descriptors[i]
+		if items := uint64(d.bytes(args[d.arg].Size) / d.itemBytes()); d.texel != vulkan.FormatUndefined && items > caps.MaxTexels {
+			return fmt.Errorf("vk: dispatch %s: binding %d: %d items, the device allows %d in a texel buffer", k.name, d.binding, items, caps.MaxTexels)
 		}
 	}
 	return nil

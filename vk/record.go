@@ -69,30 +69,8 @@ func planCommands(list []instruction) []bool {
 // createPools makes a descriptor pool and a query pool of exactly the sizes that the commands need.
 func (p *Program) createPools() error {
 	d := p.device
-	sets, descriptors := 0, 0
-	for i := range p.list {
-		if n := len(p.list[i].args); p.list[i].kind == dispatchCommand && n > 0 {
-			sets++
-			descriptors += n
-		}
-	}
-	if sets > 0 {
-		info := vulkan.DescriptorPoolCreateInfo{
-			SType:         vulkan.StructureTypeDescriptorPoolCreateInfo,
-			MaxSets:       uint32(sets),
-			PoolSizeCount: 1,
-			PPoolSizes: []vulkan.DescriptorPoolSize{{
-				Type:            vulkan.DescriptorTypeStorageBuffer,
-				DescriptorCount: uint32(descriptors),
-			}},
-		}
-		var pool vulkan.DescriptorPool
-		result := vulkan.CreateDescriptorPool(d.handle, &info, nil, &pool)
-		info.Free()
-		if result != vulkan.Success {
-			return d.check(result, "vkCreateDescriptorPool", fmt.Sprintf("%d sets, %d buffers", sets, descriptors))
-		}
-		p.pool = pool
+	if err := p.createDescriptorPool(); err != nil {
+		return err
 	}
 	if p.stamps > 0 {
 		info := vulkan.QueryPoolCreateInfo{
@@ -129,16 +107,14 @@ func (p *Program) recordCommand(c *instruction, bound *Kernel) error {
 }
 
 func (p *Program) recordDispatch(c *instruction, bound *Kernel) error {
-	d, k := p.device, c.kernel
+	k := c.kernel
 	if k != bound {
 		vulkan.CmdBindPipeline(p.cmd, vulkan.PipelineBindPointCompute, k.pipeline)
 	}
 	if len(c.args) > 0 {
-		set, result := d.newDescriptorSet(p.pool, k, c.args)
-		if result != vulkan.Success {
-			return d.check(result, "vkAllocateDescriptorSets", "kernel "+k.name)
+		if err := p.bindArgs(k, c.args); err != nil {
+			return err
 		}
-		vulkan.CmdBindDescriptorSets(p.cmd, vulkan.PipelineBindPointCompute, k.layout, 0, 1, []vulkan.DescriptorSet{set}, 0, nil)
 	}
 	if len(c.push) > 0 {
 		vulkan.CmdPushConstants(p.cmd, k.layout, vulkan.ShaderStageFlags(vulkan.ShaderStageComputeBit),
@@ -156,12 +132,16 @@ func (d *Device) destroyProgram(p *Program) {
 	if p.pool != nil {
 		vulkan.DestroyDescriptorPool(d.handle, p.pool, nil)
 	}
+	for _, v := range p.views {
+		vulkan.DestroyBufferView(d.handle, v, nil)
+	}
 	if p.queries != nil {
 		vulkan.DestroyQueryPool(d.handle, p.queries, nil)
 	}
 	for b := range p.buffers {
 		delete(b.programs, p)
 	}
-	p.cmd, p.pool, p.queries, p.buffers, p.list, p.released = nil, nil, nil, nil, nil, true
+	p.cmd, p.pool, p.queries, p.views = nil, nil, nil, nil
+	p.buffers, p.list, p.released = nil, nil, true
 	delete(d.programs, p)
 }

@@ -42,7 +42,6 @@ enum {
 	QUEUE_GRAPHICS = 1,
 	QUEUE_COMPUTE = 2,
 	STAGE_COMPUTE = 0x20,
-	DESCRIPTOR_STORAGE_BUFFER = 7,
 
 	// Positions in VkPhysicalDeviceFeatures, an array of 55 VkBool32.
 	FEATURE_COUNT = 55,
@@ -283,18 +282,19 @@ void lemnos_copy(void *command, uint64_t src, uint64_t dst, uint64_t src_offset,
 	vk.CmdCopyBuffer(command, src, dst, 1, &region);
 }
 
-// lemnos_descriptor_set allocates one set and points binding i at buffers[i].
+// lemnos_descriptor_set allocates one set and fills it.
 int32_t lemnos_descriptor_set(void *device, uint64_t pool, uint64_t layout, uint32_t count,
-	const uint64_t *buffers, const uint64_t *offsets, const uint64_t *sizes, uint64_t *set) {
+	const lemnos_descriptor *descriptors, uint64_t *set) {
 	DescriptorSetAllocateInfo info = {STYPE_DESCRIPTOR_SET_ALLOCATE_INFO, NULL, pool, 1, &layout};
 	uint64_t allocated = 0;
 	int32_t result = vk.AllocateDescriptorSets(device, &info, &allocated);
 	if (result != VK_SUCCESS) return result;
 	for (uint32_t i = 0; i < count; i++) {
-		DescriptorBufferInfo buffer = {buffers[i], offsets[i], sizes[i]};
+		const lemnos_descriptor *d = &descriptors[i];
+		DescriptorBufferInfo buffer = {d->buffer, d->offset, d->size};
 		WriteDescriptorSet write = {
-			.type = STYPE_WRITE_DESCRIPTOR_SET, .set = allocated, .binding = i, .count = 1,
-			.descriptor_type = DESCRIPTOR_STORAGE_BUFFER, .buffers = &buffer,
+			.type = STYPE_WRITE_DESCRIPTOR_SET, .set = allocated, .binding = d->binding, .count = 1,
+			.descriptor_type = d->type, .buffers = &buffer, .views = &d->view,
 		};
 		vk.UpdateDescriptorSets(device, 1, &write, 0, NULL);
 	}

@@ -100,17 +100,19 @@ func cmdCopy(cmd vulkan.CommandBuffer, src vulkan.Buffer, srcOffset int64, dst v
 	C.lemnos_copy(unsafe.Pointer(cmd), raw(src), raw(dst), C.uint64_t(srcOffset), C.uint64_t(dstOffset), C.uint64_t(size))
 }
 
-// newDescriptorSet allocates a set of the kernel's layout whose binding i is args[i].
-func (d *Device) newDescriptorSet(pool vulkan.DescriptorPool, k *Kernel, args []Span) (vulkan.DescriptorSet, vulkan.Result) {
-	n := len(args)
-	words := make([]C.uint64_t, 3*n)
-	buffers, offsets, sizes := words[:n], words[n:2*n], words[2*n:]
-	for i, a := range args {
-		buffers[i], offsets[i], sizes[i] = raw(a.Buffer.handle), C.uint64_t(a.Offset), C.uint64_t(roundUp(a.Size, 4))
+// newDescriptorSet allocates a set of the kernel's layout; views are those of its texel buffers, by descriptor.
+func (d *Device) newDescriptorSet(pool vulkan.DescriptorPool, k *Kernel, args []Span, views []vulkan.BufferView) (vulkan.DescriptorSet, vulkan.Result) {
+	n := len(k.descriptors)
+	writes := make([]C.lemnos_descriptor, n)
+	for i, desc := range k.descriptors {
+		a := args[desc.arg]
+		writes[i] = C.lemnos_descriptor{
+			binding: C.uint32_t(desc.binding), _type: C.uint32_t(desc.typ()),
+			buffer: raw(a.Buffer.handle), offset: C.uint64_t(a.Offset), size: C.uint64_t(desc.bytes(a.Size)), view: raw(views[i]),
+		}
 	}
 	var set C.uint64_t
-	result := C.lemnos_descriptor_set(unsafe.Pointer(d.handle), raw(pool), raw(k.setLayout), C.uint32_t(n),
-		unsafe.SliceData(buffers), unsafe.SliceData(offsets), unsafe.SliceData(sizes), &set)
+	result := C.lemnos_descriptor_set(unsafe.Pointer(d.handle), raw(pool), raw(k.setLayout), C.uint32_t(n), unsafe.SliceData(writes), &set)
 	return *(*vulkan.DescriptorSet)(unsafe.Pointer(&set)), vulkan.Result(result)
 }
 

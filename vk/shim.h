@@ -20,6 +20,12 @@ typedef struct {
 	char driver_info[256];
 } lemnos_caps;
 
+// What to point a binding at: a range of a buffer, or for a texel buffer a view.
+typedef struct {
+	uint32_t binding, type; // VkDescriptorType
+	uint64_t buffer, offset, size, view;
+} lemnos_descriptor;
+
 void *lemnos_open_library(const char *name);
 int lemnos_load(void *get_instance_proc_addr);
 const char *lemnos_load_instance(void *instance);
@@ -36,7 +42,7 @@ int32_t lemnos_fence_status(void *device, uint64_t fence);
 void lemnos_barrier(void *command, uint32_t src_stages, uint32_t dst_stages, uint32_t src_access, uint32_t dst_access);
 void lemnos_copy(void *command, uint64_t src, uint64_t dst, uint64_t src_offset, uint64_t dst_offset, uint64_t size);
 int32_t lemnos_descriptor_set(void *device, uint64_t pool, uint64_t layout, uint32_t count,
-	const uint64_t *buffers, const uint64_t *offsets, const uint64_t *sizes, uint64_t *set);
+	const lemnos_descriptor *descriptors, uint64_t *set);
 int32_t lemnos_pipeline(void *device, uint64_t cache, uint64_t layout, const uint32_t *code, size_t code_bytes,
 	uint32_t spec_count, const uint32_t *spec_ids, const uint32_t *spec_values, uint64_t *pipeline);
 

@@ -4,17 +4,21 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+
+	vulkan "github.com/vulkan-go/vulkan"
 )
 
 // shader is what this package needs to know of a SPIR-V module.
 type shader struct {
-	words     []uint32
-	access    []Access       // by binding number, set 0
-	pushBytes int            // size of the push-constant block
-	local     [3]uint32      // workgroup size where no specialization constant sets it
-	localSpec [3]int64       // the constant's id per dimension, -1: none
-	specWidth map[uint32]int // bits of each specialization constant, by its id
+	words       []uint32
+	access      []Access       // by argument
+	descriptors []descriptor   // by binding number, set 0
+	pushBytes   int            // size of the push-constant block
+	local       [3]uint32      // workgroup size where no specialization constant sets it
+	localSpec   [3]int64       // the constant's id per dimension, -1: none
+	specWidth   map[uint32]int // bits of each specialization constant, by its id
 }
 
 // Numbers of the SPIR-V specification, section 3.
@@ -28,6 +32,7 @@ const (
 	opTypeFloat             = 22
 	opTypeVector            = 23
 	opTypeMatrix            = 24
+	opTypeImage             = 25
 	opTypeArray             = 28
 	opTypeRuntimeArray      = 29
 	opTypeStruct            = 30
@@ -57,6 +62,9 @@ const (
 
 	builtInWorkgroupSize = 25
 
+	dimBuffer    = 5
+	imageSampled = 1 // as opposed to one that is written to
+
 	classUniformConstant = 0
 	classUniform         = 2
 	classPushConstant    = 9
@@ -81,8 +89,8 @@ type module struct {
 }
 
 // readSPIRV reads the interface of a compute shader. It accepts what glslc makes of a shader with one
-// entry point main, storage buffers in set 0 with bindings from 0 without a gap, and at most one
-// push-constant block.
+// entry point main, in set 0 a buffer for each argument, numbered from 0 without a gap (see descriptor), and at
+// most one push-constant block.
 func readSPIRV(code []byte) (*shader, error) {
 	words, err := spirvWords(code)
 	if err != nil {
@@ -116,7 +124,7 @@ func spirvWords(code []byte) ([]uint32, error) {
 // fewest is the least number of words, after the first, of each instruction that parseModule looks into.
 var fewest = map[uint32]int{
 	opEntryPoint: 3, opExecutionMode: 2, opTypeBool: 1, opTypeInt: 3, opTypeFloat: 2, opTypeVector: 3,
-	opTypeMatrix: 3, opTypeArray: 3, opTypeRuntimeArray: 2, opTypeStruct: 1, opTypePointer: 3,
+	opTypeMatrix: 3, opTypeImage: 8, opTypeArray: 3, opTypeRuntimeArray: 2, opTypeStruct: 1, opTypePointer: 3,
 	opConstant: 3, opConstantComposite: 2, opSpecConstant: 3, opSpecConstantTrue: 2, opSpecConstantFalse: 2,
 	opSpecConstantComposite: 2, opVariable: 3, opDecorate: 2, opMemberDecorate: 3,
 }
@@ -163,7 +171,7 @@ func (m *module) add(op uint32, args []uint32) error {
 		if args[1] == modeLocalSize && len(args) >= 5 {
 			copy(m.local[:], args[2:5])
 		}
-	case opTypeBool, opTypeInt, opTypeFloat, opTypeVector, opTypeMatrix, opTypeArray, opTypeRuntimeArray, opTypeStruct, opTypePointer:
+	case opTypeBool, opTypeInt, opTypeFloat, opTypeVector, opTypeMatrix, opTypeImage, opTypeArray, opTypeRuntimeArray, opTypeStruct, opTypePointer:
 		m.types[args[0]] = append([]uint32{op}, args[1:]...)
 	case opConstant, opConstantComposite, opSpecConstant, opSpecConstantTrue, opSpecConstantFalse, opSpecConstantComposite:
 		m.constants[args[1]] = append([]uint32{op, args[0]}, args[2:]...)
@@ -186,7 +194,7 @@ func first(words []uint32) uint32 {
 
 // readVariables finds the buffers and the push-constant block.
 func (s *shader) readVariables(m *module) error {
-	access := map[uint32]Access{}
+	access, descriptors := map[int]Access{}, map[uint32]descriptor{}
 	for _, v := range m.variables {
 		id, class := v[0], v[2]
 		switch class {
@@ -196,28 +204,60 @@ func (s *shader) readVariables(m *module) error {
 				return fmt.Errorf("push constants: %w", err)
 			}
 			s.pushBytes = roundUpInt(size, 4)
-		case classUniformConstant:
-			return errors.New("shader with an image or sampler; kernels use storage buffers only")
-		case classStorageBuffer, classUniform:
+		case classStorageBuffer, classUniform, classUniformConstant:
 			set, binding := m.decorated[target{id, -1, decorationDescriptorSet}], m.decorated[target{id, -1, decorationBinding}]
-			if class == classUniform {
-				return fmt.Errorf("binding %d is a uniform buffer; kernels use storage buffers only", binding)
-			}
 			if set != 0 {
 				return fmt.Errorf("binding %d is in descriptor set %d; kernels use set 0 only", binding, set)
 			}
-			access[binding] |= m.accessOf(id, m.pointee(v[1]))
+			d := descriptor{binding: binding, arg: int(binding)}
+			mode := Read
+			switch class {
+			case classUniform:
+				return fmt.Errorf("binding %d is a uniform buffer; kernels use storage and texel buffers only", binding)
+			case classUniformConstant:
+				if d.texel = m.texelOf(m.pointee(v[1])); d.texel == vulkan.FormatUndefined {
+					return fmt.Errorf("binding %d is an image or sampler; kernels use storage and texel buffers only", binding)
+				}
+				if d.arg -= texelBindings; d.arg < 0 || d.arg >= texelBindings {
+					return fmt.Errorf("binding %d is a texel buffer, which have %d to %d", binding, texelBindings, 2*texelBindings-1)
+				}
+			default:
+				if binding >= texelBindings {
+					return fmt.Errorf("binding %d is a storage buffer, which have 0 to %d", binding, texelBindings-1)
+				}
+				mode = m.accessOf(id, m.pointee(v[1]))
+			}
+			access[d.arg] |= mode
+			descriptors[binding] = d
 		}
 	}
 	s.access = make([]Access, len(access))
-	for binding := range uint32(len(access)) {
-		a, ok := access[binding]
+	for arg := range s.access {
+		mode, ok := access[arg]
 		if !ok {
-			return fmt.Errorf("binding %d is missing among %d: the shader does not use it, or numbers start elsewhere", binding, len(access))
+			return fmt.Errorf("binding %d is missing among %d: the shader does not use it, or numbers start elsewhere", arg, len(access))
 		}
-		s.access[binding] = a
+		s.access[arg] = mode
+	}
+	for _, binding := range slices.Sorted(maps.Keys(descriptors)) {
+		s.descriptors = append(s.descriptors, descriptors[binding])
 	}
 	return nil
+}
+
+// texelOf is the format of a texel buffer of the type; FormatUndefined where it is something else.
+func (m *module) texelOf(typ uint32) vulkan.Format {
+	t := m.types[typ]
+	if len(t) < 8 || t[0] != opTypeImage || t[2] != dimBuffer || t[6] != imageSampled {
+		return vulkan.FormatUndefined
+	}
+	switch item := m.types[t[1]]; {
+	case len(item) >= 2 && item[0] == opTypeFloat && item[1] == 32:
+		return floatTexels
+	case len(item) >= 3 && item[0] == opTypeInt && item[1] == 32 && item[2] == 0:
+		return uintTexels
+	}
+	return vulkan.FormatUndefined
 }
 
 // accessOf reads readonly and writeonly, which compilers put on the variable or on every member.

@@ -32,6 +32,7 @@ func TestReadSPIRV(t *testing.T) {
 		{"scale", []Access{Read, Write}, 8, map[uint32]uint32{0: 128, 3: 8}, [3]uint32{128, 1, 1}, map[uint32]int{0: 32, 10: 32}},
 		{"increment", []Access{Read | Write}, 0, map[uint32]uint32{0: 128}, [3]uint32{64, 1, 1}, map[uint32]int{}},
 		{"spin", []Access{Read | Write}, 4, nil, [3]uint32{1, 1, 1}, map[uint32]int{}},
+		{"texel", []Access{Read, Read, Read | Write}, 4, nil, [3]uint32{64, 1, 1}, map[uint32]int{}},
 		// push.comp's block holds scalars, vectors, a matrix and an array; its bindings are declared in reverse.
 		{"push", []Access{Write, Read}, 84, map[uint32]uint32{1: 3, 2: 5}, [3]uint32{2, 3, 5}, map[uint32]int{1: 32, 2: 32}},
 	}
@@ -89,7 +90,7 @@ func edit(t *testing.T, code []byte, old, new []uint32) []byte {
 }
 
 func TestReadSPIRVRejects(t *testing.T) {
-	scale := readTestdata(t, "scale")
+	scale, texel := readTestdata(t, "scale"), readTestdata(t, "texel")
 	m, err := parseModule(readWords(t, scale))
 	if err != nil {
 		t.Fatal(err)
@@ -98,6 +99,16 @@ func TestReadSPIRVRejects(t *testing.T) {
 	for at, literal := range m.decorated {
 		if at.decoration == decorationBinding && literal == 1 {
 			second = at.id
+		}
+	}
+	texels, err := parseModule(readWords(t, texel))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var unsigned uint32 // the type uint
+	for id, typ := range texels.types {
+		if reflect.DeepEqual(typ, []uint32{opTypeInt, 32, 0}) {
+			unsigned = id
 		}
 	}
 	bigEndian := bytes.Clone(scale)
@@ -117,6 +128,11 @@ func TestReadSPIRVRejects(t *testing.T) {
 		{"other entry point", edit(t, scale, []uint32{0x6e69616d}, []uint32{0x6e69616e}), "other than main"},
 		{"gap in bindings", edit(t, scale, []uint32{second, decorationBinding, 1}, []uint32{second, decorationBinding, 2}), "binding 1 is missing"},
 		{"other set", edit(t, scale, []uint32{second, decorationDescriptorSet, 0}, []uint32{second, decorationDescriptorSet, 3}), "descriptor set 3"},
+		{"storage buffer above", edit(t, scale, []uint32{second, decorationBinding, 1}, []uint32{second, decorationBinding, 17}), "binding 17 is a storage buffer"},
+		{"texel buffer below", edit(t, texel, []uint32{decorationBinding, 18}, []uint32{decorationBinding, 15}), "binding 15 is a texel buffer"},
+		{"image", edit(t, texel, []uint32{dimBuffer, 0, 0, 0, imageSampled}, []uint32{1, 0, 0, 0, imageSampled}), "is an image or sampler"},
+		{"storage texels", edit(t, texel, []uint32{dimBuffer, 0, 0, 0, imageSampled}, []uint32{dimBuffer, 0, 0, 0, 2}), "is an image or sampler"},
+		{"signed texels", edit(t, texel, []uint32{unsigned, 32, 0}, []uint32{unsigned, 32, 1}), "is an image or sampler"},
 	}
 	for _, test := range tests {
 		if _, err := readSPIRV(test.code); err == nil || !strings.Contains(err.Error(), test.want) {
@@ -138,7 +154,7 @@ func readWords(t *testing.T, code []byte) []uint32 {
 func TestReadSPIRVDamaged(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	accepted := 0
-	for _, name := range []string{"scale", "increment", "push"} {
+	for _, name := range []string{"scale", "increment", "push", "texel"} {
 		code := readTestdata(t, name)
 		for range 20_000 {
 			damaged := bytes.Clone(code)

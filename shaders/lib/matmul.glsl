@@ -10,9 +10,9 @@ layout(push_constant) uniform P {
     uint m, n, k, lda4, ldb4, ldc4, step_a4, step_b4, step_c4, batch, matrices, k_part, bias;
     float alpha;
 } p;
-layout(binding = 0) readonly buffer A { V a[]; };
-layout(binding = 1) readonly buffer B { V b[]; };
-layout(binding = 2) readonly buffer BIAS { V bias[]; };
+INPUT(0, A, a);
+INPUT(1, B, b);
+INPUT(2, BIAS, bias);
 layout(binding = 3) buffer C { W c[]; };
 
 uint a0, b0, c0;     // where the matrices start
@@ -34,7 +34,7 @@ uvec2 tile_at(uint i, uint down, uint across) {
     return uvec2(i / width, panel * 8 + i % width);
 }
 
-vec4 bias4(uint column4) { return p.bias != 0 && k_start == 0 ? ld4(bias[min(column4, (p.n - 1) / 4)]) : vec4(0); }
+vec4 bias4(uint column4) { return p.bias != 0 && k_start == 0 ? load4(bias, min(column4, (p.n - 1) / 4)) : vec4(0); }
 
 void store4(uint row, uint column4, vec4 sum, vec4 bias) {
     if (row >= p.m || column4 * 4 >= p.n) return;

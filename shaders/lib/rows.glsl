@@ -29,7 +29,7 @@ bool more_tiles(inout uint start) {
 #define load_tile(tile, x, first, start)                                            \
     [[unroll]] for (uint k_ = 0, i_ = start + lane; k_ < KEEP4; k_++, i_ += LOCAL) { \
         tile[k_] = vec4(0);                                                         \
-        if (i_ < p.stride4) tile[k_] = ld4(x[first + i_]);                          \
+        if (i_ < p.stride4) tile[k_] = load4(x, first + i_);                          \
     }
 
 // x, group i of a row, with zeros for padding.

@@ -2,9 +2,11 @@
 // defines: V, ld4, st4 (the kernel's storage type: f32, or with -DF16 or -DBF16), st4_number (for values that are no NaN)
 //          W, ld4_to, st4_to (a second one, for kernels with two: f32, or with -DTO_F16 or -DTO_BF16)
 //          F32x4, ldf, stf (f32 in every variant)
+//          INPUT, load4, bits4, INPUT_F32, INOUT_F32, loadf: how buffers are declared and read, see below
 // 16-bit values are two to a word, the first one low. Conversions are spelled out and round to nearest even: packHalf2x16 may
 // round and flush subnormals as the driver likes.
-// With -DWIDE memory is read and written in words of 64 bits: lavapipe pays per word and invocation, whatever its size.
+// With -DWIDE inputs are texel buffers, and the rest of memory is accessed in words of 64 bits: a storage buffer costs
+// lavapipe 20 cycles per word and invocation, whatever the word's size, while it fetches a texel with vector instructions.
 #ifdef WIDE
 #extension GL_EXT_shader_explicit_arithmetic_types_int64 : require
 #define BITS64 uint64_t
@@ -127,3 +129,28 @@ BITS64 bf16_st4(vec4 v) {
 #define ld4_to f32_ld4
 #define st4_to f32_st4
 #endif
+
+// Argument i of a kernel, called x, in groups of four values:
+//   INPUT(i, NAME, x)      is only read: load4(x, j) is group j, bits4(x, j) the same as it lies in memory, a V
+//   INPUT_F32(i, NAME, x)  is only read, and f32 in every variant: loadf(x, j) is group j
+//   INOUT_F32(i, NAME, x)  is written too, by x[j] = stf(...): each group by one invocation, which loads it before
+#ifdef WIDE
+#extension GL_EXT_samplerless_texture_functions : require
+#define INPUT_F32(i, NAME, x) layout(binding = 16 + i) uniform textureBuffer x##_texels
+#define INOUT_F32(i, NAME, x) layout(binding = i) writeonly buffer NAME { F32x4 x[]; }; INPUT_F32(i, NAME, x)
+#define loadf(x, i) texelFetch(x##_texels, int(i))
+#if defined(F16) || defined(BF16)
+#define INPUT(i, NAME, x) layout(binding = 16 + i) uniform utextureBuffer x##_texels
+#define bits4(x, i) pack64(texelFetch(x##_texels, int(i)).xy)
+#else
+#define INPUT INPUT_F32
+#define bits4(x, i) stf(loadf(x, i))
+#endif
+#else
+#define INPUT(i, NAME, x) layout(binding = i) readonly buffer NAME { V x[]; }
+#define INPUT_F32(i, NAME, x) layout(binding = i) readonly buffer NAME { F32x4 x[]; }
+#define INOUT_F32(i, NAME, x) layout(binding = i) buffer NAME { F32x4 x[]; }
+#define bits4(x, i) x[i]
+#define loadf(x, i) ldf(x[i])
+#endif
+#define load4(x, i) ld4(bits4(x, i))

@@ -48,6 +48,7 @@ static int befalls(int fault) {
 // Objects whose vkCreate takes (device, info, allocator, handle) and whose vkDestroy (device, handle, allocator).
 #define OBJECTS(X) \
 	X(Buffer, KIND_BUFFER) \
+	X(BufferView, KIND_BUFFER_VIEW) \
 	X(ShaderModule, KIND_SHADER_MODULE) \
 	X(PipelineCache, KIND_PIPELINE_CACHE) \
 	X(PipelineLayout, KIND_PIPELINE_LAYOUT) \

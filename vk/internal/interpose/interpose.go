@@ -21,6 +21,7 @@ import (
 // kinds names the kinds of objects in the order of interpose.h.
 var kinds = [C.KINDS]string{
 	C.KIND_BUFFER:          "buffers",
+	C.KIND_BUFFER_VIEW:     "buffer views",
 	C.KIND_MEMORY:          "device memory",
 	C.KIND_SHADER_MODULE:   "shader modules",
 	C.KIND_PIPELINE:        "pipelines",

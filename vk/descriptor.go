@@ -1,0 +1,137 @@
+package vk
+
+import (
+	"fmt"
+
+	vulkan "github.com/vulkan-go/vulkan"
+)
+
+// descriptor is how a shader gets at an argument of Dispatch: a storage buffer, or a texel buffer.
+//
+// A texel buffer has binding texelBindings + i and shows argument i, which may have a storage buffer too. The shader reads
+// items of a fixed format from it, as from an image: lavapipe loads those with vector instructions, and what is in a
+// storage buffer lane by lane, word by word.
+type descriptor struct {
+	binding uint32
+	arg     int
+	texel   vulkan.Format // FormatUndefined: a storage buffer
+}
+
+// texelBindings is the binding of the texel buffer of argument 0.
+const texelBindings = 16
+
+// Formats of texel buffers by what the shader calls their items: of these every device can make a view.
+const (
+	floatTexels = vulkan.FormatR32g32b32a32Sfloat // textureBuffer
+	uintTexels  = vulkan.FormatR32g32Uint         // utextureBuffer
+)
+
+// itemBytes is the size of what the shader reads at once.
+func (d *descriptor) itemBytes() int64 {
+	switch d.texel {
+	case floatTexels:
+		return 16
+	case uintTexels:
+		return 8
+	}
+	return 4
+}
+
+// bytes is how much the descriptor covers of an argument of size bytes: whole items, up to bufferPadding more.
+//
+// llvmpipe (seen in Mesa 22.3) takes bits 8 to 15 of the size of a view for the last mip level of a texture, as the two
+// share a union, and compiles a kernel again for each combination of views where that is 0 and where it is not
+// (level_zero_only in lp_sampler_static_texture_state). It never is here: the kernels of ops compile twice as fast.
+func (d *descriptor) bytes(size int64) int64 {
+	size = roundUp(size, d.itemBytes())
+	if d.texel != vulkan.FormatUndefined && size&0xff00 == 0 {
+		size += 256
+	}
+	return size
+}
+
+func (d *descriptor) typ() vulkan.DescriptorType {
+	if d.texel == vulkan.FormatUndefined {
+		return vulkan.DescriptorTypeStorageBuffer
+	}
+	return vulkan.DescriptorTypeUniformTexelBuffer
+}
+
+// countTypes counts the storage buffers and the texel buffers.
+func countTypes(descriptors []descriptor) (storage, texel uint32) {
+	for i := range descriptors {
+		if descriptors[i].texel == vulkan.FormatUndefined {
+			storage++
+		} else {
+			texel++
+		}
+	}
+	return storage, texel
+}
+
+// createDescriptorPool makes a pool of exactly the size that the dispatches need.
+func (p *Program) createDescriptorPool() error {
+	var sets, storage, texel uint32
+	for i := range p.list {
+		if c := &p.list[i]; c.kind == dispatchCommand && len(c.args) > 0 {
+			s, t := countTypes(c.kernel.descriptors)
+			sets, storage, texel = sets+1, storage+s, texel+t
+		}
+	}
+	if sets == 0 {
+		return nil
+	}
+	var sizes []vulkan.DescriptorPoolSize
+	if storage > 0 {
+		sizes = append(sizes, vulkan.DescriptorPoolSize{Type: vulkan.DescriptorTypeStorageBuffer, DescriptorCount: storage})
+	}
+	if texel > 0 {
+		sizes = append(sizes, vulkan.DescriptorPoolSize{Type: vulkan.DescriptorTypeUniformTexelBuffer, DescriptorCount: texel})
+	}
+	info := vulkan.DescriptorPoolCreateInfo{
+		SType:         vulkan.StructureTypeDescriptorPoolCreateInfo,
+		MaxSets:       sets,
+		PoolSizeCount: uint32(len(sizes)),
+		PPoolSizes:    sizes,
+	}
+	var pool vulkan.DescriptorPool
+	result := vulkan.CreateDescriptorPool(p.device.handle, &info, nil, &pool)
+	info.Free()
+	if result != vulkan.Success {
+		return p.device.check(result, "vkCreateDescriptorPool", fmt.Sprintf("%d sets, %d buffers", sets, storage+texel))
+	}
+	p.pool = pool
+	return nil
+}
+
+// bindArgs makes the descriptor set of a dispatch, and the views it needs, and binds it.
+func (p *Program) bindArgs(k *Kernel, args []Span) error {
+	d := p.device
+	views := make([]vulkan.BufferView, len(k.descriptors))
+	for i := range k.descriptors {
+		desc := &k.descriptors[i]
+		if desc.texel == vulkan.FormatUndefined {
+			continue
+		}
+		span := args[desc.arg]
+		info := vulkan.BufferViewCreateInfo{
+			SType:  vulkan.StructureTypeBufferViewCreateInfo,
+			Buffer: span.Buffer.handle,
+			Format: desc.texel,
+			Offset: vulkan.DeviceSize(span.Offset),
+			Range:  vulkan.DeviceSize(desc.bytes(span.Size)),
+		}
+		result := vulkan.CreateBufferView(d.handle, &info, nil, &views[i])
+		info.Free()
+		if result != vulkan.Success {
+			return d.check(result, "vkCreateBufferView", fmt.Sprintf("%d bytes for kernel %s", span.Size, k.name))
+		}
+		p.views = append(p.views, views[i])
+	}
+	set, result := d.newDescriptorSet(p.pool, k, args, views)
+	if result != vulkan.Success {
+		return d.check(result, "vkAllocateDescriptorSets", "kernel "+k.name)
+	}
+	vulkan.CmdBindDescriptorSets(p.cmd, vulkan.PipelineBindPointCompute, k.layout, 0, 1, []vulkan.DescriptorSet{set}, 0, nil)
+	return nil
+}
