@@ -44,7 +44,8 @@
 //
 // lavapipe (seen with Mesa 22.3) gives an invocation 65,535 passes through all loops of its shader
 // together, nested and consecutive ones alike, and then ends every loop, without any error. Kernels spread
-// long loops over more invocations, or unroll them.
+// long loops over more invocations, or unroll them. It loads words of a storage buffer one by one for each
+// invocation, but texels with vector instructions: what a kernel reads much of is a texel buffer there.
 //
 // # Building
 //
