@@ -12,8 +12,8 @@ type tuning struct {
 	workers                int    // workgroups of those
 	chunk4                 int    // groups of four values per chunk of a parameter arena
 	rowLocal               uint32 // most invocations per workgroup of cross-entropy, which has one for each row
-	ownRows                int    // from so many rows on cross-entropy gives each invocation rows of its own
 	rowKeep4               int    // groups of four values that each of them may hold, to read a row once
+	ownRows                int    // from so many rows on cross-entropy gives each invocation rows of its own
 	maxRows                int    // workgroups of kernels that stride over rows
 	keep4                  int    // most groups of four values that an invocation holds, when that makes a whole row
 	scanLocal              uint32 // invocations per workgroup that goes through a whole list

@@ -26,6 +26,8 @@ const (
 	uintTexels  = vulkan.FormatR32g32Uint         // utextureBuffer
 )
 
+func (d *descriptor) isTexel() bool { return d.texel != vulkan.FormatUndefined }
+
 // itemBytes is the size of what the shader reads at once.
 func (d *descriptor) itemBytes() int64 {
 	switch d.texel {
@@ -46,26 +48,26 @@ func (d *descriptor) itemBytes() int64 {
 // is here: tests of matrix products, with no shader cache, take 108 s instead of 200.
 func (d *descriptor) bytes(size int64) int64 {
 	size = roundUp(size, d.itemBytes())
-	if d.texel != vulkan.FormatUndefined && size&0xff00 == 0 {
+	if d.isTexel() && size&0xff00 == 0 {
 		size += 256
 	}
 	return size
 }
 
 func (d *descriptor) typ() vulkan.DescriptorType {
-	if d.texel == vulkan.FormatUndefined {
-		return vulkan.DescriptorTypeStorageBuffer
+	if d.isTexel() {
+		return vulkan.DescriptorTypeUniformTexelBuffer
 	}
-	return vulkan.DescriptorTypeUniformTexelBuffer
+	return vulkan.DescriptorTypeStorageBuffer
 }
 
 // countTypes counts the storage buffers and the texel buffers.
 func countTypes(descriptors []descriptor) (storage, texel uint32) {
 	for i := range descriptors {
-		if descriptors[i].texel == vulkan.FormatUndefined {
-			storage++
-		} else {
+		if descriptors[i].isTexel() {
 			texel++
+		} else {
+			storage++
 		}
 	}
 	return storage, texel
@@ -112,7 +114,7 @@ func (p *Program) bindArgs(k *Kernel, args []Span) error {
 	views := make([]vulkan.BufferView, len(k.descriptors))
 	for i := range k.descriptors {
 		desc := &k.descriptors[i]
-		if desc.texel == vulkan.FormatUndefined {
+		if !desc.isTexel() {
 			continue
 		}
 		span := args[desc.arg]

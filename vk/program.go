@@ -140,7 +140,7 @@ func (p *Program) checkDispatch(k *Kernel, groups [3]uint32, push []byte, args [
 	}
 	for i := range k.descriptors {
 		d := &k.descriptors[i]
-		if items := uint64(d.bytes(args[d.arg].Size) / d.itemBytes()); d.texel != vulkan.FormatUndefined && items > caps.MaxTexels {
+		if items := uint64(d.bytes(args[d.arg].Size) / d.itemBytes()); d.isTexel() && items > caps.MaxTexels {
 			return fmt.Errorf("vk: dispatch %s: binding %d: %d items, the device allows %d in a texel buffer", k.name, d.binding, items, caps.MaxTexels)
 		}
 	}

@@ -205,30 +205,12 @@ func (s *shader) readVariables(m *module) error {
 			}
 			s.pushBytes = roundUpInt(size, 4)
 		case classStorageBuffer, classUniform, classUniformConstant:
-			set, binding := m.decorated[target{id, -1, decorationDescriptorSet}], m.decorated[target{id, -1, decorationBinding}]
-			if set != 0 {
-				return fmt.Errorf("binding %d is in descriptor set %d; kernels use set 0 only", binding, set)
-			}
-			d := descriptor{binding: binding, arg: int(binding)}
-			mode := Read
-			switch class {
-			case classUniform:
-				return fmt.Errorf("binding %d is a uniform buffer; kernels use storage and texel buffers only", binding)
-			case classUniformConstant:
-				if d.texel = m.texelOf(m.pointee(v[1])); d.texel == vulkan.FormatUndefined {
-					return fmt.Errorf("binding %d is an image or sampler; kernels use storage and texel buffers only", binding)
-				}
-				if d.arg -= texelBindings; d.arg < 0 || d.arg >= texelBindings {
-					return fmt.Errorf("binding %d is a texel buffer, which have %d to %d", binding, texelBindings, 2*texelBindings-1)
-				}
-			default:
-				if binding >= texelBindings {
-					return fmt.Errorf("binding %d is a storage buffer, which have 0 to %d", binding, texelBindings-1)
-				}
-				mode = m.accessOf(id, m.pointee(v[1]))
+			d, mode, err := m.bufferOf(id, v[1], class)
+			if err != nil {
+				return err
 			}
 			access[d.arg] |= mode
-			descriptors[binding] = d
+			descriptors[d.binding] = d
 		}
 	}
 	s.access = make([]Access, len(access))
@@ -243,6 +225,32 @@ func (s *shader) readVariables(m *module) error {
 		s.descriptors = append(s.descriptors, descriptors[binding])
 	}
 	return nil
+}
+
+// bufferOf describes a buffer, a variable of the pointer type and storage class.
+func (m *module) bufferOf(id, pointer, class uint32) (d descriptor, mode Access, err error) {
+	set, binding := m.decorated[target{id, -1, decorationDescriptorSet}], m.decorated[target{id, -1, decorationBinding}]
+	d = descriptor{binding: binding, arg: int(binding)}
+	switch {
+	case set != 0:
+		err = fmt.Errorf("binding %d is in descriptor set %d; kernels use set 0 only", binding, set)
+	case class == classUniform:
+		err = fmt.Errorf("binding %d is a uniform buffer; kernels use storage and texel buffers only", binding)
+	case class == classStorageBuffer:
+		if binding >= texelBindings {
+			err = fmt.Errorf("binding %d is a storage buffer, which have 0 to %d", binding, texelBindings-1)
+		}
+		mode = m.accessOf(id, m.pointee(pointer))
+	default:
+		d.arg -= texelBindings
+		if d.texel = m.texelOf(m.pointee(pointer)); !d.isTexel() {
+			err = fmt.Errorf("binding %d is an image or sampler; kernels use storage and texel buffers only", binding)
+		} else if d.arg < 0 || d.arg >= texelBindings {
+			err = fmt.Errorf("binding %d is a texel buffer, which have %d to %d", binding, texelBindings, 2*texelBindings-1)
+		}
+		mode = Read
+	}
+	return d, mode, err
 }
 
 // texelOf is the format of a texel buffer of the type; FormatUndefined where it is something else.
