@@ -101,7 +101,7 @@ func (g *Graph) crossEntropyCall(logits, targets, each *Tensor, o *CrossEntropyO
 		lanes, groups = 1, ceilDiv(groups, int(local))
 	}
 	spec[24] = uint32(lanes) // invocations that share a row
-	keep := max(1, ceilDiv(logits.cols()/4, lanes))
+	keep := ceilDiv(logits.stride4(), lanes)
 	if keep <= g.tune.rowKeep4 { // groups that an invocation holds of a whole row
 		spec[22], spec[23] = uint32((keep+3)/4*4), 1
 	}

@@ -31,11 +31,10 @@
 layout(constant_id = 22) const uint KEEP4 = 8;
 layout(constant_id = 23) const bool WHOLE = false;
 #else // no specialization constants: SwiftShader would neither unroll the loops nor leave out a branch
-const uint KEEP4 = 8;
+const uint KEEP4 = 4;
 const bool WHOLE = false;
 #endif
 layout(constant_id = 24) const uint LANES = 1; // LOCAL or 1
-#define place (lane % LANES)                   // of this invocation among those
 #ifndef SMOOTH
 #define SMOOTH false
 #endif
@@ -47,65 +46,70 @@ layout(binding = 3) writeonly buffer LOSS { float loss[]; };
 // What is rare stands outside of loops: on software devices an if runs both of its sides, on lavapipe a loop its body once
 // more than it turns.
 
-uint full;        // groups of the row that are full; what is left of it is the tail
-vec4 tile[KEEP4]; // group k is number start + place + k LANES; -inf from full on. After add_tile exp(x - top)
+uint place;       // of this invocation among those that share its row
+uint full;        // groups of the row that are full
+vec4 tile[KEEP4]; // group k is number start + place + k LANES. After add_tile exp(x - top)
 bool owns(uint group) { return group % LANES == place; }
+bvec4 inside(uint group, uint columns) { return lessThan(group * 4 + uvec4(0, 1, 2, 3), uvec4(columns)); }
 
 void load_full_tile(uint row, uint start) {
     [[unroll]] for (uint k = 0, i = row + start + place; k < KEEP4; k++, i += LANES) tile[k] = load4(x, i);
 }
-void load_tile(uint row, uint start, uint end) {
+void load_last_tile(uint row, uint start, uint columns) { // with -inf beyond the columns
     [[unroll]] for (uint k = 0, i = start + place; k < KEEP4; k++, i += LANES) {
-        tile[k] = vec4(-INFINITY);
-        if (i < end) tile[k] = load4(x, row + i);
+        tile[k] = mix(vec4(-INFINITY), load4(x, row + min(i, p.stride4 - 1)), inside(i, columns));
     }
 }
-// How far the full tiles of a row go.
-uint full_tiles(uint end) { return WHOLE ? 0 : end - end % (KEEP4 * LANES); }
+// How far the full tiles of a row go, of which so many groups are of use.
+uint full_tiles(uint groups) { return WHOLE ? 0 : groups - groups % (KEEP4 * LANES); }
 
-// The logits seen so far, four sets side by side. The maxima are counted and not summed: that keeps S - 1 accurate when
-// the other terms are tiny.
-vec4 top;         // maximum
-vec4 tops;        // how many are equal to it
-vec4 below, lost; // sum of exp(x - top) over the others; lost as in kahan_add
-vec4 seen, gap;   // for smoothing: how many, and the sum of top - x
+// The logits seen so far. The maxima are counted and not summed: that keeps S - 1 accurate when the other terms are tiny.
+float top;         // maximum
+float tops;        // how many are equal to it
+float below, lost; // sum of exp(x - top) over the others; lost as in kahan_add
+float poison;      // sum of x - top then: NaN after a logit of NaN or +inf
+float seen, gap;   // for smoothing: how many, and the sum of top - x
 
+float sum(vec4 a) { return (a.x + a.y) + (a.z + a.w); }
 vec4 difference(vec4 a, vec4 b) { return mix(a - b, vec4(0), equal(a, b)); } // inf - inf is 0 here
 vec4 where(bvec4 condition, vec4 a) { return mix(vec4(0), a, condition); }   // without 0 inf
 
-// A row starts with its tail, which one invocation has: one logit in each set, or none.
-void start_row(uint row) {
-    bvec4 inside = lessThan(full * 4 + uvec4(0, 1, 2, 3), uvec4(owns(full) ? p.v : 0));
-    top = vec4(-INFINITY);
-    if (inside.x) top = mix(top, load4(x, row + full), inside);
-    tops = seen = vec4(inside);
-    below = lost = gap = vec4(0);
+void start_row() {
+    top = -INFINITY;
+    tops = below = lost = poison = seen = gap = 0.0;
 }
 
 void add_tile(uint start) {
-    vec4 larger = top;
-    [[unroll]] for (uint k = 0; k < KEEP4; k++) larger = max(larger, tile[k]); // a NaN may be dropped here, not in the sum
-    vec4 reference = mix(larger, vec4(0), equal(larger, vec4(-INFINITY)));
+    vec4 larger4 = vec4(top);
+    [[unroll]] for (uint k = 0; k < KEEP4; k++) larger4 = max(larger4, tile[k]); // a NaN may be dropped here, not in poison
+    float larger = max(max(larger4.x, larger4.y), max(larger4.z, larger4.w));
+    float reference = larger == -INFINITY ? 0.0 : larger;
     if (SMOOTH) {
-        vec4 gaps = where(notEqual(seen, vec4(0)), seen * difference(larger, top));
+        vec4 gaps = vec4(0), more = vec4(0);
         [[unroll]] for (uint k = 0, i = start + place; k < KEEP4; k++, i += LANES) {
-            gaps += where(bvec4(i < full), difference(larger, tile[k]));
-            seen += float(i < full);
+            gaps += where(inside(i, p.v), difference(vec4(larger), tile[k]));
+            more += vec4(inside(i, p.v));
         }
-        gap += gaps;
+        if (seen > 0.0) gap += seen * difference(vec4(larger), vec4(top)).x;
+        gap += sum(gaps);
+        seen += sum(more);
     }
-    vec4 factor = exp_negative4(top - reference), terms = vec4(0), equals = vec4(0);
+    float terms = 0.0, equals = 0.0;
     [[unroll]] for (uint k = 0; k < KEEP4; k++) {
-        tile[k] = exp_negative4(tile[k] - reference);
-        vec4 is_top = floor(tile[k]); // 1 or 0, or NaN
-        terms += tile[k] - is_top;
-        equals += is_top;
+        [[unroll]] for (uint c = 0; c < 4; c++) {
+            float d = tile[k][c] - reference, e = exp_negative(d), is_top = floor(e); // 1 or 0
+            terms += e - is_top;
+            equals += is_top;
+            poison += d;
+            tile[k][c] = e;
+        }
     }
-    bvec4 moved = greaterThan(larger, top);
-    below = (below + where(moved, tops)) * factor;
+    float factor = exp_negative(top - reference);
+    bool moved = larger > top;
+    below = (below + (moved ? tops : 0.0)) * factor;
     lost *= factor;
-    kahan_add(below, lost, terms);
-    tops = mix(tops, vec4(0), moved) + equals;
+    kahan_add_finite(below, lost, terms);
+    tops = (moved ? 0.0 : tops) + equals;
     top = larger;
 }
 
@@ -114,12 +118,12 @@ struct Row { float m, rest, log_s, lse, target, gap; };
 
 Row finish_row(float target_logit) {
     Row r;
-    r.m = max(max(top.x, top.y), max(top.z, top.w));
-    if (LANES > 1) r.m = reduce_max(r.m);
-    bvec4 is_top = equal(top, vec4(r.m));
-    vec4 rest = (below - lost + mix(tops, vec4(0), is_top)) * exp_negative4(top - r.m);
-    if (SMOOTH) gap += where(notEqual(seen, vec4(0)), seen * difference(vec4(r.m), top));
-    vec4 total = vec4(dot(rest, vec4(1)), dot(where(is_top, tops), vec4(1)), target_logit, dot(gap, vec4(1)));
+    r.m = top;
+    if (LANES > 1) r.m = reduce_max(top);
+    bool is_top = top == r.m;
+    float rest = (below - lost + (is_top ? 0.0 : tops)) * exp_negative(top - r.m);
+    if (SMOOTH && seen > 0.0) gap += seen * difference(vec4(r.m), vec4(top)).x;
+    vec4 total = vec4(is_nan(poison) ? NAN : rest, is_top ? tops : 0.0, target_logit, gap);
     if (LANES > 1) total = reduce_sum(total);
     r.rest = is_finite(r.m) ? total.x + (total.y - 1.0) : NAN;
     r.log_s = log1p1(r.rest);
@@ -134,18 +138,15 @@ layout(binding = 4) readonly buffer COUNT { vec2 count; };
 layout(binding = 5) readonly buffer UP { float upstream; };
 layout(binding = 6) writeonly buffer DX { V dx[]; };
 
-// Group `group`, which is the target's or the tail, of these logits.
-void write_group(uint row, uint group, uint target, vec4 logits, Row r) {
-    uvec4 column = group * 4 + uvec4(0, 1, 2, 3);
+// The group of the target has another formula: p - 1 = ((e - 1) - (S - 1))/S, no cancellation when p is near 1.
+void write_special(uint row, uint target, vec4 logits, Row r) {
+    uint group = target / 4;
+    if (!owns(group) || group >= p.stride4) return;
     vec4 e = exp_negative4(logits - r.m), inverse = vec4(1.0 / (1.0 + r.rest)), z = e * (2.0 * p.zloss * r.lse);
-    // p - 1 = ((e - 1) - (S - 1))/S on the target: no cancellation when p is near 1.
-    vec4 d = mix((e + z) * inverse, ((e - 1.0) - r.rest + z) * inverse + p.smoothing, equal(column, uvec4(target)));
+    bvec4 at_target = equal(group * 4 + uvec4(0, 1, 2, 3), uvec4(target));
+    vec4 d = mix((e + z) * inverse, ((e - 1.0) - r.rest + z) * inverse + p.smoothing, at_target);
     d = (d - p.smoothing / float(p.v)) * (upstream * count.y);
-    dx[row + group] = st4(where(lessThan(column, uvec4(p.v)), d));
-}
-void write_special(uint row, uint target, vec4 at_target, Row r) {
-    if (owns(target / 4) && target / 4 < p.stride4) write_group(row, target / 4, target, at_target, r);
-    if (owns(full) && target / 4 != full && full < p.stride4) write_group(row, full, target, load4(x, row + full), r);
+    dx[row + group] = st4(where(inside(group, p.v), d));
 }
 
 // Here the group of the target gets what it would if it weren't that; write_special comes after.
@@ -153,8 +154,8 @@ void write_gradient(uint row, bool ignored, Row r) {
     float scale = upstream * count.y, everywhere = -p.smoothing / float(p.v) * scale;
     float factor = (1.0 + 2.0 * p.zloss * r.lse) / (1.0 + r.rest) * scale;
     bool regular = is_finite(factor) && !ignored; // then the gradient has no NaN
-    uint end = regular ? full : 0, start = 0;
-    for (; start < full_tiles(end); start += KEEP4 * LANES) {
+    uint start = 0, tiles_end = full_tiles(regular ? full : 0);
+    for (; start < tiles_end; start += KEEP4 * LANES) {
         load_full_tile(row, start);
         [[unroll]] for (uint k = 0, i = row + start + place; k < KEEP4; k++, i += LANES) {
             vec4 d = exp_negative4(tile[k] - r.m) * factor;
@@ -162,20 +163,21 @@ void write_gradient(uint row, bool ignored, Row r) {
             dx[i] = st4_number(d);
         }
     }
-    if (!WHOLE) load_tile(row, start, end);
-    vec4 rescale = WHOLE ? exp_negative4(top - r.m) * factor : vec4(factor);
+    if (!WHOLE) load_last_tile(row, start, p.v);
+    float rescale = WHOLE ? exp_negative(top - r.m) * factor : factor;
+    uint end = regular ? p.stride4 : 0;
     [[unroll]] for (uint k = 0, i = start + place; k < KEEP4; k++, i += LANES) {
         vec4 d = (WHOLE ? tile[k] : exp_negative4(tile[k] - r.m)) * rescale;
-        if (SMOOTH) d += everywhere;
+        if (SMOOTH) d = where(inside(i, p.v), d + everywhere);
         if (i < end) dx[row + i] = st4_number(d);
     }
-    uint rare = ignored ? p.stride4 : full;
-    for (uint i = regular ? rare : place; i < rare; i += LANES) {
-        dx[row + i] = ignored ? V(0) : st4(exp4(load4(x, row + i) - r.m) * factor + everywhere);
+    for (uint i = regular ? p.stride4 : place; i < p.stride4; i += LANES) {
+        vec4 d = exp4(load4(x, row + i) - r.m) * factor + everywhere;
+        dx[row + i] = ignored ? V(0) : st4(where(inside(i, p.v), d));
     }
 }
 #else
-void write_special(uint row, uint target, vec4 at_target, Row r) {}
+void write_special(uint row, uint target, vec4 logits, Row r) {}
 void write_gradient(uint row, bool ignored, Row r) {}
 #endif
 
@@ -189,28 +191,33 @@ void write_loss(uint r, float value) {
 
 void main() {
     if (status.x != 0) return;
+#ifndef WIDE
+    hide_constants(status.x);
+    hide_exp_constants(uintBitsToFloat(status.x));
+#endif
+    place = lane % LANES;
     full = p.v / 4;
     const uint rows = LOCAL / LANES;
     for (uint r = flat_group() * rows + lane / LANES; r < p.n; r += flat_groups() * rows) {
         uint target = load_id(ids, r), row = r * p.stride4;
         bool ignored = p.has_ignore != 0 && target == uint(p.ignore);
-        vec4 at_target = vec4(0);
+        vec4 logits = vec4(0); // of the target's group
         float target_logit = 0.0;
         if (target < p.v && owns(target / 4)) {
-            at_target = load4(x, row + target / 4);
-            target_logit = at_target[target % 4];
+            logits = load4(x, row + target / 4);
+            target_logit = logits[target % 4];
         }
-        start_row(row);
-        uint end = ignored ? 0 : full, start = 0;
-        for (; start < full_tiles(end); start += KEEP4 * LANES) {
+        start_row();
+        uint start = 0, tiles_end = full_tiles(ignored ? 0 : full);
+        for (; start < tiles_end; start += KEEP4 * LANES) {
             load_full_tile(row, start);
             add_tile(start);
         }
-        load_tile(row, start, end);
+        load_last_tile(row, start, ignored ? 0 : p.v);
         add_tile(start);
         Row result = finish_row(target_logit);
         write_gradient(row, ignored, result);
-        if (!ignored) write_special(row, target, at_target, result);
+        if (!ignored) write_special(row, target, logits, result);
         float value = (1.0 - p.smoothing) * (result.log_s - result.target);
         if (SMOOTH) value += p.smoothing * (result.log_s + result.gap);
         if (p.zloss > 0) value += p.zloss * result.lse * result.lse;

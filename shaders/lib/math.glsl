@@ -35,19 +35,27 @@ vec4 exp4(vec4 x) {
     return mix(exp_reduced(n, exp_remainder(n, x)), vec4(0), lessThan(x, vec4(-87)));
 }
 
-// The same for x <= 0, quicker: to one and a half units, and e^0 is 1 exactly. For the polynomial, (e^r - 1)/r was
-// interpolated in Chebyshev's points. Software devices compose roundEven of ten instructions, floor is one.
+// Constants of exp_negative: variables that hide_exp_constants may hide, see types.glsl.
+float exp_log2e = 1.44269504088896341;
+float exp_least = -127.0;   // here the bits of 2^0 are shifted down to 0
+float exp_bits = 8388608.0; // 1 in the exponent
+float exp_c0 = 1.0, exp_c1 = 6.9315131e-1, exp_c2 = 2.4016445e-1, exp_c3 = 5.579991e-2, exp_c4 = 9.01703e-3, exp_c5 = 1.86713e-3;
+void hide_exp_constants(float zero) {
+    exp_log2e += zero, exp_least += zero, exp_bits += zero;
+    exp_c0 += zero, exp_c1 += zero, exp_c2 += zero, exp_c3 += zero, exp_c4 += zero, exp_c5 += zero;
+}
+
+// The same for x <= 0, quicker: e^0 is 1 and e^-infinity 0 exactly, else the relative error is below (3.3 + 1.3 |x|) 2^-24. A
+// NaN may be lost. The polynomial is 2^f to 8e-8, which is minimal with the first coefficient 1.
 float exp_negative(float x) {
-    float n = floor(fma(x, 1.44269504088896341, 0.5));
-    float r = exp_remainder(n, x);
-    float q = fma(r, 1.3933685841e-3, 8.3691840991e-3);
-    q = fma(q, r, 4.1666463018e-2);
-    q = fma(q, r, 1.6666504741e-1);
-    q = fma(q, r, 0.5);
-    q = fma(q, r, 1.0);
-    precise float y = fma(q, r, 1.0);
-    y *= uintBitsToFloat(uint(int(n) + 127) * 0x800000u);
-    return x < -87.0 ? 0.0 : y;
+    float t = max(x * exp_log2e, exp_least);
+    float n = floor(t), f = t - n;
+    float y = fma(f, exp_c5, exp_c4);
+    y = fma(y, f, exp_c3);
+    y = fma(y, f, exp_c2);
+    y = fma(y, f, exp_c1);
+    y = fma(y, f, exp_c0);
+    return uintBitsToFloat(floatBitsToUint(y) + uint(int(n * exp_bits)));
 }
 // One after the other: SwiftShader's compiler runs out of registers with four at a time.
 vec4 exp_negative4(vec4 x) { return vec4(exp_negative(x.x), exp_negative(x.y), exp_negative(x.z), exp_negative(x.w)); }

@@ -78,6 +78,13 @@ void kahan_add_finite(inout vec4 sum, inout vec4 lost, vec4 x) {
     lost = l;
     sum = t;
 }
+void kahan_add_finite(inout float sum, inout float lost, float x) {
+    precise float y = x - lost;
+    precise float t = sum + y;
+    precise float l = (t - sum) - y;
+    lost = l;
+    sum = t;
+}
 
 // The same, and an infinite sum stays infinite.
 void kahan_add(inout vec4 sum, inout vec4 lost, vec4 x) {

@@ -31,13 +31,23 @@ vec4 f32_st4(vec4 v) { return v; }
 #define stf f32_st4
 
 // SwiftShader decides how these are written. It shifts lane by lane, in twenty instructions, where a multiplication takes
-// one (other compilers make it a shift again); and it runs out of registers when a vec4 is converted as a whole.
+// one (other compilers make it a shift again); and it runs out of registers when a vec4 is converted as a whole. It fetches a
+// constant anew wherever one stands, with two instructions, but keeps what it can't know: these, after hide_constants with a
+// zero from a buffer.
+uint low_half = 0xffffu, high_half = 0xffff0000u, half_up = 0x10000u, below_half = 0x7fffu;
+float half_down = 1.0 / 65536.0;
+void hide_constants(uint zero) {
+    low_half += zero, high_half += zero, half_up += zero, below_half += zero;
+    half_down += float(zero);
+}
 
 // x / 2^n, with its sign, for x with nothing in its lower n bits and no more than 24 bits in all.
 #ifdef WIDE
 uint shift_down(uint x, uint n) { return uint(int(x) >> n); }
+uint shift_half_down(uint x) { return uint(int(x) >> 16); }
 #else
 uint shift_down(uint x, uint n) { return uint(int(float(int(x)) * (1.0 / float(1u << n)))); }
+uint shift_half_down(uint x) { return uint(int(float(int(x)) * half_down)); }
 #endif
 
 float f16_value(uint a, uint sign) { // of exponent and fraction, in their places in a float, and the sign
@@ -77,19 +87,17 @@ BITS64 f16_st4_number(vec4 v) { return bits64_st(uvec2(f16_st2_number(v.xy), f16
 BITS64 f16_st4(vec4 v) { return bits64_st(uvec2(f16_st2(v.xy), f16_st2(v.zw))); }
 
 vec4 bf16_ld4(BITS64 word) {
-    uvec2 w = bits64_ld(word), low = w * 0x10000u, high = w & 0xffff0000u;
+    uvec2 w = bits64_ld(word), low = w * half_up, high = w & high_half;
     return uintBitsToFloat(uvec4(low.x, high.x, low.y, high.y));
 }
 
 // The bf16 nearest to x, in the upper half; below it is dirt.
 uint bf16_round_number(float x) {
     uint bits = floatBitsToUint(x);
-    return bits + 0x8000u - mix(0u, 1u, (bits & 0x10000u) == 0);
+    return bits + below_half + shift_half_down(bits & half_up);
 }
 uint bf16_round(float x) { return mix(bf16_round_number(x), floatBitsToUint(x) | 0x400000u, is_nan(x)); } // or a quiet NaN
-uint bf16_pack(uint low, uint high) {
-    return (shift_down(low & 0xffff0000u, 16) & 0xffffu) | (high & 0xffff0000u);
-}
+uint bf16_pack(uint low, uint high) { return (shift_half_down(low & high_half) & low_half) | (high & high_half); }
 BITS64 bf16_st4_number(vec4 v) {
     uint first = bf16_pack(bf16_round_number(v.x), bf16_round_number(v.y));
     return bits64_st(uvec2(first, bf16_pack(bf16_round_number(v.z), bf16_round_number(v.w))));
