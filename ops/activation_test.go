@@ -30,6 +30,7 @@ func activate(t testing.TB, dev *vk.Device, f func(g *ops.Graph, x *ops.Tensor) 
 }
 
 func TestActivations(t *testing.T) {
+	t.Parallel()
 	dev := vktest.Open(t)
 	for i, a := range opstest.Activations {
 		for _, dt := range floats {

@@ -10,6 +10,7 @@ import (
 
 // TestAttentionGolden holds value and gradients against PyTorch's in float64.
 func TestAttentionGolden(t *testing.T) {
+	t.Parallel()
 	dev := vktest.Open(t)
 	for _, c := range opstest.AttentionCases(t) {
 		t.Run(c.String(), func(t *testing.T) {

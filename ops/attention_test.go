@@ -82,6 +82,7 @@ func attentionTolerance(dt ops.DType) float64 {
 }
 
 func TestAttention(t *testing.T) {
+	t.Parallel()
 	dev := vktest.Open(t)
 	every, one := floats, floats[:1]
 	for _, c := range []struct {
@@ -185,6 +186,7 @@ func TestAttentionAddsGradients(t *testing.T) {
 // Positions written to caches and attended to piece by piece give what the whole
 // sequence does, whatever the rest of the caches holds.
 func TestAttentionWithCaches(t *testing.T) {
+	t.Parallel()
 	dev := vktest.Open(t)
 	s := opstest.AttentionShape{Batch: 2, Positions: 23, Heads: 4, KVHeads: 2, Size: 20}
 	const capacity = 29

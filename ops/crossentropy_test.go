@@ -76,6 +76,7 @@ func dtype(name string) ops.DType {
 }
 
 func TestSpec1CrossEntropyAgreesWithPyTorch(t *testing.T) {
+	t.Parallel()
 	dev := vktest.Open(t)
 	for _, c := range opstest.CrossEntropyCases(t) {
 		t.Run(c.String(), func(t *testing.T) {

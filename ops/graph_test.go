@@ -14,8 +14,6 @@ import (
 	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
-func TestMain(m *testing.M) { vktest.Main(m) }
-
 var ctx = context.Background()
 
 // tensor uploads values to a new tensor that the test releases.
@@ -44,10 +42,6 @@ func values(t testing.TB, x *ops.Tensor) []float32 {
 	return out
 }
 
-// used names the kernels that tests of this package have compiled, for
-// TestEveryKernelIsTested.
-var used = map[string]bool{}
-
 // compile compiles g; the test closes the step.
 func compile(t testing.TB, g *ops.Graph) *ops.Step {
 	t.Helper()
@@ -56,9 +50,11 @@ func compile(t testing.TB, g *ops.Graph) *ops.Step {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
+	used.Lock()
 	for _, k := range ops.Kernels(g) {
-		used[k] = true
+		used.names[k] = true
 	}
+	used.Unlock()
 	return s
 }
 

@@ -12,6 +12,7 @@ import (
 )
 
 func TestLinear(t *testing.T) {
+	t.Parallel()
 	dev := vktest.Open(t)
 	for _, c := range []struct {
 		shape   []int // of x

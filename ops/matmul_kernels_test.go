@@ -55,6 +55,7 @@ func checkProduct(t *testing.T, dev *vk.Device, kind string, dt ops.DType, batch
 }
 
 func TestMatMulBatched(t *testing.T) {
+	t.Parallel()
 	dev := vktest.Open(t)
 	for _, size := range [][4]int{{2, 1, 1, 1}, {3, 5, 7, 3}, {2, 17, 34, 9}} {
 		for _, kind := range []string{"nn", "nt", "tn"} {
@@ -70,6 +71,7 @@ func TestMatMulBatched(t *testing.T) {
 // The GPU's way: one workgroup's tile and less, several, both sizes of tiles, and
 // parts of k.
 func TestMatMulSharedTiles(t *testing.T) {
+	t.Parallel()
 	dev := vktest.Open(t)
 	for _, c := range []struct{ batch, m, n, k, groups int }{
 		{1, 9, 1, 1, 1}, {1, 65, 70, 19, 100}, {1, 129, 67, 37, 1}, {2, 10, 13, 600, 6}, {1, 70, 9, 33, 1},
@@ -87,6 +89,7 @@ func TestMatMulSharedTiles(t *testing.T) {
 // The processor's way: a subgroup's tile and less, several, rows and columns that end
 // within a lane's part, and parts of k.
 func TestMatMulLaneTiles(t *testing.T) {
+	t.Parallel()
 	dev := vktest.Open(t)
 	for _, c := range []struct{ batch, m, n, k int }{{1, 17, 20, 1}, {1, 65, 70, 19}, {1, 34, 67, 37}, {2, 40, 33, 600}} {
 		for _, kind := range []string{"nn", "nt", "tn"} {
@@ -101,6 +104,7 @@ func TestMatMulLaneTiles(t *testing.T) {
 
 // Few rows, as in decoding.
 func TestMatMulFewRows(t *testing.T) {
+	t.Parallel()
 	dev := vktest.Open(t)
 	for _, dt := range floats {
 		for _, m := range []int{1, 2, 3, 5, 8} {

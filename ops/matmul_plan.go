@@ -57,9 +57,12 @@ func (t *tuning) matmulPlan(form string, m, n, k, batch int) matmulPlan {
 		return matmulPlan{kernel: "matmul_lanes", groups: groups, local: t.subgroup, part: t.matmulPart(groups*batch, k),
 			spec: map[uint32]uint32{10: uint32(t.tileRows), 11: uint32(t.tileColumns4), 12: b2u(form == "tn"), 14: b2u(form != "nt")}}
 	}
-	rows, columns4 := t.tileRows, min(t.tileColumns4, ceilDiv(n, 4))
+	rows, columns4 := t.tileRows, t.tileColumns4
 	for rows > 4 && rows/2 >= m {
 		rows /= 2
+	}
+	for columns4/2*4 >= n {
+		columns4 /= 2
 	}
 	threads := ceilDiv(m, rows) * ceilDiv(n, 4*columns4)
 	return matmulPlan{kernel: "matmul_" + form, threads: threads, local: t.matmulLocal, part: t.matmulPart(ceilDiv(threads*batch, int(t.matmulLocal)), k),

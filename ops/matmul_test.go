@@ -35,6 +35,7 @@ func factorShapes(kind string, m, n, k int) (a, b []int) {
 }
 
 func TestMatMulAgreesWithPyTorch(t *testing.T) {
+	t.Parallel()
 	dev := vktest.Open(t)
 	for _, c := range opstest.MatMulCases(t) {
 		t.Run(c.String(), func(t *testing.T) {
@@ -110,6 +111,7 @@ func TestMatMulLeadingDimensions(t *testing.T) {
 // 16-bit factors with an f32 product and a factor alpha, added to what is there,
 // for few rows and more, on processors and on GPUs.
 func TestMatMulKernelsMixed(t *testing.T) {
+	t.Parallel()
 	dev := vktest.Open(t)
 	const k = 11
 	for i := range 24 {

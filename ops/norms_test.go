@@ -171,6 +171,7 @@ func (c *normCase) check(t testing.TB, got norms) {
 var normKinds = []string{"rms", "none", "bias"}
 
 func TestNorms(t *testing.T) {
+	t.Parallel()
 	dev := vktest.Open(t)
 	for _, kind := range normKinds {
 		for _, dt := range floats {

@@ -78,6 +78,7 @@ func TestSoftmaxWide(t *testing.T) {
 
 // Workgroups of many subgroups, and of none.
 func TestSoftmaxAsOnAGPU(t *testing.T) {
+	t.Parallel()
 	dev := vktest.Open(t)
 	for _, v := range []int{9, 9001} {
 		x, dy := opstest.Uniform(144, 2*v, 8), random(ops.F32, 145, 2*v)

@@ -32,8 +32,9 @@ with_window() {
 	return 1
 }
 
-# packages prints what a driver is tested with: all but the house, which is about sources.
-packages() { go list ./... | grep -v /tools/house$; }
+# packages prints what a driver is tested with: all but the house, which is about sources. The two that take longest come
+# first, so that neither is left to run alone at the end.
+packages() { go list ./ops ./train ./... | grep -v /tools/house$; }
 
 # suite tests all packages on one driver: suite <name> <icd file> <go test arguments>. MALLOC_PERTURB_ fills freed memory,
 # so that a driver or a shim that reads it is seen; with VK_REQUIRE a missing device is a failure.

@@ -15,12 +15,25 @@ import (
 	"github.com/lemnos-ml/lemnos/vk/vktest/validation"
 )
 
-// Main is the body of a TestMain: it runs the tests and exits.
+// Main is the body of a TestMain: it runs the tests, if they pass what is to be checked after the last of them, and exits.
 //
 //	func TestMain(m *testing.M) { vktest.Main(m) }
-func Main(m *testing.M) { os.Exit(run(m)) }
+func Main(m *testing.M, after ...func() error) {
+	os.Exit(run(func() int {
+		code := m.Run()
+		for _, check := range after {
+			if code != 0 {
+				break
+			}
+			if err := check(); err != nil {
+				code = fail(err)
+			}
+		}
+		return code
+	}))
+}
 
-func run(m *testing.M) int {
+func run(tests func() int) int {
 	// Compiled kernels are kept for the process, not among the user's.
 	if os.Getenv("LEMNOS_CACHE") == "" {
 		dir, err := os.MkdirTemp("", "lemnos-cache")
@@ -31,12 +44,12 @@ func run(m *testing.M) int {
 		os.Setenv("LEMNOS_CACHE", dir)
 	}
 	if !validation.Wanted() {
-		return m.Run()
+		return tests()
 	}
 	if err := validation.Start(); err != nil {
 		return fail(err)
 	}
-	code := m.Run()
+	code := tests()
 	_, err := vk.Devices() // makes the instance, where no test did
 	active := validation.Active()
 	stopErr := validation.Stop()
