@@ -50,11 +50,9 @@ func compile(t testing.TB, g *ops.Graph) *ops.Step {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	used.Lock()
 	for _, k := range ops.Kernels(g) {
-		used.names[k] = true
+		used.Store(k, true)
 	}
-	used.Unlock()
 	return s
 }
 

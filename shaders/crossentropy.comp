@@ -47,7 +47,6 @@ layout(binding = 3) writeonly buffer LOSS { float loss[]; };
 // more than it turns.
 
 uint place;       // of this invocation among those that share its row
-uint full;        // groups of the row that are full
 vec4 tile[KEEP4]; // group k is number start + place + k LANES. After add_tile exp(x - top)
 bool owns(uint group) { return group % LANES == place; }
 bvec4 inside(uint group, uint columns) { return lessThan(group * 4 + uvec4(0, 1, 2, 3), uvec4(columns)); }
@@ -60,13 +59,13 @@ void load_last_tile(uint row, uint start, uint columns) { // with -inf beyond th
         tile[k] = mix(vec4(-INFINITY), load4(x, row + min(i, p.stride4 - 1)), inside(i, columns));
     }
 }
-// How far the full tiles of a row go, of which so many groups are of use.
-uint full_tiles(uint groups) { return WHOLE ? 0 : groups - groups % (KEEP4 * LANES); }
+// How many groups the full tiles of so many columns have.
+uint full_tiles(uint columns) { return WHOLE ? 0 : columns / 4 - columns / 4 % (KEEP4 * LANES); }
 
 // The logits seen so far. The maxima are counted and not summed: that keeps S - 1 accurate when the other terms are tiny.
 float top;         // maximum
 float tops;        // how many are equal to it
-float below, lost; // sum of exp(x - top) over the others; lost as in kahan_add
+float below, lost; // sum of exp(x - top) over the others; lost as in kahan_add_finite
 float poison;      // sum of x - top then: NaN after a logit of NaN or +inf
 float seen, gap;   // for smoothing: how many, and the sum of top - x
 
@@ -139,7 +138,7 @@ layout(binding = 5) readonly buffer UP { float upstream; };
 layout(binding = 6) writeonly buffer DX { V dx[]; };
 
 // The group of the target has another formula: p - 1 = ((e - 1) - (S - 1))/S, no cancellation when p is near 1.
-void write_special(uint row, uint target, vec4 logits, Row r) {
+void write_target(uint row, uint target, vec4 logits, Row r) {
     uint group = target / 4;
     if (!owns(group) || group >= p.stride4) return;
     vec4 e = exp_negative4(logits - r.m), inverse = vec4(1.0 / (1.0 + r.rest)), z = e * (2.0 * p.zloss * r.lse);
@@ -149,12 +148,12 @@ void write_special(uint row, uint target, vec4 logits, Row r) {
     dx[row + group] = st4(where(inside(group, p.v), d));
 }
 
-// Here the group of the target gets what it would if it weren't that; write_special comes after.
+// Here the group of the target gets what it would if it weren't that; write_target comes after.
 void write_gradient(uint row, bool ignored, Row r) {
     float scale = upstream * count.y, everywhere = -p.smoothing / float(p.v) * scale;
     float factor = (1.0 + 2.0 * p.zloss * r.lse) / (1.0 + r.rest) * scale;
     bool regular = is_finite(factor) && !ignored; // then the gradient has no NaN
-    uint start = 0, tiles_end = full_tiles(regular ? full : 0);
+    uint start = 0, tiles_end = full_tiles(regular ? p.v : 0);
     for (; start < tiles_end; start += KEEP4 * LANES) {
         load_full_tile(row, start);
         [[unroll]] for (uint k = 0, i = row + start + place; k < KEEP4; k++, i += LANES) {
@@ -177,7 +176,7 @@ void write_gradient(uint row, bool ignored, Row r) {
     }
 }
 #else
-void write_special(uint row, uint target, vec4 logits, Row r) {}
+void write_target(uint row, uint target, vec4 logits, Row r) {}
 void write_gradient(uint row, bool ignored, Row r) {}
 #endif
 
@@ -196,7 +195,6 @@ void main() {
     hide_exp_constants(uintBitsToFloat(status.x));
 #endif
     place = lane % LANES;
-    full = p.v / 4;
     const uint rows = LOCAL / LANES;
     for (uint r = flat_group() * rows + lane / LANES; r < p.n; r += flat_groups() * rows) {
         uint target = load_id(ids, r), row = r * p.stride4;
@@ -208,16 +206,16 @@ void main() {
             target_logit = logits[target % 4];
         }
         start_row();
-        uint start = 0, tiles_end = full_tiles(ignored ? 0 : full);
+        uint columns = ignored ? 0 : p.v, start = 0, tiles_end = full_tiles(columns);
         for (; start < tiles_end; start += KEEP4 * LANES) {
             load_full_tile(row, start);
             add_tile(start);
         }
-        load_last_tile(row, start, ignored ? 0 : p.v);
+        load_last_tile(row, start, columns);
         add_tile(start);
         Row result = finish_row(target_logit);
         write_gradient(row, ignored, result);
-        if (!ignored) write_special(row, target, logits, result);
+        if (!ignored) write_target(row, target, logits, result);
         float value = (1.0 - p.smoothing) * (result.log_s - result.target);
         if (SMOOTH) value += p.smoothing * (result.log_s + result.gap);
         if (p.zloss > 0) value += p.zloss * result.lse * result.lse;

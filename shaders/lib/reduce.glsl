@@ -71,20 +71,16 @@ float reduce_max(float x) {
 
 // sum += x, with what rounding took from the sum so far in lost (the exact sum is near sum - lost). An infinite sum becomes
 // NaN next time.
-void kahan_add_finite(inout vec4 sum, inout vec4 lost, vec4 x) {
-    precise vec4 y = x - lost;
-    precise vec4 t = sum + y;
-    precise vec4 l = (t - sum) - y;
-    lost = l;
-    sum = t;
-}
-void kahan_add_finite(inout float sum, inout float lost, float x) {
-    precise float y = x - lost;
-    precise float t = sum + y;
-    precise float l = (t - sum) - y;
-    lost = l;
-    sum = t;
-}
+#define KAHAN_ADD_FINITE(T) \
+    void kahan_add_finite(inout T sum, inout T lost, T x) { \
+        precise T y = x - lost; \
+        precise T t = sum + y; \
+        precise T l = (t - sum) - y; \
+        lost = l; \
+        sum = t; \
+    }
+KAHAN_ADD_FINITE(float)
+KAHAN_ADD_FINITE(vec4)
 
 // The same, and an infinite sum stays infinite.
 void kahan_add(inout vec4 sum, inout vec4 lost, vec4 x) {
