@@ -64,27 +64,27 @@ vec4 f16_ld4(BITS64 word) {
     return vec4(f16_ld2(w.x), f16_ld2(w.y));
 }
 
-// The f16 nearest to |x|. With 2^e the power of two at or below |x|, but at least 2^-14, f16 has 2^10 units from 2^e on:
-// q of them are |x|, and before 2^e there are (e + 14) 2^10. Adding 2^23 rounds the sum to a whole number, the result, which
-// runs over into infinity as it should.
-uint f16_round(float x) {
-    float magnitude = min(abs(x), 65536.0);
+bool is_nan(float x) { return int(floatBitsToUint(x) & 0x7fffffffu) > 0x7f800000; } // isnan may be optimized away
+
+// The f16 nearest to a number given by its absolute value, at most 65536, in the lower half; above it is dirt, the same for
+// all. With 2^e the power of two at or below it, but at least 2^-14, f16 has 2^10 units from 2^e on: q of them are the number,
+// and before 2^e there are (e + 14) 2^10. Adding 2^23 rounds the sum to a whole number, the result, which runs over into
+// infinity as it should. Sign is 0 or, to set its bit, 2^15.
+uint f16_round(float magnitude, float sign) {
     uint power = floatBitsToUint(max(uintBitsToFloat(floatBitsToUint(magnitude) & 0x7f800000u), 6.103515625e-5));
     precise float q = magnitude * uintBitsToFloat((264u << 23) - power); // 2^(10 - e)
     precise float before = float(int(power)) * 1.220703125e-4 + (8388608.0 - 113.0 * 1024.0); // power / 2^13
-    return floatBitsToUint(q + before) - 0x4b000000u;
+    return floatBitsToUint(q + (before + sign));
 }
-bool is_nan(float x) { return int(floatBitsToUint(x) & 0x7fffffffu) > 0x7f800000; } // isnan may be optimized away
-uint f16_sign(float x) { return mix(0u, 0x8000u, int(floatBitsToUint(x)) < 0); }
-uint f16_pack(uint low, uint high, vec2 x) { // with the signs of x
-    return low + f16_sign(x.x) + high * 0x10000u + (floatBitsToUint(x.y) & 0x80000000u);
+uint f16_st2(vec2 x, bool number) {
+    uvec2 bits = floatBitsToUint(x), absolute = bits & 0x7fffffffu, sign = bits - absolute;
+    vec2 magnitude = min(uintBitsToFloat(absolute), 65536.0);
+    if (!number) magnitude = mix(magnitude, vec2(98304.0), greaterThan(ivec2(absolute), ivec2(0x7f800000))); // rounds to 0x7e00
+    uint low = f16_round(magnitude.x, float(int(sign.x)) * (-1.0 / 65536.0)), high = f16_round(magnitude.y, 0.0);
+    return (low - 0x4b000000u) + (high * 0x10000u + sign.y);
 }
-uint f16_st2_number(vec2 x) { return f16_pack(f16_round(x.x), f16_round(x.y), x); }
-uint f16_st2(vec2 x) {
-    return f16_pack(mix(f16_round(x.x), 0x7e00u, is_nan(x.x)), mix(f16_round(x.y), 0x7e00u, is_nan(x.y)), x);
-}
-BITS64 f16_st4_number(vec4 v) { return bits64_st(uvec2(f16_st2_number(v.xy), f16_st2_number(v.zw))); }
-BITS64 f16_st4(vec4 v) { return bits64_st(uvec2(f16_st2(v.xy), f16_st2(v.zw))); }
+BITS64 f16_st4_number(vec4 v) { return bits64_st(uvec2(f16_st2(v.xy, true), f16_st2(v.zw, true))); }
+BITS64 f16_st4(vec4 v) { return bits64_st(uvec2(f16_st2(v.xy, false), f16_st2(v.zw, false))); }
 
 vec4 bf16_ld4(BITS64 word) {
     uvec2 w = bits64_ld(word), low = w * half_up, high = w & high_half;
