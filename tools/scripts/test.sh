@@ -56,8 +56,8 @@ part_format() {
 }
 
 part_vet() {
+	if with_window; then go vet -tags window ./...; fi # first, so that OpenGL is compiled beside the rest, not alone
 	go vet ./...
-	if with_window; then go vet -tags window ./...; fi
 }
 
 part_staticcheck() {

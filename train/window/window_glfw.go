@@ -11,7 +11,7 @@ import (
 	"runtime"
 	"sync/atomic"
 
-	"github.com/go-gl/gl/v2.1/gl"
+	"github.com/go-gl/gl/v3.2-core/gl"
 	"github.com/go-gl/glfw/v3.3/glfw"
 )
 
@@ -27,14 +27,15 @@ func init() { runtime.LockOSThread() }
 // Window is a window on the desktop that shows one image, scaled to fit. Open,
 // Poll, Run and Close are for the main goroutine, Show for any.
 type Window struct {
-	next    atomic.Pointer[image.RGBA] // set by Show, taken by Poll
-	handle  *glfw.Window
-	texture uint32
-	size    image.Point // of the texture; zero before the first image
-	dirty   bool        // the window must be drawn again
+	next        atomic.Pointer[image.RGBA] // set by Show, taken by Poll
+	handle      *glfw.Window
+	texture     uint32
+	framebuffer uint32      // to read the texture through
+	size        image.Point // of the texture; zero before the first image
+	dirty       bool        // the window must be drawn again
 }
 
-// Open opens a window. Where there is no display, or no OpenGL 2.1, it returns
+// Open opens a window. Where there is no display, or no OpenGL 3.2, it returns
 // an error that says so, and the program goes on without. One window can be
 // open at a time.
 func Open(title string) (w *Window, err error) {
@@ -60,9 +61,11 @@ func Open(title string) (w *Window, err error) {
 }
 
 func (w *Window) create(title string) error {
-	glfw.WindowHint(glfw.ContextVersionMajor, 2)
-	glfw.WindowHint(glfw.ContextVersionMinor, 1)
-	glfw.WindowHint(glfw.FocusOnShow, glfw.False) // the user types elsewhere
+	glfw.WindowHint(glfw.ContextVersionMajor, 3)
+	glfw.WindowHint(glfw.ContextVersionMinor, 2)
+	glfw.WindowHint(glfw.OpenGLProfile, glfw.OpenGLCoreProfile)
+	glfw.WindowHint(glfw.OpenGLForwardCompatible, glfw.True) // macOS has no other
+	glfw.WindowHint(glfw.FocusOnShow, glfw.False)            // the user types elsewhere
 	var err error
 	if w.handle, err = glfw.CreateWindow(width, height, title, nil, nil); err != nil {
 		return err
@@ -76,10 +79,9 @@ func (w *Window) create(title string) error {
 	w.handle.SetFramebufferSizeCallback(func(*glfw.Window, int, int) { redraw() })
 	gl.GenTextures(1, &w.texture)
 	gl.BindTexture(gl.TEXTURE_2D, w.texture)
-	gl.TexParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.LINEAR)
-	gl.TexParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, gl.LINEAR)
-	gl.TexParameteri(gl.TEXTURE_2D, gl.TEXTURE_WRAP_S, gl.CLAMP_TO_EDGE)
-	gl.TexParameteri(gl.TEXTURE_2D, gl.TEXTURE_WRAP_T, gl.CLAMP_TO_EDGE)
+	gl.GenFramebuffers(1, &w.framebuffer)
+	gl.BindFramebuffer(gl.READ_FRAMEBUFFER, w.framebuffer)
+	gl.FramebufferTexture2D(gl.READ_FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, w.texture, 0)
 	return nil
 }
 
@@ -141,10 +143,11 @@ func (w *Window) Close() {
 	if w == nil || w.handle == nil {
 		return
 	}
+	gl.DeleteFramebuffers(1, &w.framebuffer)
 	gl.DeleteTextures(1, &w.texture)
 	w.handle.Destroy()
 	glfw.Terminate()
-	w.handle, w.texture, w.size = nil, 0, image.Point{}
+	w.handle, w.texture, w.framebuffer, w.size = nil, 0, 0, image.Point{}
 	w.next.Store(nil)
 }
 
@@ -152,31 +155,26 @@ func (w *Window) Close() {
 func (w *Window) upload(img *image.RGBA) {
 	w.size = img.Rect.Size()
 	gl.PixelStorei(gl.UNPACK_ALIGNMENT, 4)
-	gl.TexImage2D(gl.TEXTURE_2D, 0, gl.RGBA, int32(w.size.X), int32(w.size.Y), 0, gl.RGBA, gl.UNSIGNED_BYTE, gl.Ptr(img.Pix))
+	gl.TexImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, int32(w.size.X), int32(w.size.Y), 0, gl.RGBA, gl.UNSIGNED_BYTE, gl.Ptr(img.Pix))
 }
 
 // draw fills the back buffer: the image in the middle, as large as fits, on white.
 func (w *Window) draw() {
 	fw, fh := w.handle.GetFramebufferSize()
-	gl.Viewport(0, 0, int32(fw), int32(fh))
 	gl.ClearColor(1, 1, 1, 1)
 	gl.Clear(gl.COLOR_BUFFER_BIT)
 	if w.size == (image.Point{}) || fw == 0 || fh == 0 {
 		return
 	}
-	// Half the quad's sides in clip coordinates, where the window is 2 by 2.
-	x, y := float32(1), float32(1)
-	if wide, high := fw*w.size.Y, fh*w.size.X; wide > high {
-		x = float32(high) / float32(wide)
+	wide, high := fw, fh // of the image, in pixels of the window
+	if fw*w.size.Y > fh*w.size.X {
+		wide = fh * w.size.X / w.size.Y
 	} else {
-		y = float32(wide) / float32(high)
+		high = fw * w.size.Y / w.size.X
 	}
-	gl.Enable(gl.TEXTURE_2D)
-	gl.TexEnvi(gl.TEXTURE_ENV, gl.TEXTURE_ENV_MODE, gl.REPLACE)
-	gl.Begin(gl.QUADS)
-	for _, corner := range [4][2]float32{{0, 0}, {1, 0}, {1, 1}, {0, 1}} {
-		gl.TexCoord2f(corner[0], corner[1]) // an image's rows go down, clip coordinates up
-		gl.Vertex2f((2*corner[0]-1)*x, (1-2*corner[1])*y)
-	}
-	gl.End()
+	left, bottom := int32(fw-wide)/2, int32(fh-high)/2
+	// Blitting scales in one call, without shaders. An image's rows go down, those of a window up.
+	gl.BindFramebuffer(gl.READ_FRAMEBUFFER, w.framebuffer)
+	gl.BlitFramebuffer(0, 0, int32(w.size.X), int32(w.size.Y), left, bottom+int32(high), left+int32(wide), bottom,
+		gl.COLOR_BUFFER_BIT, gl.LINEAR)
 }

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-gl/gl/v2.1/gl"
+	"github.com/go-gl/gl/v3.2-core/gl"
 
 	"github.com/lemnos-ml/lemnos/train"
 )
@@ -44,6 +44,7 @@ func (w *Window) screenshot() *image.RGBA {
 	w.draw()
 	fw, fh := w.handle.GetFramebufferSize()
 	img := image.NewRGBA(image.Rect(0, 0, fw, fh))
+	gl.BindFramebuffer(gl.READ_FRAMEBUFFER, 0)
 	gl.ReadBuffer(gl.BACK)
 	gl.PixelStorei(gl.PACK_ALIGNMENT, 1)
 	gl.ReadPixels(0, 0, int32(fw), int32(fh), gl.RGBA, gl.UNSIGNED_BYTE, gl.Ptr(img.Pix))
