@@ -9,6 +9,7 @@ cd "$(dirname "$0")"
 root=$PWD
 out=${OUT:-$root/out}
 mkdir -p "$out"
+[[ -d bin ]] || tar -xzf files.tar.gz || exit
 
 libraries=$(PATH=$PATH:/sbin:/usr/sbin ldconfig -p)
 
