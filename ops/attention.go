@@ -117,7 +117,7 @@ func (g *Graph) attentionForward(a *attention) Call {
 	if a.q.shape[1] > fewQueries {
 		return a.call(g, "attention", a.q.shape[2], 64, push, a.q, a.k, a.v, a.start, a.y, a.lse)
 	}
-	return Call{Kernel: "attention_decode." + a.q.dtype.String(), Groups: a.q.rows(), Local: min(g.tune.rowLocal, 64),
+	return Call{Kernel: "attention_decode." + a.q.dtype.String(), Groups: a.q.rows(), Local: min(g.tune.local, 64),
 		Spec: map[uint32]uint32{10: uint32(a.q.stride4())}, Push: push, Args: []*Tensor{a.q, a.k, a.v, a.start, a.y}}
 }
 

@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -246,15 +247,7 @@ func (g *Graph) load(c *Call) (*vk.Kernel, error) {
 	return k, nil
 }
 
-func (g *Graph) local(c *Call) uint32 {
-	if c.Local != 0 {
-		return c.Local
-	}
-	if c.Items > 0 {
-		return g.tune.local
-	}
-	return g.tune.chunkLocal
-}
+func (g *Graph) local(c *Call) uint32 { return cmp.Or(c.Local, g.tune.local) }
 
 // work returns how many groups of four values an invocation of c takes at a time.
 func (g *Graph) work(c *Call) uint32 {

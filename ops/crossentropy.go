@@ -120,7 +120,7 @@ func (g *Graph) rowLocal(n4 int) uint32 {
 	for int(n) < n4 {
 		n *= 2
 	}
-	return min(n, g.tune.rowLocal)
+	return min(n, g.tune.local)
 }
 
 // withGrad turns the forward call into the one that also writes d logits to dx,

@@ -23,7 +23,7 @@ func (g *Graph) rowBlocks(x *Tensor) rowBlocks {
 	if b.long = keep > g.tune.keep4; !b.long {
 		b.spec[10] = uint32(keep)
 	}
-	most := g.tune.workers * int(g.tune.chunkLocal) / int(b.local) // the same number of invocations, however short the rows
+	most := g.tune.workers * int(g.tune.local) / int(b.local) // the same number of invocations, however short the rows
 	b.per = max(ceilDiv(rows, max(most, 1)), min(rows, rowsPerBlock))
 	b.blocks = ceilDiv(rows, b.per)
 	return b

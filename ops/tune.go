@@ -5,13 +5,11 @@ import "github.com/lemnos-ml/lemnos/vk"
 // tuning is what kernels are specialized with on a kind of device. Every
 // choice gives the same values up to the order of f32 sums.
 type tuning struct {
-	local                  uint32 // invocations per workgroup of elementwise kernels
+	local                  uint32 // invocations per workgroup, the most of them for a row
 	work, muchWork         uint32 // groups of four values that each of them handles at a time, in small tensors and in large ones
 	maxGroups              int    // workgroups of elementwise kernels
-	chunkLocal             uint32 // invocations per workgroup of kernels that stride over chunks
-	workers                int    // workgroups of those
+	workers                int    // workgroups of kernels that stride over chunks
 	chunk4                 int    // groups of four values per chunk of a parameter arena
-	rowLocal               uint32 // most invocations per workgroup of cross-entropy, which has one for each row
 	rowKeep4               int    // groups of four values that each of them may hold, to read a row once
 	ownRows                int    // from so many rows on cross-entropy gives each invocation rows of its own
 	maxRows                int    // workgroups of kernels that stride over rows
@@ -31,7 +29,7 @@ type tuning struct {
 
 func tune(i vk.Info) tuning {
 	c := i.Caps
-	t := tuning{local: 256, work: 4, muchWork: 4, maxGroups: 1 << 30, chunkLocal: 256, workers: 1024, chunk4: 4096, rowLocal: 256,
+	t := tuning{local: 256, work: 4, muchWork: 4, maxGroups: 1 << 30, workers: 1024, chunk4: 4096,
 		ownRows: 1 << 32, maxRows: 1 << 16, keep4: 8, scanLocal: 256, subgroup: 1, turns: 65000,
 		sharedTiles: c.MaxInvocations >= sharedLocal, matmulLocal: 64, tileRows: 4, tileColumns4: 2, fewLocal: 64, matmulGroups: 256}
 	if c.SubgroupArithmetic {
@@ -60,9 +58,7 @@ func tune(i vk.Info) tuning {
 			// row of 1000 logits: four rows at a time.
 			t.ownRows = 256
 		}
-		t.chunkLocal, t.workers, t.maxRows = c.SubgroupSize, 256, 256
-		t.rowLocal = c.SubgroupSize
-		t.scanLocal = 64
+		t.workers, t.maxRows, t.scanLocal = 256, 256, 64
 		t.sharedTiles, t.matmulLocal, t.tileRows, t.tileColumns4 = false, 8, 16, 8
 		t.fewLocal, t.matmulGroups = c.SubgroupSize, 16
 		t.lanes = c.SubgroupShuffle && t.subgroup%4 == 0 && t.subgroup <= 16
@@ -70,9 +66,7 @@ func tune(i vk.Info) tuning {
 		// 512 became twice as fast on the former, and ten times as slow on the latter.
 		t.laneTiles = t.lanes && t.subgroup >= 8
 	}
-	for _, n := range []*uint32{&t.local, &t.chunkLocal, &t.rowLocal, &t.scanLocal} {
-		*n = min(*n, c.MaxInvocations)
-	}
+	t.local, t.scanLocal = min(t.local, c.MaxInvocations), min(t.scanLocal, c.MaxInvocations)
 	return t
 }
 

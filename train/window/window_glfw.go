@@ -174,7 +174,6 @@ func (w *Window) draw() {
 	}
 	left, bottom := int32(fw-wide)/2, int32(fh-high)/2
 	// Blitting scales in one call, without shaders. An image's rows go down, those of a window up.
-	gl.BindFramebuffer(gl.READ_FRAMEBUFFER, w.framebuffer)
 	gl.BlitFramebuffer(0, 0, int32(w.size.X), int32(w.size.Y), left, bottom+int32(high), left+int32(wide), bottom,
 		gl.COLOR_BUFFER_BIT, gl.LINEAR)
 }

@@ -45,6 +45,7 @@ func (w *Window) screenshot() *image.RGBA {
 	fw, fh := w.handle.GetFramebufferSize()
 	img := image.NewRGBA(image.Rect(0, 0, fw, fh))
 	gl.BindFramebuffer(gl.READ_FRAMEBUFFER, 0)
+	defer gl.BindFramebuffer(gl.READ_FRAMEBUFFER, w.framebuffer)
 	gl.ReadBuffer(gl.BACK)
 	gl.PixelStorei(gl.PACK_ALIGNMENT, 1)
 	gl.ReadPixels(0, 0, int32(fw), int32(fh), gl.RGBA, gl.UNSIGNED_BYTE, gl.Ptr(img.Pix))
