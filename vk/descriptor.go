@@ -85,22 +85,7 @@ func (p *Program) createDescriptorPool() error {
 	if sets == 0 {
 		return nil
 	}
-	var sizes []vulkan.DescriptorPoolSize
-	if storage > 0 {
-		sizes = append(sizes, vulkan.DescriptorPoolSize{Type: vulkan.DescriptorTypeStorageBuffer, DescriptorCount: storage})
-	}
-	if texel > 0 {
-		sizes = append(sizes, vulkan.DescriptorPoolSize{Type: vulkan.DescriptorTypeUniformTexelBuffer, DescriptorCount: texel})
-	}
-	info := vulkan.DescriptorPoolCreateInfo{
-		SType:         vulkan.StructureTypeDescriptorPoolCreateInfo,
-		MaxSets:       sets,
-		PoolSizeCount: uint32(len(sizes)),
-		PPoolSizes:    sizes,
-	}
-	var pool vulkan.DescriptorPool
-	result := vulkan.CreateDescriptorPool(p.device.handle, &info, nil, &pool)
-	info.Free()
+	pool, result := p.device.newDescriptorPool(sets, storage, texel)
 	if result != vulkan.Success {
 		return p.device.check(result, "vkCreateDescriptorPool", fmt.Sprintf("%d sets, %d buffers", sets, storage+texel))
 	}

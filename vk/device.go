@@ -3,7 +3,6 @@ package vk
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"unsafe"
 
 	vulkan "github.com/vulkan-go/vulkan"
@@ -99,38 +98,7 @@ func Open(o *Options) (*Device, error) {
 func (d *Device) create(o *Options) error {
 	p := d.physical
 	family := uint32(p.facts.queue_family)
-	var extensions []string
-	if p.info.Caps.Float16 {
-		extensions = append(extensions, "VK_KHR_shader_float16_int8\x00")
-	}
-	if hasDeviceExtension(p.handle, "VK_KHR_portability_subset") {
-		extensions = append(extensions, "VK_KHR_portability_subset\x00") // must be enabled where it exists
-	}
-	features := featureChain(&p.facts)
-	if features == nil {
-		return resultError(vulkan.ErrorOutOfHostMemory, "vkCreateDevice", "")
-	}
-	defer freeC(features)
-	priorities := cArray[float32](1)
-	priorities[0] = 1
-	defer freeC(unsafe.Pointer(&priorities[0]))
-	info := vulkan.DeviceCreateInfo{
-		SType:                vulkan.StructureTypeDeviceCreateInfo,
-		PNext:                features,
-		QueueCreateInfoCount: 1,
-		PQueueCreateInfos: []vulkan.DeviceQueueCreateInfo{{
-			SType:            vulkan.StructureTypeDeviceQueueCreateInfo,
-			QueueFamilyIndex: family,
-			QueueCount:       1,
-			PQueuePriorities: priorities,
-		}},
-		EnabledExtensionCount:   uint32(len(extensions)),
-		PpEnabledExtensionNames: extensions,
-	}
-	var handle vulkan.Device
-	result := vulkan.CreateDevice(p.handle, &info, nil, &handle)
-	runtime.KeepAlive(extensions)
-	info.Free()
+	handle, result := createDevice(p.handle, &p.facts)
 	if result != vulkan.Success {
 		return d.check(result, "vkCreateDevice", "")
 	}

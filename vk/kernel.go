@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"unsafe"
 
 	vulkan "github.com/vulkan-go/vulkan"
 )
@@ -109,54 +108,16 @@ func (k *Kernel) fits() error {
 
 func (k *Kernel) create(code, specIDs, specValues []uint32) error {
 	d := k.device
-	stage := vulkan.ShaderStageFlags(vulkan.ShaderStageComputeBit)
-	bindings := make([]vulkan.DescriptorSetLayoutBinding, len(k.descriptors))
-	for i := range bindings {
-		bindings[i] = vulkan.DescriptorSetLayoutBinding{
-			Binding:         k.descriptors[i].binding,
-			DescriptorType:  k.descriptors[i].typ(),
-			DescriptorCount: 1,
-			StageFlags:      stage,
-		}
-	}
-	setInfo := vulkan.DescriptorSetLayoutCreateInfo{
-		SType:        vulkan.StructureTypeDescriptorSetLayoutCreateInfo,
-		BindingCount: uint32(len(bindings)),
-		PBindings:    bindings,
-	}
-	var setLayout vulkan.DescriptorSetLayout
-	result := vulkan.CreateDescriptorSetLayout(d.handle, &setInfo, nil, &setLayout)
-	setInfo.Free()
-	if result != vulkan.Success {
+	var result vulkan.Result
+	if k.setLayout, result = d.newSetLayout(k.descriptors); result != vulkan.Success {
 		return d.check(result, "vkCreateDescriptorSetLayout", "kernel "+k.name)
 	}
-	k.setLayout = setLayout
-
-	layouts := cArray[vulkan.DescriptorSetLayout](1)
-	layouts[0] = setLayout
-	defer freeC(unsafe.Pointer(&layouts[0]))
-	layoutInfo := vulkan.PipelineLayoutCreateInfo{
-		SType:          vulkan.StructureTypePipelineLayoutCreateInfo,
-		SetLayoutCount: 1,
-		PSetLayouts:    layouts,
-	}
-	if k.pushBytes > 0 {
-		layoutInfo.PushConstantRangeCount = 1
-		layoutInfo.PPushConstantRanges = []vulkan.PushConstantRange{{StageFlags: stage, Size: uint32(k.pushBytes)}}
-	}
-	var layout vulkan.PipelineLayout
-	result = vulkan.CreatePipelineLayout(d.handle, &layoutInfo, nil, &layout)
-	layoutInfo.Free()
-	if result != vulkan.Success {
+	if k.layout, result = d.newPipelineLayout(k.setLayout, k.pushBytes); result != vulkan.Success {
 		return d.check(result, "vkCreatePipelineLayout", "kernel "+k.name)
 	}
-	k.layout = layout
-
-	pipeline, result := d.newPipeline(layout, code, specIDs, specValues)
-	if result != vulkan.Success {
+	if k.pipeline, result = d.newPipeline(k.layout, code, specIDs, specValues); result != vulkan.Success {
 		return d.check(result, "vkCreateComputePipelines", "kernel "+k.name)
 	}
-	k.pipeline = pipeline
 	return nil
 }
 

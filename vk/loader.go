@@ -60,30 +60,7 @@ func loadInstance() (vulkan.Instance, error) {
 	if v := instanceVersion(); v < vulkan.MakeVersion(1, 1, 0) {
 		return nil, noDevice(fmt.Sprintf("the Vulkan loader is version %s, 1.1 is needed", vulkan.Version(v)))
 	}
-
-	var flags vulkan.InstanceCreateFlags
-	var extensions []string
-	if hasInstanceExtension(portabilityExtension) {
-		// Drivers on top of another interface (MoltenVK on Metal) are listed only to those who ask.
-		flags = enumeratePortability
-		extensions = []string{portabilityExtension + "\x00"}
-	}
-	info := vulkan.InstanceCreateInfo{
-		SType: vulkan.StructureTypeInstanceCreateInfo,
-		Flags: flags,
-		PApplicationInfo: &vulkan.ApplicationInfo{
-			SType:            vulkan.StructureTypeApplicationInfo,
-			PApplicationName: "lemnos\x00",
-			PEngineName:      "lemnos\x00",
-			ApiVersion:       vulkan.MakeVersion(1, 1, 0),
-		},
-		EnabledExtensionCount:   uint32(len(extensions)),
-		PpEnabledExtensionNames: extensions,
-	}
-	var instance vulkan.Instance
-	result := vulkan.CreateInstance(&info, nil, &instance)
-	runtime.KeepAlive(extensions)
-	info.Free()
+	instance, result := createInstance()
 	if result == vulkan.ErrorIncompatibleDriver {
 		return nil, noDevice("the Vulkan loader found no driver")
 	}
@@ -101,11 +78,6 @@ func loadInstance() (vulkan.Instance, error) {
 	loaded.instance = instance
 	return instance, nil
 }
-
-const (
-	portabilityExtension = "VK_KHR_portability_enumeration"
-	enumeratePortability = 1 // VK_INSTANCE_CREATE_ENUMERATE_PORTABILITY_BIT_KHR
-)
 
 // loadLibrary opens the Vulkan loader and hands its vkGetInstanceProcAddr to the binding and the shim.
 func loadLibrary() error {

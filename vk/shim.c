@@ -1,95 +1,21 @@
 // The part of Vulkan that this package calls from C.
 //
-// Two reasons bring a call here: the Go binding passes arrays of structs in memory that the garbage
-// collector may free during the call, or the binding (Vulkan 1.0 functions) does not have it. All
-// structs below live on the C stack or in C memory. Every function pointer comes from the
-// vkGetInstanceProcAddr that the binding was given too, so that one interposed there sees all calls.
-//
-// The declarations follow the Vulkan registry, reduced to what is used; no Vulkan header is needed
-// to build. Handles that Vulkan calls dispatchable are void *, the others uint64_t.
+// Two reasons bring a call here: the Go binding passes arrays of structs and of strings, those inside
+// structs included, in memory that the garbage collector may free before or during the call, or the
+// binding (Vulkan 1.0 functions) does not have it. Here they live on the C stack, in C memory, or in a Go
+// slice that the call itself keeps. Every function pointer comes from the vkGetInstanceProcAddr that
+// the binding was given too, so that one interposed there sees all calls.
 #include "shim.h"
+#include "registry.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #ifdef _WIN32
 #include <windows.h>
-#define VKAPI __stdcall
 #else
 #include <dlfcn.h>
-#define VKAPI
 #endif
-
-enum {
-	VK_SUCCESS = 0,
-	VK_ERROR_OUT_OF_HOST_MEMORY = -1,
-
-	STYPE_SUBMIT_INFO = 4,
-	STYPE_SHADER_MODULE_CREATE_INFO = 16,
-	STYPE_PIPELINE_SHADER_STAGE_CREATE_INFO = 18,
-	STYPE_COMPUTE_PIPELINE_CREATE_INFO = 29,
-	STYPE_DESCRIPTOR_SET_ALLOCATE_INFO = 34,
-	STYPE_WRITE_DESCRIPTOR_SET = 35,
-	STYPE_MEMORY_BARRIER = 46,
-	STYPE_FEATURES_2 = 1000059000,
-	STYPE_PROPERTIES_2 = 1000059001,
-	STYPE_FEATURES_FLOAT16_INT8 = 1000082000,
-	STYPE_FEATURES_16BIT_STORAGE = 1000083000,
-	STYPE_PROPERTIES_SUBGROUP = 1000094000,
-	STYPE_PROPERTIES_MAINTENANCE_3 = 1000168000,
-	STYPE_PROPERTIES_DRIVER = 1000196000,
-
-	QUEUE_GRAPHICS = 1,
-	QUEUE_COMPUTE = 2,
-	STAGE_COMPUTE = 0x20,
-
-	// Positions in VkPhysicalDeviceFeatures, an array of 55 VkBool32.
-	FEATURE_COUNT = 55,
-	FEATURE_FLOAT64 = 39,
-	FEATURE_INT64 = 40,
-
-	// sizeof(VkPhysicalDeviceProperties) on 64-bit machines is 824; more is harmless.
-	PROPERTIES_WORDS = 128,
-};
-
-typedef struct { char name[256]; uint32_t version; } Extension;
-typedef struct { uint32_t flags, count, timestamp_bits, granularity[3]; } QueueFamily;
-
-typedef struct { uint32_t type; void *next; uint32_t features[FEATURE_COUNT]; } Features2;
-typedef struct { uint32_t type; void *next; uint32_t buffer, uniform, push, input_output; } Features16BitStorage;
-typedef struct { uint32_t type; void *next; uint32_t float16, int8; } FeaturesFloat16Int8;
-
-typedef struct { uint32_t type; void *next; uint64_t properties[PROPERTIES_WORDS]; } Properties2;
-typedef struct { uint32_t type; void *next; uint32_t size, stages, operations, quad; } PropertiesSubgroup;
-typedef struct { uint32_t type; void *next; uint32_t max_descriptors; uint64_t max_allocation; } PropertiesMaintenance3;
-typedef struct { uint32_t type; void *next; uint32_t id; char name[256], info[256]; uint8_t conformance[4]; } PropertiesDriver;
-
-typedef struct {
-	uint32_t type; const void *next;
-	uint32_t wait_count; const uint64_t *waits; const uint32_t *wait_stages;
-	uint32_t command_count; void *const *commands;
-	uint32_t signal_count; const uint64_t *signals;
-} SubmitInfo;
-typedef struct { uint32_t type; const void *next; uint32_t src_access, dst_access; } MemoryBarrier;
-typedef struct { uint64_t src_offset, dst_offset, size; } BufferCopy;
-typedef struct { uint64_t buffer, offset, range; } DescriptorBufferInfo;
-typedef struct { uint32_t type; const void *next; uint64_t pool; uint32_t count; const uint64_t *layouts; } DescriptorSetAllocateInfo;
-typedef struct {
-	uint32_t type; const void *next;
-	uint64_t set; uint32_t binding, element, count, descriptor_type;
-	const void *images; const DescriptorBufferInfo *buffers; const uint64_t *views;
-} WriteDescriptorSet;
-typedef struct { uint32_t type; const void *next; uint32_t flags; size_t bytes; const uint32_t *code; } ShaderModuleCreateInfo;
-typedef struct { uint32_t id, offset; size_t size; } SpecializationMapEntry;
-typedef struct { uint32_t count; const SpecializationMapEntry *entries; size_t bytes; const void *data; } SpecializationInfo;
-typedef struct {
-	uint32_t type; const void *next;
-	uint32_t flags, stage; uint64_t module; const char *name; const SpecializationInfo *specialization;
-} PipelineShaderStageCreateInfo;
-typedef struct {
-	uint32_t type; const void *next;
-	uint32_t flags; PipelineShaderStageCreateInfo stage; uint64_t layout, base; int32_t base_index;
-} ComputePipelineCreateInfo;
 
 typedef void (VKAPI *AnyFunction)(void);
 static AnyFunction (VKAPI *getInstanceProcAddr)(void *, const char *);
@@ -97,11 +23,13 @@ static AnyFunction (VKAPI *getInstanceProcAddr)(void *, const char *);
 static struct {
 	int32_t (VKAPI *EnumerateInstanceVersion)(uint32_t *);
 	int32_t (VKAPI *EnumerateInstanceExtensionProperties)(const char *, uint32_t *, Extension *);
+	int32_t (VKAPI *CreateInstance)(const InstanceCreateInfo *, const void *, void **);
 
 	int32_t (VKAPI *EnumerateDeviceExtensionProperties)(void *, const char *, uint32_t *, Extension *);
 	void (VKAPI *GetPhysicalDeviceQueueFamilyProperties)(void *, uint32_t *, QueueFamily *);
 	void (VKAPI *GetPhysicalDeviceFeatures2)(void *, Features2 *);
 	void (VKAPI *GetPhysicalDeviceProperties2)(void *, Properties2 *);
+	int32_t (VKAPI *CreateDevice)(void *, const DeviceCreateInfo *, const void *, void **);
 	int32_t (VKAPI *QueueSubmit)(void *, uint32_t, const SubmitInfo *, uint64_t);
 	int32_t (VKAPI *ResetFences)(void *, uint32_t, const uint64_t *);
 	int32_t (VKAPI *WaitForFences)(void *, uint32_t, const uint64_t *, uint32_t, uint64_t);
@@ -109,6 +37,9 @@ static struct {
 	void (VKAPI *CmdPipelineBarrier)(void *, uint32_t, uint32_t, uint32_t, uint32_t, const MemoryBarrier *,
 		uint32_t, const void *, uint32_t, const void *);
 	void (VKAPI *CmdCopyBuffer)(void *, uint64_t, uint64_t, uint32_t, const BufferCopy *);
+	int32_t (VKAPI *CreateDescriptorSetLayout)(void *, const DescriptorSetLayoutCreateInfo *, const void *, uint64_t *);
+	int32_t (VKAPI *CreatePipelineLayout)(void *, const PipelineLayoutCreateInfo *, const void *, uint64_t *);
+	int32_t (VKAPI *CreateDescriptorPool)(void *, const DescriptorPoolCreateInfo *, const void *, uint64_t *);
 	int32_t (VKAPI *AllocateDescriptorSets)(void *, const DescriptorSetAllocateInfo *, uint64_t *);
 	void (VKAPI *UpdateDescriptorSets)(void *, uint32_t, const WriteDescriptorSet *, uint32_t, const void *);
 	int32_t (VKAPI *CreateShaderModule)(void *, const ShaderModuleCreateInfo *, const void *, uint64_t *);
@@ -137,7 +68,8 @@ void *lemnos_open_library(const char *name) {
 int lemnos_load(void *get_instance_proc_addr) {
 	memcpy(&getInstanceProcAddr, &get_instance_proc_addr, sizeof getInstanceProcAddr);
 	load(NULL, "vkEnumerateInstanceVersion", &vk.EnumerateInstanceVersion); // absent in Vulkan 1.0
-	return load(NULL, "vkEnumerateInstanceExtensionProperties", &vk.EnumerateInstanceExtensionProperties);
+	return load(NULL, "vkEnumerateInstanceExtensionProperties", &vk.EnumerateInstanceExtensionProperties) &&
+		load(NULL, "vkCreateInstance", &vk.CreateInstance);
 }
 
 // lemnos_load_instance returns the name of the first function that is missing, or NULL.
@@ -147,12 +79,16 @@ const char *lemnos_load_instance(void *instance) {
 	LOAD(GetPhysicalDeviceQueueFamilyProperties);
 	LOAD(GetPhysicalDeviceFeatures2);
 	LOAD(GetPhysicalDeviceProperties2);
+	LOAD(CreateDevice);
 	LOAD(QueueSubmit);
 	LOAD(ResetFences);
 	LOAD(WaitForFences);
 	LOAD(GetFenceStatus);
 	LOAD(CmdPipelineBarrier);
 	LOAD(CmdCopyBuffer);
+	LOAD(CreateDescriptorSetLayout);
+	LOAD(CreatePipelineLayout);
+	LOAD(CreateDescriptorPool);
 	LOAD(AllocateDescriptorSets);
 	LOAD(UpdateDescriptorSets);
 	LOAD(CreateShaderModule);
@@ -163,7 +99,7 @@ const char *lemnos_load_instance(void *instance) {
 }
 
 uint32_t lemnos_instance_version(void) {
-	uint32_t version = 1u << 22; // 1.0, whose loaders lack the call
+	uint32_t version = VK_VERSION_1_0; // whose loaders lack the call
 	if (vk.EnumerateInstanceVersion) vk.EnumerateInstanceVersion(&version);
 	return version;
 }
@@ -175,7 +111,7 @@ static int listed(const Extension *list, uint32_t count, const char *name) {
 	return 0;
 }
 
-int lemnos_has_instance_extension(const char *name) {
+static int has_instance_extension(const char *name) {
 	uint32_t count = 0;
 	if (vk.EnumerateInstanceExtensionProperties(NULL, &count, NULL) < 0 || count == 0) return 0;
 	Extension *list = calloc(count, sizeof *list);
@@ -184,7 +120,20 @@ int lemnos_has_instance_extension(const char *name) {
 	return found;
 }
 
-int lemnos_has_device_extension(void *physical, const char *name) {
+int32_t lemnos_create_instance(void **instance) {
+	ApplicationInfo application = {.type = STYPE_APPLICATION_INFO, .name = "lemnos", .engine = "lemnos", .api = VK_VERSION_1_1};
+	InstanceCreateInfo info = {.type = STYPE_INSTANCE_CREATE_INFO, .application = &application};
+	// Drivers on top of another interface (MoltenVK on Metal) are listed only to those who ask.
+	static const char *const portability = "VK_KHR_portability_enumeration";
+	if (has_instance_extension(portability)) {
+		info.flags = INSTANCE_ENUMERATE_PORTABILITY;
+		info.extension_count = 1;
+		info.extensions = &portability;
+	}
+	return vk.CreateInstance(&info, NULL, instance);
+}
+
+static int has_device_extension(void *physical, const char *name) {
 	uint32_t count = 0;
 	if (vk.EnumerateDeviceExtensionProperties(physical, NULL, &count, NULL) < 0 || count == 0) return 0;
 	Extension *list = calloc(count, sizeof *list);
@@ -213,6 +162,8 @@ static void query_queues(void *physical, lemnos_caps *caps) {
 	free(list);
 }
 
+static const char *const float16_extension = "VK_KHR_shader_float16_int8";
+
 void lemnos_query(void *physical, lemnos_caps *caps) {
 	memset(caps, 0, sizeof *caps);
 	query_queues(physical, caps);
@@ -221,7 +172,7 @@ void lemnos_query(void *physical, lemnos_caps *caps) {
 	PropertiesMaintenance3 maintenance3 = {.type = STYPE_PROPERTIES_MAINTENANCE_3};
 	PropertiesSubgroup subgroup = {.type = STYPE_PROPERTIES_SUBGROUP, .next = &maintenance3};
 	Properties2 properties = {.type = STYPE_PROPERTIES_2, .next = &subgroup};
-	if (lemnos_has_device_extension(physical, "VK_KHR_driver_properties")) maintenance3.next = &driver;
+	if (has_device_extension(physical, "VK_KHR_driver_properties")) maintenance3.next = &driver;
 	vk.GetPhysicalDeviceProperties2(physical, &properties);
 	caps->subgroup_size = subgroup.size;
 	caps->subgroup_stages = subgroup.stages;
@@ -233,7 +184,7 @@ void lemnos_query(void *physical, lemnos_caps *caps) {
 	FeaturesFloat16Int8 arithmetic16 = {.type = STYPE_FEATURES_FLOAT16_INT8};
 	Features16BitStorage storage16 = {.type = STYPE_FEATURES_16BIT_STORAGE};
 	Features2 features = {.type = STYPE_FEATURES_2, .next = &storage16};
-	if (lemnos_has_device_extension(physical, "VK_KHR_shader_float16_int8")) storage16.next = &arithmetic16;
+	if (has_device_extension(physical, float16_extension)) storage16.next = &arithmetic16;
 	vk.GetPhysicalDeviceFeatures2(physical, &features);
 	caps->float64 = features.features[FEATURE_FLOAT64];
 	caps->int64 = features.features[FEATURE_INT64];
@@ -241,20 +192,30 @@ void lemnos_query(void *physical, lemnos_caps *caps) {
 	caps->float16 = arithmetic16.float16;
 }
 
-// lemnos_feature_chain is a VkDeviceCreateInfo.pNext that enables what caps reports; one block, for free().
-void *lemnos_feature_chain(const lemnos_caps *caps) {
-	struct { Features2 core; Features16BitStorage storage16; FeaturesFloat16Int8 arithmetic16; } *chain = calloc(1, sizeof *chain);
-	if (!chain) return NULL;
-	chain->core.type = STYPE_FEATURES_2;
-	chain->core.next = &chain->storage16;
-	chain->core.features[FEATURE_FLOAT64] = caps->float64;
-	chain->core.features[FEATURE_INT64] = caps->int64;
-	chain->storage16.type = STYPE_FEATURES_16BIT_STORAGE;
-	chain->storage16.buffer = caps->storage16;
-	chain->arithmetic16.type = STYPE_FEATURES_FLOAT16_INT8;
-	chain->arithmetic16.float16 = caps->float16;
-	if (caps->float16) chain->storage16.next = &chain->arithmetic16; // the extension is enabled with it
-	return chain;
+// lemnos_create_device makes a device with one queue and enables what caps reports.
+int32_t lemnos_create_device(void *physical, const lemnos_caps *caps, void **device) {
+	FeaturesFloat16Int8 arithmetic16 = {.type = STYPE_FEATURES_FLOAT16_INT8, .float16 = caps->float16};
+	Features16BitStorage storage16 = {.type = STYPE_FEATURES_16BIT_STORAGE, .buffer = caps->storage16};
+	Features2 features = {.type = STYPE_FEATURES_2, .next = &storage16};
+	features.features[FEATURE_FLOAT64] = caps->float64;
+	features.features[FEATURE_INT64] = caps->int64;
+	const char *extensions[2];
+	uint32_t count = 0;
+	if (caps->float16) {
+		extensions[count++] = float16_extension;
+		storage16.next = &arithmetic16;
+	}
+	static const char *const portability = "VK_KHR_portability_subset"; // must be enabled where it exists
+	if (has_device_extension(physical, portability)) extensions[count++] = portability;
+	float priority = 1;
+	DeviceQueueCreateInfo queue = {
+		.type = STYPE_DEVICE_QUEUE_CREATE_INFO, .family = caps->queue_family, .count = 1, .priorities = &priority,
+	};
+	DeviceCreateInfo info = {
+		.type = STYPE_DEVICE_CREATE_INFO, .next = &features, .queue_count = 1, .queues = &queue,
+		.extension_count = count, .extensions = extensions,
+	};
+	return vk.CreateDevice(physical, &info, NULL, device);
 }
 
 int32_t lemnos_submit(void *device, void *queue, uint64_t fence, uint32_t count, void **commands) {
@@ -282,23 +243,49 @@ void lemnos_copy(void *command, uint64_t src, uint64_t dst, uint64_t src_offset,
 	vk.CmdCopyBuffer(command, src, dst, 1, &region);
 }
 
+int32_t lemnos_set_layout(void *device, uint32_t count, const lemnos_binding *bindings, uint64_t *layout) {
+	DescriptorSetLayoutCreateInfo info = {
+		.type = STYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO, .count = count, .bindings = bindings,
+	};
+	return vk.CreateDescriptorSetLayout(device, &info, NULL, layout);
+}
+
+int32_t lemnos_pipeline_layout(void *device, uint64_t set_layout, uint32_t push_bytes, uint64_t *layout) {
+	PushConstantRange range = {STAGE_COMPUTE, 0, push_bytes};
+	PipelineLayoutCreateInfo info = {
+		.type = STYPE_PIPELINE_LAYOUT_CREATE_INFO, .set_count = 1, .sets = &set_layout,
+		.range_count = push_bytes > 0, .ranges = &range,
+	};
+	return vk.CreatePipelineLayout(device, &info, NULL, layout);
+}
+
+// lemnos_descriptor_pool makes a pool for that many sets with as many storage and texel buffers in all.
+int32_t lemnos_descriptor_pool(void *device, uint32_t sets, uint32_t storage, uint32_t texel, uint64_t *pool) {
+	DescriptorPoolSize sizes[2];
+	uint32_t count = 0;
+	if (storage) sizes[count++] = (DescriptorPoolSize){DESCRIPTOR_STORAGE_BUFFER, storage};
+	if (texel) sizes[count++] = (DescriptorPoolSize){DESCRIPTOR_UNIFORM_TEXEL_BUFFER, texel};
+	DescriptorPoolCreateInfo info = {
+		.type = STYPE_DESCRIPTOR_POOL_CREATE_INFO, .sets = sets, .count = count, .sizes = sizes,
+	};
+	return vk.CreateDescriptorPool(device, &info, NULL, pool);
+}
+
 // lemnos_descriptor_set allocates one set and fills it.
 int32_t lemnos_descriptor_set(void *device, uint64_t pool, uint64_t layout, uint32_t count,
 	const lemnos_descriptor *descriptors, uint64_t *set) {
 	DescriptorSetAllocateInfo info = {STYPE_DESCRIPTOR_SET_ALLOCATE_INFO, NULL, pool, 1, &layout};
-	uint64_t allocated = 0;
-	int32_t result = vk.AllocateDescriptorSets(device, &info, &allocated);
+	int32_t result = vk.AllocateDescriptorSets(device, &info, set);
 	if (result != VK_SUCCESS) return result;
 	for (uint32_t i = 0; i < count; i++) {
 		const lemnos_descriptor *d = &descriptors[i];
 		DescriptorBufferInfo buffer = {d->buffer, d->offset, d->size};
 		WriteDescriptorSet write = {
-			.type = STYPE_WRITE_DESCRIPTOR_SET, .set = allocated, .binding = d->binding, .count = 1,
+			.type = STYPE_WRITE_DESCRIPTOR_SET, .set = *set, .binding = d->binding, .count = 1,
 			.descriptor_type = d->type, .buffers = &buffer, .views = &d->view,
 		};
 		vk.UpdateDescriptorSets(device, 1, &write, 0, NULL);
 	}
-	*set = allocated;
 	return VK_SUCCESS;
 }
 
@@ -323,10 +310,8 @@ int32_t lemnos_pipeline(void *device, uint64_t cache, uint64_t layout, const uin
 			},
 			.layout = layout, .base_index = -1,
 		};
-		uint64_t created = 0;
-		result = vk.CreateComputePipelines(device, cache, 1, &info, NULL, &created);
+		result = vk.CreateComputePipelines(device, cache, 1, &info, NULL, pipeline);
 		vk.DestroyShaderModule(device, module, NULL);
-		if (result == VK_SUCCESS) *pipeline = created;
 	}
 	free(entries);
 	return result;

@@ -16,6 +16,14 @@ import (
 // raw is a handle as the shim takes it: non-dispatchable handles are 64 bits wide on every system.
 func raw[Handle any](handle Handle) C.uint64_t { return *(*C.uint64_t)(unsafe.Pointer(&handle)) }
 
+// made is what a call of the shim created; nothing when it failed, whatever the driver left in bits.
+func made[Handle any](bits C.uint64_t, result C.int32_t) (handle Handle, _ vulkan.Result) {
+	if vulkan.Result(result) == vulkan.Success {
+		handle = *(*Handle)(unsafe.Pointer(&bits))
+	}
+	return handle, vulkan.Result(result)
+}
+
 func openLibrary(name string) unsafe.Pointer {
 	s := C.CString(name)
 	defer C.free(unsafe.Pointer(s))
@@ -24,7 +32,7 @@ func openLibrary(name string) unsafe.Pointer {
 
 func shimLoad(proc unsafe.Pointer) error {
 	if C.lemnos_load(proc) == 0 {
-		return errors.New("vk: the Vulkan loader lacks vkEnumerateInstanceExtensionProperties")
+		return errors.New("vk: the Vulkan loader lacks vkEnumerateInstanceExtensionProperties or vkCreateInstance")
 	}
 	return nil
 }
@@ -38,16 +46,10 @@ func shimLoadInstance(instance vulkan.Instance) error {
 
 func instanceVersion() uint32 { return uint32(C.lemnos_instance_version()) }
 
-func hasInstanceExtension(name string) bool {
-	s := C.CString(name)
-	defer C.free(unsafe.Pointer(s))
-	return C.lemnos_has_instance_extension(s) != 0
-}
-
-func hasDeviceExtension(physical vulkan.PhysicalDevice, name string) bool {
-	s := C.CString(name)
-	defer C.free(unsafe.Pointer(s))
-	return C.lemnos_has_device_extension(unsafe.Pointer(physical), s) != 0
+func createInstance() (vulkan.Instance, vulkan.Result) {
+	var instance unsafe.Pointer
+	result := C.lemnos_create_instance(&instance)
+	return vulkan.Instance(instance), vulkan.Result(result)
 }
 
 // deviceFacts is what the shim's query adds to vkGetPhysicalDeviceProperties.
@@ -61,8 +63,12 @@ func queryDevice(physical vulkan.PhysicalDevice) deviceFacts {
 	return facts
 }
 
-// featureChain is C memory for VkDeviceCreateInfo.pNext, to be freed with freeC; nil when out of memory.
-func featureChain(facts *deviceFacts) unsafe.Pointer { return C.lemnos_feature_chain(facts) }
+// createDevice makes a device with one queue and enables the features among its facts.
+func createDevice(physical vulkan.PhysicalDevice, facts *deviceFacts) (vulkan.Device, vulkan.Result) {
+	var device unsafe.Pointer
+	result := C.lemnos_create_device(unsafe.Pointer(physical), facts, &device)
+	return vulkan.Device(device), vulkan.Result(result)
+}
 
 // cArray is zeroed C memory for n > 0 values, for structs that keep a pointer to it: Go memory must not be
 // stored in C memory. Free with freeC(unsafe.Pointer(&a[0])).
@@ -100,6 +106,29 @@ func cmdCopy(cmd vulkan.CommandBuffer, src vulkan.Buffer, srcOffset int64, dst v
 	C.lemnos_copy(unsafe.Pointer(cmd), raw(src), raw(dst), C.uint64_t(srcOffset), C.uint64_t(dstOffset), C.uint64_t(size))
 }
 
+func (d *Device) newSetLayout(descriptors []descriptor) (vulkan.DescriptorSetLayout, vulkan.Result) {
+	bindings := make([]C.lemnos_binding, len(descriptors))
+	for i, desc := range descriptors {
+		bindings[i] = C.lemnos_binding{binding: C.uint32_t(desc.binding), _type: C.uint32_t(desc.typ()), count: 1, stages: computeStageBit}
+	}
+	var layout C.uint64_t
+	result := C.lemnos_set_layout(unsafe.Pointer(d.handle), C.uint32_t(len(bindings)), unsafe.SliceData(bindings), &layout)
+	return made[vulkan.DescriptorSetLayout](layout, result)
+}
+
+func (d *Device) newPipelineLayout(set vulkan.DescriptorSetLayout, pushBytes int) (vulkan.PipelineLayout, vulkan.Result) {
+	var layout C.uint64_t
+	result := C.lemnos_pipeline_layout(unsafe.Pointer(d.handle), raw(set), C.uint32_t(pushBytes), &layout)
+	return made[vulkan.PipelineLayout](layout, result)
+}
+
+// newDescriptorPool makes a pool for that many sets with as many storage and texel buffers in all.
+func (d *Device) newDescriptorPool(sets, storage, texel uint32) (vulkan.DescriptorPool, vulkan.Result) {
+	var pool C.uint64_t
+	result := C.lemnos_descriptor_pool(unsafe.Pointer(d.handle), C.uint32_t(sets), C.uint32_t(storage), C.uint32_t(texel), &pool)
+	return made[vulkan.DescriptorPool](pool, result)
+}
+
 // newDescriptorSet allocates a set of the kernel's layout; views are those of its texel buffers, by descriptor.
 func (d *Device) newDescriptorSet(pool vulkan.DescriptorPool, k *Kernel, args []Span, views []vulkan.BufferView) (vulkan.DescriptorSet, vulkan.Result) {
 	n := len(k.descriptors)
@@ -113,7 +142,7 @@ func (d *Device) newDescriptorSet(pool vulkan.DescriptorPool, k *Kernel, args []
 	}
 	var set C.uint64_t
 	result := C.lemnos_descriptor_set(unsafe.Pointer(d.handle), raw(pool), raw(k.setLayout), C.uint32_t(n), unsafe.SliceData(writes), &set)
-	return *(*vulkan.DescriptorSet)(unsafe.Pointer(&set)), vulkan.Result(result)
+	return made[vulkan.DescriptorSet](set, result)
 }
 
 // newPipeline compiles SPIR-V words with 32-bit specialization constants.
@@ -122,5 +151,5 @@ func (d *Device) newPipeline(layout vulkan.PipelineLayout, code, specIDs, specVa
 	result := C.lemnos_pipeline(unsafe.Pointer(d.handle), raw(d.cache), raw(layout),
 		(*C.uint32_t)(unsafe.SliceData(code)), C.size_t(4*len(code)), C.uint32_t(len(specIDs)),
 		(*C.uint32_t)(unsafe.SliceData(specIDs)), (*C.uint32_t)(unsafe.SliceData(specValues)), &pipeline)
-	return *(*vulkan.Pipeline)(unsafe.Pointer(&pipeline)), vulkan.Result(result)
+	return made[vulkan.Pipeline](pipeline, result)
 }

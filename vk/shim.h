@@ -20,6 +20,12 @@ typedef struct {
 	char driver_info[256];
 } lemnos_caps;
 
+// A VkDescriptorSetLayoutBinding.
+typedef struct {
+	uint32_t binding, type, count, stages;
+	const void *samplers; // NULL
+} lemnos_binding;
+
 // What to point a binding at: a range of a buffer, or for a texel buffer a view.
 typedef struct {
 	uint32_t binding, type; // VkDescriptorType
@@ -30,10 +36,9 @@ void *lemnos_open_library(const char *name);
 int lemnos_load(void *get_instance_proc_addr);
 const char *lemnos_load_instance(void *instance);
 uint32_t lemnos_instance_version(void);
-int lemnos_has_instance_extension(const char *name);
-int lemnos_has_device_extension(void *physical, const char *name);
+int32_t lemnos_create_instance(void **instance);
 void lemnos_query(void *physical, lemnos_caps *caps);
-void *lemnos_feature_chain(const lemnos_caps *caps);
+int32_t lemnos_create_device(void *physical, const lemnos_caps *caps, void **device);
 
 int32_t lemnos_submit(void *device, void *queue, uint64_t fence, uint32_t count, void **commands);
 int32_t lemnos_wait(void *device, uint64_t fence, uint64_t timeout_ns);
@@ -41,6 +46,9 @@ int32_t lemnos_fence_status(void *device, uint64_t fence);
 
 void lemnos_barrier(void *command, uint32_t src_stages, uint32_t dst_stages, uint32_t src_access, uint32_t dst_access);
 void lemnos_copy(void *command, uint64_t src, uint64_t dst, uint64_t src_offset, uint64_t dst_offset, uint64_t size);
+int32_t lemnos_set_layout(void *device, uint32_t count, const lemnos_binding *bindings, uint64_t *layout);
+int32_t lemnos_pipeline_layout(void *device, uint64_t set_layout, uint32_t push_bytes, uint64_t *layout);
+int32_t lemnos_descriptor_pool(void *device, uint32_t sets, uint32_t storage, uint32_t texel, uint64_t *pool);
 int32_t lemnos_descriptor_set(void *device, uint64_t pool, uint64_t layout, uint32_t count,
 	const lemnos_descriptor *descriptors, uint64_t *set);
 int32_t lemnos_pipeline(void *device, uint64_t cache, uint64_t layout, const uint32_t *code, size_t code_bytes,
