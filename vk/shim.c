@@ -104,18 +104,20 @@ uint32_t lemnos_instance_version(void) {
 	return version;
 }
 
-static int listed(const Extension *list, uint32_t count, const char *name) {
-	for (uint32_t i = 0; i < count; i++) {
-		if (strncmp(list[i].name, name, sizeof list[i].name) == 0) return 1;
-	}
-	return 0;
+static int32_t enumerate_extensions(void *physical, uint32_t *count, Extension *list) {
+	return physical ? vk.EnumerateDeviceExtensionProperties(physical, NULL, count, list)
+			: vk.EnumerateInstanceExtensionProperties(NULL, count, list);
 }
 
-static int has_instance_extension(const char *name) {
+// Whether a device has an extension, or where physical is NULL the instance.
+static int has_extension(void *physical, const char *name) {
 	uint32_t count = 0;
-	if (vk.EnumerateInstanceExtensionProperties(NULL, &count, NULL) < 0 || count == 0) return 0;
+	if (enumerate_extensions(physical, &count, NULL) < 0 || count == 0) return 0;
 	Extension *list = calloc(count, sizeof *list);
-	int found = list && vk.EnumerateInstanceExtensionProperties(NULL, &count, list) >= 0 && listed(list, count, name);
+	int found = 0;
+	if (list && enumerate_extensions(physical, &count, list) >= 0) {
+		for (uint32_t i = 0; i < count; i++) found |= strncmp(list[i].name, name, sizeof list[i].name) == 0;
+	}
 	free(list);
 	return found;
 }
@@ -125,21 +127,12 @@ int32_t lemnos_create_instance(void **instance) {
 	InstanceCreateInfo info = {.type = STYPE_INSTANCE_CREATE_INFO, .application = &application};
 	// Drivers on top of another interface (MoltenVK on Metal) are listed only to those who ask.
 	static const char *const portability = "VK_KHR_portability_enumeration";
-	if (has_instance_extension(portability)) {
+	if (has_extension(NULL, portability)) {
 		info.flags = INSTANCE_ENUMERATE_PORTABILITY;
 		info.extension_count = 1;
 		info.extensions = &portability;
 	}
 	return vk.CreateInstance(&info, NULL, instance);
-}
-
-static int has_device_extension(void *physical, const char *name) {
-	uint32_t count = 0;
-	if (vk.EnumerateDeviceExtensionProperties(physical, NULL, &count, NULL) < 0 || count == 0) return 0;
-	Extension *list = calloc(count, sizeof *list);
-	int found = list && vk.EnumerateDeviceExtensionProperties(physical, NULL, &count, list) >= 0 && listed(list, count, name);
-	free(list);
-	return found;
 }
 
 // Prefers a family that draws as well: it is the main queue of every card, with timestamps and
@@ -172,7 +165,7 @@ void lemnos_query(void *physical, lemnos_caps *caps) {
 	PropertiesMaintenance3 maintenance3 = {.type = STYPE_PROPERTIES_MAINTENANCE_3};
 	PropertiesSubgroup subgroup = {.type = STYPE_PROPERTIES_SUBGROUP, .next = &maintenance3};
 	Properties2 properties = {.type = STYPE_PROPERTIES_2, .next = &subgroup};
-	if (has_device_extension(physical, "VK_KHR_driver_properties")) maintenance3.next = &driver;
+	if (has_extension(physical, "VK_KHR_driver_properties")) maintenance3.next = &driver;
 	vk.GetPhysicalDeviceProperties2(physical, &properties);
 	caps->subgroup_size = subgroup.size;
 	caps->subgroup_stages = subgroup.stages;
@@ -184,7 +177,7 @@ void lemnos_query(void *physical, lemnos_caps *caps) {
 	FeaturesFloat16Int8 arithmetic16 = {.type = STYPE_FEATURES_FLOAT16_INT8};
 	Features16BitStorage storage16 = {.type = STYPE_FEATURES_16BIT_STORAGE};
 	Features2 features = {.type = STYPE_FEATURES_2, .next = &storage16};
-	if (has_device_extension(physical, float16_extension)) storage16.next = &arithmetic16;
+	if (has_extension(physical, float16_extension)) storage16.next = &arithmetic16;
 	vk.GetPhysicalDeviceFeatures2(physical, &features);
 	caps->float64 = features.features[FEATURE_FLOAT64];
 	caps->int64 = features.features[FEATURE_INT64];
@@ -206,7 +199,7 @@ int32_t lemnos_create_device(void *physical, const lemnos_caps *caps, void **dev
 		storage16.next = &arithmetic16;
 	}
 	static const char *const portability = "VK_KHR_portability_subset"; // must be enabled where it exists
-	if (has_device_extension(physical, portability)) extensions[count++] = portability;
+	if (has_extension(physical, portability)) extensions[count++] = portability;
 	float priority = 1;
 	DeviceQueueCreateInfo queue = {
 		.type = STYPE_DEVICE_QUEUE_CREATE_INFO, .family = caps->queue_family, .count = 1, .priorities = &priority,
