@@ -64,37 +64,38 @@ void *lemnos_open_library(const char *name) {
 #endif
 }
 
-// lemnos_load takes over vkGetInstanceProcAddr; 0 when it does not even know the global functions.
-int lemnos_load(void *get_instance_proc_addr) {
+// The loads return the name of the first function that is missing, or NULL.
+#define LOAD(instance, f) if (!load(instance, "vk" #f, &vk.f)) return "vk" #f
+
+// lemnos_load takes over vkGetInstanceProcAddr.
+const char *lemnos_load(void *get_instance_proc_addr) {
 	memcpy(&getInstanceProcAddr, &get_instance_proc_addr, sizeof getInstanceProcAddr);
 	load(NULL, "vkEnumerateInstanceVersion", &vk.EnumerateInstanceVersion); // absent in Vulkan 1.0
-	return load(NULL, "vkEnumerateInstanceExtensionProperties", &vk.EnumerateInstanceExtensionProperties) &&
-		load(NULL, "vkCreateInstance", &vk.CreateInstance);
+	LOAD(NULL, EnumerateInstanceExtensionProperties);
+	LOAD(NULL, CreateInstance);
+	return NULL;
 }
 
-// lemnos_load_instance returns the name of the first function that is missing, or NULL.
 const char *lemnos_load_instance(void *instance) {
-#define LOAD(f) if (!load(instance, "vk" #f, &vk.f)) return "vk" #f
-	LOAD(EnumerateDeviceExtensionProperties);
-	LOAD(GetPhysicalDeviceQueueFamilyProperties);
-	LOAD(GetPhysicalDeviceFeatures2);
-	LOAD(GetPhysicalDeviceProperties2);
-	LOAD(CreateDevice);
-	LOAD(QueueSubmit);
-	LOAD(ResetFences);
-	LOAD(WaitForFences);
-	LOAD(GetFenceStatus);
-	LOAD(CmdPipelineBarrier);
-	LOAD(CmdCopyBuffer);
-	LOAD(CreateDescriptorSetLayout);
-	LOAD(CreatePipelineLayout);
-	LOAD(CreateDescriptorPool);
-	LOAD(AllocateDescriptorSets);
-	LOAD(UpdateDescriptorSets);
-	LOAD(CreateShaderModule);
-	LOAD(DestroyShaderModule);
-	LOAD(CreateComputePipelines);
-#undef LOAD
+	LOAD(instance, EnumerateDeviceExtensionProperties);
+	LOAD(instance, GetPhysicalDeviceQueueFamilyProperties);
+	LOAD(instance, GetPhysicalDeviceFeatures2);
+	LOAD(instance, GetPhysicalDeviceProperties2);
+	LOAD(instance, CreateDevice);
+	LOAD(instance, QueueSubmit);
+	LOAD(instance, ResetFences);
+	LOAD(instance, WaitForFences);
+	LOAD(instance, GetFenceStatus);
+	LOAD(instance, CmdPipelineBarrier);
+	LOAD(instance, CmdCopyBuffer);
+	LOAD(instance, CreateDescriptorSetLayout);
+	LOAD(instance, CreatePipelineLayout);
+	LOAD(instance, CreateDescriptorPool);
+	LOAD(instance, AllocateDescriptorSets);
+	LOAD(instance, UpdateDescriptorSets);
+	LOAD(instance, CreateShaderModule);
+	LOAD(instance, DestroyShaderModule);
+	LOAD(instance, CreateComputePipelines);
 	return NULL;
 }
 

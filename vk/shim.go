@@ -6,7 +6,6 @@ package vk
 import "C"
 
 import (
-	"errors"
 	"fmt"
 	"unsafe"
 
@@ -30,18 +29,18 @@ func openLibrary(name string) unsafe.Pointer {
 	return C.lemnos_open_library(s)
 }
 
-func shimLoad(proc unsafe.Pointer) error {
-	if C.lemnos_load(proc) == 0 {
-		return errors.New("vk: the Vulkan loader lacks vkEnumerateInstanceExtensionProperties or vkCreateInstance")
-	}
-	return nil
-}
+func shimLoad(proc unsafe.Pointer) error { return lacks(C.lemnos_load(proc)) }
 
 func shimLoadInstance(instance vulkan.Instance) error {
-	if missing := C.lemnos_load_instance(unsafe.Pointer(instance)); missing != nil {
-		return fmt.Errorf("vk: the Vulkan loader lacks %s", C.GoString(missing))
+	return lacks(C.lemnos_load_instance(unsafe.Pointer(instance)))
+}
+
+// lacks is the error for the name of a missing function, nil for none.
+func lacks(function *C.char) error {
+	if function == nil {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("vk: the Vulkan loader lacks %s", C.GoString(function))
 }
 
 func instanceVersion() uint32 { return uint32(C.lemnos_instance_version()) }

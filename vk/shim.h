@@ -33,7 +33,7 @@ typedef struct {
 } lemnos_descriptor;
 
 void *lemnos_open_library(const char *name);
-int lemnos_load(void *get_instance_proc_addr);
+const char *lemnos_load(void *get_instance_proc_addr);
 const char *lemnos_load_instance(void *instance);
 uint32_t lemnos_instance_version(void);
 int32_t lemnos_create_instance(void **instance);

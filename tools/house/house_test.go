@@ -234,17 +234,6 @@ func TestImportRulesSeeUpwardArrows(t *testing.T) {
 	}
 }
 
-// The binding's own tags break the link when they are set; see its two wrapper files.
-func TestBindingTagsAreNotUsed(t *testing.T) {
-	for _, s := range sources(t) {
-		for _, tag := range []string{"headless", "compute", "wayland"} {
-			if slices.Contains(s.tags, tag) {
-				t.Errorf("%s: the build tag %s is the binding's, and breaks the link", s.path, tag)
-			}
-		}
-	}
-}
-
 func TestExportedIsDocumented(t *testing.T) {
 	documented := map[string]bool{} // folder: has a package comment
 	for _, s := range sources(t) {
