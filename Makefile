@@ -1,12 +1,12 @@
 # Each target does the set-up it needs; nothing is installed when all is there. `make help` lists the targets.
 # ARGS go to the tool:        make train ARGS="-total_steps 500"
-# PARTS choose test parts:    make test PARTS="lavapipe race"
+# PARTS choose test parts:    make check PARTS="swiftshader race"
 
 SHELL := bash
 scripts := tools/scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help train test smoke bench devices generate bundle setup clean
+.PHONY: help train test check bench devices generate bundle setup clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -15,13 +15,13 @@ train: ## train the default model on the best device here; ARGS="-help" lists th
 	@bash $(scripts)/setup.sh run
 	go run ./tools/train $(ARGS)
 
-test: ## format, vet, staticcheck, shaders, and the whole suite on SwiftShader and lavapipe; PARTS="..." for some
+test: ## what a change should pass, in minutes: format, vet, shaders, and the suite on lavapipe with the validation layer
 	@bash $(scripts)/setup.sh test
-	@bash $(scripts)/test.sh $(PARTS)
+	@bash $(scripts)/test.sh quick
 
-smoke: ## a short benchmark on SwiftShader and on lavapipe
-	@bash $(scripts)/setup.sh test
-	@bash $(scripts)/test.sh smoke
+check: ## the rest: SwiftShader, race, window, other systems and GPUs, fuzzing; PARTS="..." for some of all parts
+	@bash $(scripts)/setup.sh check
+	@bash $(scripts)/test.sh $(or $(PARTS),rest)
 
 bench: ## measure every kernel on the best device here; ARGS="-help" lists the options
 	@bash $(scripts)/setup.sh run
@@ -38,8 +38,8 @@ generate: ## compile the shaders to SPIR-V again
 bundle: ## stripped test binaries and tools in bundle/, for a machine with a GPU and without Go
 	@bash $(scripts)/bundle.sh
 
-setup: ## install all that make test needs, and nothing else
-	@bash $(scripts)/setup.sh test
+setup: ## install all that make test and make check need, and nothing else
+	@bash $(scripts)/setup.sh check
 
 clean: ## remove what set-up downloaded and what was built (training runs stay)
 	rm -rf .cache bundle

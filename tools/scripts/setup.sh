@@ -3,7 +3,8 @@
 #
 #   setup.sh run        a Vulkan loader and a driver (Mesa's lavapipe when there is none)
 #   setup.sh generate   glslc
-#   setup.sh test       both, and SwiftShader, spirv-tools, the validation layer; with CI=true what the window needs
+#   setup.sh test       both, and spirv-tools, the validation layer
+#   setup.sh check      all that, and SwiftShader, what the window needs, cross compilers
 #
 # Without root it prints the command that installs the rest, and fails. apt's own words go to .cache/setup.log.
 set -euo pipefail
@@ -21,24 +22,23 @@ fail() {
 
 # missing prints the Debian packages that the goal lacks, one per line.
 missing() {
-	if [[ $goal == run || $goal == test ]]; then
+	if [[ $goal == run ]]; then
 		has_loader || echo libvulkan1
-		if [[ $goal == test ]]; then
-			[[ -n $(lavapipe_icd) ]] || echo mesa-vulkan-drivers
-		else
-			has_driver || echo mesa-vulkan-drivers
-		fi
+		has_driver || echo mesa-vulkan-drivers
+		return
 	fi
-	if [[ $goal == generate || $goal == test ]]; then
-		has_command glslc || echo glslc
-	fi
-	if [[ $goal == test ]]; then
-		has_command spirv-val || echo spirv-tools
-		has_validation_layer || echo vulkan-validationlayers
-		if [[ ${CI:-} == true && -n $(window_files) ]]; then
-			missing_window_packages
-		fi
-	fi
+	has_command glslc || echo glslc
+	[[ $goal != generate ]] || return 0
+	has_loader || echo libvulkan1
+	[[ -n $(lavapipe_icd) ]] || echo mesa-vulkan-drivers
+	has_command spirv-val || echo spirv-tools
+	has_validation_layer || echo vulkan-validationlayers
+	[[ $goal == check ]] || return 0
+	missing_window_packages
+	has_command x86_64-w64-mingw32-gcc || echo gcc-mingw-w64-x86-64
+	has_command aarch64-linux-gnu-gcc || printf '%s\n' gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+	has_command debootstrap || echo debootstrap
+	has_command xz || echo xz-utils
 }
 
 # quietly runs a command with its output in the log.
@@ -81,9 +81,9 @@ update() {
 }
 update_failed=
 
-# excuse says what this system's package lists lack. CI and other goals than test cannot do without.
+# excuse says what this system's package lists lack. CI and other goals than the tests cannot do without.
 excuse() {
-	[[ $goal == test && ${CI:-} != true && -z $update_failed ]] || fail "this system's package lists have no $1"
+	[[ ( $goal == test || $goal == check ) && ${CI:-} != true && -z $update_failed ]] || fail "this system's package lists have no $1"
 	echo "setup: this system's package lists have no $1: $2"
 }
 
@@ -161,7 +161,7 @@ if ((${#packages[@]} > 0)); then
 	: >"$log"
 	install_packages "${packages[@]}"
 fi
-if [[ $goal == test && -z $(swiftshader_icd) ]]; then
+if [[ $goal == check && -z $(swiftshader_icd) ]]; then
 	if has_command apt-get; then
 		install_swiftshader
 	else

@@ -1,156 +1,84 @@
 #!/usr/bin/env bash
-# Runs the parts named as arguments, all but smoke without arguments. A part that fails does not stop the others.
-# Set-up is done already: see setup.sh.
+# Runs parts of the tests: test.sh quick | rest | PART... A part that fails does not stop the others.
+#
+# A part is a function part_NAME in parts/*.sh. It runs in the repository's root in a shell of its own, with set -e, and
+# with what is here and in lib.sh. Set-up is done already: see setup.sh.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source tools/scripts/lib.sh
 
-default_parts=(format vet staticcheck house shaders swiftshader lavapipe race window coverage)
-staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
+quick=(format vet house shaders lavapipe)
+rest=(staticcheck swiftshader race coverage window fuzz compile limits windows arm64 kill smoke bundle)
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export GOFLAGS="${GOFLAGS:-} -buildvcs=false"
 profiles=.cache/coverage
-mkdir -p "$profiles"
 
-# skip ends a part that this system lacks something for. CI has everything: there it is a failure.
+# skip ends a part that this system lacks something for that even CI may lack: a network, a system to look into.
 skip() {
 	echo "skipped: $*"
-	[[ ${CI:-} == true ]] && exit 1
 	exit "$skipped_status"
 }
 skipped_status=77
 
-# with_window reports whether there are window files and all that building them needs, and says what it lacks.
-with_window() {
-	[[ -n $(window_files) ]] || return 1
-	local lack
-	lack=$(missing_window_packages | paste -sd ' ')
-	[[ -z $lack ]] && return
-	echo "without the window: it needs $lack"
-	return 1
+# skip_outside_ci ends a part that this system lacks something for. CI has everything: there it is a failure.
+skip_outside_ci() {
+	[[ ${CI:-} != true ]] || { echo "missing: $*"; exit 1; }
+	skip "$@"
 }
 
-# packages prints what a driver is tested with: all but the house, which is about sources. The two that take longest come
-# first, so that neither is left to run alone at the end.
-packages() { go list ./ops ./train ./... | grep -v /tools/house$; }
-
-# suite tests all packages on one driver: suite <name> <icd file> <go test arguments>. MALLOC_PERTURB_ fills freed memory,
-# so that a driver or a shim that reads it is seen; with VK_REQUIRE a missing device is a failure.
-suite() {
-	local name=$1 icd=$2
-	shift 2
-	[[ -n $icd ]] || skip "there is no $name here"
-	local list
-	list=$(packages)
+# on_device runs a command with one driver's devices: on_device <icd file> <command>. MALLOC_PERTURB_ fills freed memory, so
+# that a driver or a shim that reads it is seen; with VK_REQUIRE a missing device is a failure.
+on_device() {
+	local icd=$1
+	shift
 	env -u VK_DRIVER_FILES -u VK_ADD_DRIVER_FILES -u LEMNOS_DEVICE VK_ICD_FILENAMES="$icd" VK_REQUIRE=1 \
-		MALLOC_PERTURB_=165 LEMNOS_CACHE="$work/cache-$name" \
-		go test -count=1 -p 2 -vet=off -timeout 20m "$@" $list
+		MALLOC_PERTURB_=165 LEMNOS_CACHE="$work/cache" "$@"
 }
 
-part_format() {
-	local bad
-	bad=$(gofmt -l .)
-	[[ -z $bad ]] || { echo "not formatted, run gofmt -w on: $bad"; return 1; }
+# suite tests all packages but the house, which is about sources: suite <name> <icd file> <go test arguments>. The two that
+# take longest come first, so that neither is left to run alone at the end.
+suite() {
+	local name=$1 icd=$2 list
+	shift 2
+	[[ -n $icd ]] || skip_outside_ci "there is no $name here"
+	list=$(go list ./ops ./train ./... | grep -v /tools/house$)
+	on_device "$icd" go test -count=1 -p 2 -vet=off -timeout 20m "$@" $list
 }
 
-part_vet() {
-	if with_window; then go vet -tags window ./...; fi # first, so that OpenGL is compiled beside the rest, not alone
-	go vet ./...
-}
+for file in tools/scripts/parts/*.sh; do source "$file"; done
 
-part_staticcheck() {
-	go run "$staticcheck" ./...
-	if with_window; then go run "$staticcheck" -tags window ./...; fi
-}
+has_part() { declare -F "part_$1" >/dev/null; }
 
-part_house() { go test -count=1 ./tools/house; }
-
-# Another version of glslc makes other bytes, so only the one named in spv/SOURCES is compared with.
-part_shaders() {
-	go test -count=1 ./shaders
-	has_command glslc && has_command spirv-val || skip "glslc or spirv-val is missing: not rebuilt, not validated"
-	if [[ $(head -n 1 shaders/spv/SOURCES) == *"$(glslc --version | awk 'NR == 1 { print $1, $2 }'),"* ]]; then
-		(cd shaders && go run gen.go -check)
-	else
-		echo "not rebuilt: spv/ was made by another glslc ($(head -n 1 shaders/spv/SOURCES))"
-	fi
-	find shaders/spv -name '*.spv' -print0 | xargs -0 -n 1 -P 2 spirv-val --target-env vulkan1.1
-	echo "spirv-val: $(find shaders/spv -name '*.spv' | wc -l) modules are valid"
-}
-
-part_swiftshader() {
-	LEMNOS_VALIDATE=1 suite SwiftShader "$(swiftshader_icd)" -coverpkg=./... -coverprofile="$profiles/swiftshader"
-}
-
-part_lavapipe() {
-	LEMNOS_VALIDATE=1 suite lavapipe "$(lavapipe_icd)" -coverpkg=./... -coverprofile="$profiles/lavapipe"
-}
-
-part_race() {
-	suite race "$(lavapipe_icd)" -race -short
-}
-
-part_window() {
-	[[ -n $(window_files) ]] || { echo "no file has the tag window"; return 0; }
-	with_window || skip "the window cannot be built here"
-	local folders
-	mapfile -t folders < <(window_files | xargs -n 1 dirname | sort -u)
-	VK_ICD_FILENAMES=$(lavapipe_icd) VK_REQUIRE=1 LEMNOS_CACHE="$work/cache-window" \
-		xvfb-run -a -s "-screen 0 1280x1024x24 -noreset" go test -count=1 -timeout 5m -tags window "${folders[@]}"
-}
-
-# A block counts as covered when either device's run came through it.
-part_coverage() {
-	local name files=()
-	for name in swiftshader lavapipe; do
-		[[ -s $profiles/$name ]] || continue
-		echo "$name: $(go tool cover -func="$profiles/$name" | awk 'END { print $3 }') of statements"
-		files+=("$profiles/$name")
-	done
-	((${#files[@]} > 0)) || { echo "no suite ran"; return 0; }
-	echo "all devices, by package:"
-	awk '
-		/^mode:/ { next }
-		{ statements[$1] = $2; if ($3 > 0) covered[$1] = 1 }
-		END {
-			for (block in statements) {
-				package = block
-				sub(/\/[^\/]*$/, "", package)
-				total[package] += statements[block]
-				all += statements[block]
-				if (block in covered) { hit[package] += statements[block]; allhit += statements[block] }
-			}
-			for (package in total) printf "  %5.1f%%  %s\n", 100 * hit[package] / total[package], package | "sort -k 2"
-			close("sort -k 2")
-			if (all) printf "  %5.1f%%  total\n", 100 * allhit / all
-		}' "${files[@]}"
-}
-
-part_smoke() {
-	local icd
-	for icd in "$(swiftshader_icd)" "$(lavapipe_icd)"; do
-		[[ -n $icd ]] || continue
-		echo "bench -quick with $(basename "$icd")"
-		env -u VK_DRIVER_FILES -u VK_ADD_DRIVER_FILES -u LEMNOS_DEVICE VK_ICD_FILENAMES="$icd" LEMNOS_CACHE="$work/cache-smoke" \
-			go run ./tools/bench -quick
-	done
-}
-
-parts=("$@")
-if ((${#parts[@]} == 0)); then
-	parts=("${default_parts[@]}")
-	rm -f "$profiles"/*
-fi
-for part in "${parts[@]}"; do
-	declare -F "part_$part" >/dev/null || { echo "test: no part $part; there are: ${default_parts[*]} smoke" >&2; exit 2; }
+parts=()
+for name in "$@"; do
+	case $name in
+	quick) parts+=("${quick[@]}") ;;
+	rest) for part in "${rest[@]}"; do ! has_part "$part" || parts+=("$part"); done ;;
+	*)
+		has_part "$name" || { echo "test: no part $name; there are: quick (${quick[*]}), rest (${rest[*]})" >&2; exit 2; }
+		parts+=("$name")
+		;;
+	esac
 done
 
-passed=() failed=() skipped=() times=()
+# processor sets cpu to the seconds that this shell's children computed for.
+processor() {
+	times >"$work/times"
+	cpu=$(awk -F '[ms ]+' 'NR == 2 { printf "%d", 60 * ($1 + $3) + $2 + $4 }' "$work/times")
+}
+
+# Each line of results is a part, how it ended, its seconds and the processor's. CI's second call adds to those of the first.
+mkdir -p .cache
+results=.cache/results
+[[ ${CI:-} == true ]] || rm -f "$results"
+
 for part in "${parts[@]}"; do
 	echo "== $part"
-	started=$(date +%s%N)
+	started=$SECONDS
+	processor
+	before=$cpu
 	set +e
 	(
 		set -e
@@ -158,23 +86,26 @@ for part in "${parts[@]}"; do
 	) </dev/null
 	status=$?
 	set -e
-	took=$(awk -v ns=$(($(date +%s%N) - started)) 'BEGIN { printf "%.1f s", ns / 1e9 }')
-	if ((status == 0)); then
-		passed+=("$part")
-		echo "== $part passed in $took"
-	elif ((status == skipped_status)); then
-		skipped+=("$part")
-		echo "== $part skipped"
-	else
-		failed+=("$part")
-		echo "== $part FAILED in $took"
-	fi
-	times+=("$part $took")
+	processor
+	case $status in
+	0) ended=passed ;;
+	"$skipped_status") ended=skipped ;;
+	*) ended=FAILED ;;
+	esac
+	took=$((SECONDS - started))
+	echo "== $part $ended in $took s"
+	echo "$part $ended $took $((cpu - before))" >>"$results"
 done
 
 echo
-printf '%s\n' "${times[@]}" | awk '{ printf "  %-12s %7s s\n", $1, $2; sum += $2 } END { printf "  %-12s %7.1f s\n", "all", sum }'
-((${#failed[@]} == 0)) || echo "failed: ${failed[*]}"
-((${#skipped[@]} == 0)) || echo "skipped: ${skipped[*]}"
-echo "parts: ${#passed[@]} passed, ${#failed[@]} failed, ${#skipped[@]} skipped"
-((${#failed[@]} == 0))
+[[ $* != quick || ${CI:-} == true ]] || echo "not covered here, see make check: ${rest[*]}"
+awk '
+	BEGIN { printf "  %-12s %8s %8s %10s\n", "part", "", "wall", "processor" }
+	{ printf "  %-12s %8s %6d s %8d s\n", $1, $2, $3, $4; wall += $3; cpu += $4; count[$2]++; names[$2] = names[$2] " " $1 }
+	END {
+		printf "  %-12s %8s %6d s %8d s\n\n", "all", "", wall, cpu
+		if (count["skipped"]) print "skipped:" names["skipped"]
+		if (count["FAILED"]) print "FAILED:" names["FAILED"]
+		printf "%s: %d parts passed, %d skipped, %d failed\n", count["FAILED"] ? "FAILED" : "passed", count["passed"], count["skipped"], count["FAILED"]
+		exit count["FAILED"] > 0
+	}' "$results"

@@ -1,0 +1,50 @@
+# The suite on the software devices.
+
+# covered prints the arguments that record coverage: in CI, which adds the devices' runs up.
+covered() {
+	[[ ${CI:-} == true ]] || return 0
+	mkdir -p "$profiles"
+	echo "-coverpkg=./... -coverprofile=$profiles/$1"
+}
+
+part_lavapipe() { LEMNOS_VALIDATE=1 suite lavapipe "$(lavapipe_icd)" $(covered lavapipe); }
+
+part_swiftshader() { suite SwiftShader "$(swiftshader_icd)" $(covered swiftshader); }
+
+part_race() { suite lavapipe "$(lavapipe_icd)" -race -short; }
+
+# A block counts as covered when either device's run came through it.
+part_coverage() {
+	local name files=()
+	for name in lavapipe swiftshader; do
+		[[ -s $profiles/$name ]] || continue
+		echo "$name: $(go tool cover -func="$profiles/$name" | awk 'END { print $3 }') of statements"
+		files+=("$profiles/$name")
+	done
+	((${#files[@]} > 0)) || skip "no suite recorded its coverage, which it does with CI=true"
+	echo "all devices, by package:"
+	awk '
+		/^mode:/ { next }
+		{ statements[$1] = $2; if ($3 > 0) covered[$1] = 1 }
+		END {
+			for (block in statements) {
+				package = block
+				sub(/\/[^\/]*$/, "", package)
+				total[package] += statements[block]
+				all += statements[block]
+				if (block in covered) { hit[package] += statements[block]; allhit += statements[block] }
+			}
+			for (package in total) printf "  %5.1f%%  %s\n", 100 * hit[package] / total[package], package | "sort -k 2"
+			close("sort -k 2")
+			if (all) printf "  %5.1f%%  total\n", 100 * allhit / all
+		}' "${files[@]}"
+}
+
+part_smoke() {
+	local icd
+	for icd in "$(swiftshader_icd)" "$(lavapipe_icd)"; do
+		[[ -n $icd ]] || continue
+		echo "bench -quick with $(basename "$icd")"
+		on_device "$icd" go run ./tools/bench -quick
+	done
+}
