@@ -90,7 +90,7 @@ typedef struct {
 	uint32_t command_count; void *const *commands;
 	uint32_t signal_count; const uint64_t *signals;
 } SubmitInfo;
-typedef struct { uint32_t type; const void *next; uint32_t src_access, dst_access; } MemoryBarrier;
+typedef struct { uint32_t type; const void *next; uint32_t src_access, dst_access; } GlobalBarrier;
 typedef struct { uint64_t src_offset, dst_offset, size; } BufferCopy;
 typedef struct { uint32_t type; const void *next; uint32_t flags, count; const lemnos_binding *bindings; } DescriptorSetLayoutCreateInfo;
 typedef struct { uint32_t stages, offset, size; } PushConstantRange;

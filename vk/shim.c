@@ -34,7 +34,7 @@ static struct {
 	int32_t (VKAPI *ResetFences)(void *, uint32_t, const uint64_t *);
 	int32_t (VKAPI *WaitForFences)(void *, uint32_t, const uint64_t *, uint32_t, uint64_t);
 	int32_t (VKAPI *GetFenceStatus)(void *, uint64_t);
-	void (VKAPI *CmdPipelineBarrier)(void *, uint32_t, uint32_t, uint32_t, uint32_t, const MemoryBarrier *,
+	void (VKAPI *CmdPipelineBarrier)(void *, uint32_t, uint32_t, uint32_t, uint32_t, const GlobalBarrier *,
 		uint32_t, const void *, uint32_t, const void *);
 	void (VKAPI *CmdCopyBuffer)(void *, uint64_t, uint64_t, uint32_t, const BufferCopy *);
 	int32_t (VKAPI *CreateDescriptorSetLayout)(void *, const DescriptorSetLayoutCreateInfo *, const void *, uint64_t *);
@@ -228,7 +228,7 @@ int32_t lemnos_fence_status(void *device, uint64_t fence) {
 }
 
 void lemnos_barrier(void *command, uint32_t src_stages, uint32_t dst_stages, uint32_t src_access, uint32_t dst_access) {
-	MemoryBarrier barrier = {.type = STYPE_MEMORY_BARRIER, .src_access = src_access, .dst_access = dst_access};
+	GlobalBarrier barrier = {.type = STYPE_MEMORY_BARRIER, .src_access = src_access, .dst_access = dst_access};
 	vk.CmdPipelineBarrier(command, src_stages, dst_stages, 0, 1, &barrier, 0, NULL, 0, NULL);
 }
 
