@@ -72,6 +72,8 @@ type tapeEntry struct {
 type input struct {
 	tensor *Tensor
 	shadow []byte // what the next Run sends
+	call   string // what has to stage it before each Run; "": it may stay as it is
+	staged bool   // since the last Run
 }
 
 // output is a tensor mirrored to the host after each run.
@@ -81,9 +83,14 @@ type output struct {
 	step   *Step
 }
 
+// slot is what a run left; nil when the device was closed before the step.
 func (o *output) slot(run int64) []byte {
+	all := o.step.results()
+	if all == nil {
+		return nil
+	}
 	at := (run%outRing)*o.step.layout.outputs + o.offset
-	return o.step.out[at : at+o.tensor.mem.size]
+	return all[at : at+o.tensor.mem.size]
 }
 
 // NewGraph returns an empty graph on dev.
@@ -175,6 +182,18 @@ func (g *Graph) Input(name string, dt DType, shape ...int) *Tensor {
 	t.mem.input, t.mem.keep = in, true
 	g.inputs = append(g.inputs, in)
 	return t
+}
+
+// StageEachRun makes Run refuse unless input t was staged since the run before:
+// its values are those of one step, such as a learning rate. call names what
+// stages them, for the error.
+func (g *Graph) StageEachRun(t *Tensor, call string) {
+	if !g.ok("stage each run", t) || g.immediate {
+		return
+	}
+	if g.check(t.mem.input != nil, "stage each run", "%v is not an input", t) {
+		t.mem.input.call = call
+	}
 }
 
 // Output keeps t after a run and copies it to the host at the end of each, so

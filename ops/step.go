@@ -2,6 +2,7 @@ package ops
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -27,7 +28,7 @@ type Step struct {
 	inHost  *vk.Buffer // one slot of the input block per run in flight
 	outHost *vk.Buffer // likewise for outputs
 	shadow  []byte     // what the next Run sends as input block
-	out     []byte     // outHost's bytes; after Close a copy of them
+	last    []byte     // outHost's bytes as Close found them
 	layout  *layout
 	main    *vk.Program
 	batches [ring * outRing][]*vk.Program // what one Run submits: upload, main, download
@@ -43,6 +44,11 @@ func (s *Step) Run() error {
 	if s.closed {
 		return fmt.Errorf("ops: run: the step is closed")
 	}
+	for _, in := range s.graph.inputs {
+		if in.call != "" && !in.staged {
+			return fmt.Errorf("ops: run: %v is not staged for run %d: call %s before each Run", in.tensor, s.runs+1, in.call)
+		}
+	}
 	slot := s.runs % ring
 	if err := s.dev.WaitTicket(background, s.tickets[slot]); err != nil {
 		return fmt.Errorf("ops: run: %w", err)
@@ -56,6 +62,9 @@ func (s *Step) Run() error {
 	}
 	s.tickets[slot] = t
 	s.runs++
+	for _, in := range s.graph.inputs {
+		in.staged = false
+	}
 	return nil
 }
 
@@ -111,7 +120,11 @@ func Completed[T Number](s *Step, t *Tensor, dst []T) (run int64, err error) {
 	for run := s.runs; run > 0; run-- {
 		// Run has waited for the run whose ticket it replaced.
 		if run == s.runs-ring || s.dev.Done(s.tickets[(run-1)%ring]) {
-			decode(dst, t, o.slot(run - 1)[t.offset:])
+			raw := o.slot(run - 1)
+			if raw == nil {
+				return 0, fmt.Errorf("ops: completed: %v: %w", t, errGone)
+			}
+			decode(dst, t, raw[t.offset:])
 			return run, nil
 		}
 	}
@@ -194,15 +207,26 @@ func (s *Step) Profile(ctx context.Context) ([]KernelTime, error) {
 	return times, nil
 }
 
+var errGone = errors.New("the device was closed before the step, and took the outputs with it")
+
+// results is the host's ring of outputs; nil when the device was closed before
+// the step.
+func (s *Step) results() []byte {
+	if s.closed {
+		return s.last
+	}
+	return s.outHost.Bytes()
+}
+
 // Close waits for the step and frees its memory, and the graph's. The last
-// values of outputs stay readable.
+// values of outputs stay readable, unless the device was closed before.
 func (s *Step) Close() error {
 	if s.closed {
 		return nil
 	}
 	err := s.dev.Wait(background)
 	s.closed = true
-	s.out = slices.Clone(s.out)
+	s.last = slices.Clone(s.outHost.Bytes())
 	for slot := range s.batches {
 		for _, p := range s.batches[slot] {
 			if p != s.main {
@@ -294,7 +318,6 @@ func (s *Step) buildTransfers() error {
 		if s.outHost, err = s.dev.NewHostBuffer(outRing * outSize); err != nil {
 			return fmt.Errorf("ops: compile: outputs: %w", err)
 		}
-		s.out = s.outHost.Bytes()
 	}
 	var uploads [ring]*vk.Program
 	var downloads [outRing]*vk.Program

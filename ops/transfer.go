@@ -21,6 +21,7 @@ func Upload[T Number](ctx context.Context, t *Tensor, data []T) error {
 	}
 	if in := t.mem.input; in != nil && in.shadow != nil {
 		encode(in.shadow[t.offset:t.offset+t.Bytes()], t, data)
+		in.staged = true
 		return nil
 	}
 	if err := t.mem.allocate(); err != nil {
@@ -57,7 +58,10 @@ func Download[T Number](ctx context.Context, t *Tensor, dst []T) error {
 		if err := m.step.Wait(ctx); err != nil {
 			return err
 		}
-		raw = m.slot(m.step.runs - 1)[t.offset : t.offset+t.Bytes()]
+		if raw = m.slot(m.step.runs - 1); raw == nil {
+			return fmt.Errorf("ops: download: %v: %w", t, errGone)
+		}
+		raw = raw[t.offset : t.offset+t.Bytes()]
 	case t.mem.mirror != nil && t.mem.mirror.step != nil:
 		return fmt.Errorf("ops: download: the step that computes %v has not run yet", t)
 	case t.mem.buf == nil || !t.mem.keep:

@@ -140,7 +140,7 @@ func (b *Buffer) Size() int64 { return b.size }
 // mapping of a NewBuffer can be slow (uncached); Download is not. It must not be used after the
 // buffer's Release or the device's Close.
 func (b *Buffer) Bytes() []byte {
-	if b.mapped == nil {
+	if b == nil || b.mapped == nil {
 		return nil
 	}
 	return b.mapped[:b.size:b.size]
