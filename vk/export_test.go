@@ -1,10 +1,5 @@
 package vk
 
-import "unsafe"
-
-// InterposeVulkan makes f replace vkGetInstanceProcAddr; it must come before the process's first Open.
-func InterposeVulkan(f func(unsafe.Pointer) unsafe.Pointer) { wrapProcAddr = f }
-
 // OmitBarriers makes End plan no barriers from now on.
 func OmitBarriers() { omitBarriers = true }
 

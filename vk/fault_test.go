@@ -16,9 +16,6 @@ import (
 	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
-// All tests of this package run through the interposer; it does nothing until a test injects a fault.
-func init() { vk.InterposeVulkan(interpose.Wrap) }
-
 var faults = []interpose.Fault{interpose.DeviceMemory, interpose.HostMemory, interpose.LostSubmit, interpose.LostWait}
 
 // faultError is the error that a fault must surface as.

@@ -12,14 +12,19 @@ import (
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
-// kernel compiles a shader of testdata.
-func kernel(t testing.TB, d *vk.Device, name string, spec map[uint32]uint32) *vk.Kernel {
+func testdata(t testing.TB, name string) []byte {
 	t.Helper()
 	code, err := os.ReadFile("testdata/" + name + ".spv")
 	if err != nil {
 		t.Fatal(err)
 	}
-	k, err := d.Kernel(name, code, spec)
+	return code
+}
+
+// kernel compiles a shader of testdata.
+func kernel(t testing.TB, d *vk.Device, name string, spec map[uint32]uint32) *vk.Kernel {
+	t.Helper()
+	k, err := d.Kernel(name, testdata(t, name), spec)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,12 +6,9 @@ import (
 	"sync"
 	"unsafe"
 
+	"github.com/lemnos-ml/lemnos/vk/internal/hook"
 	vulkan "github.com/vulkan-go/vulkan"
 )
-
-// wrapProcAddr, when a test sets it before the first Open, replaces vkGetInstanceProcAddr for the
-// binding and the shim alike.
-var wrapProcAddr func(unsafe.Pointer) unsafe.Pointer
 
 // loaded is the process's one VkInstance. The binding keeps its function pointers in C globals, so the
 // instance is made once, by the first call that needs it, and stays until the process ends.
@@ -94,8 +91,8 @@ func loadLibrary() error {
 	if proc == nil {
 		return noDevice(fmt.Sprintf("no Vulkan loader (%s)", names[0]))
 	}
-	if wrapProcAddr != nil {
-		proc = wrapProcAddr(proc)
+	if hook.ProcAddr != nil {
+		proc = hook.ProcAddr(proc)
 	}
 	vulkan.SetGetInstanceProcAddr(proc)
 	if err := vulkan.Init(); err != nil {

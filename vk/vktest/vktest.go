@@ -2,7 +2,8 @@
 //
 // Environment: VK_REQUIRE=1 makes a missing device a failure instead of a skip. LEMNOS_VALIDATE=1 runs the tests
 // under the Khronos validation layer with synchronization validation; any message fails the package,
-// and so does a layer that is not there.
+// and so does a layer that is not there. LEMNOS_LIMITS=minimum lowers the limits of all devices to the least that
+// Vulkan 1.1 promises, see MinimumLimits; any call that asks for more fails the package.
 package vktest
 
 import (
@@ -12,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/lemnos-ml/lemnos/vk"
+	"github.com/lemnos-ml/lemnos/vk/internal/hook"
+	"github.com/lemnos-ml/lemnos/vk/internal/interpose"
 	"github.com/lemnos-ml/lemnos/vk/vktest/validation"
 )
 
@@ -19,6 +22,11 @@ import (
 //
 //	func TestMain(m *testing.M) { vktest.Main(m) }
 func Main(m *testing.M, after ...func() error) {
+	hook.ProcAddr = interpose.Wrap // does nothing until a test asks it to
+	if err := limitAll(os.Getenv("LEMNOS_LIMITS")); err != nil {
+		os.Exit(fail(err))
+	}
+	after = append(after, checkLimits)
 	os.Exit(run(func() int {
 		code := m.Run()
 		for _, check := range after {

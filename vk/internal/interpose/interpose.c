@@ -1,12 +1,12 @@
 // Functions that stand between a program and Vulkan, for 64-bit systems.
 //
 // The program asks the wrapped vkGetInstanceProcAddr (or the vkGetDeviceProcAddr it gets from there)
-// for functions; for those in the list below it gets ours, which count, may fail on request, and else
-// call the real ones. Those are always the loader's instance-level functions, which find the
+// for functions; for those in the list below it gets ours, which count, may fail on request, report and keep the limits
+// of limits.c, and else call the real ones. Those are always the loader's instance-level functions, which find the
 // device's by the handle they are given, so any number of devices works. All counters are atomic.
 //
 // The declarations are reduced to what a pass-through needs; handles are pointers or 64-bit numbers.
-#include "interpose.h"
+#include "limits.h"
 
 #ifdef __linux__
 #include <malloc.h>
@@ -45,25 +45,28 @@ static int befalls(int fault) {
 	return 1;
 }
 
-// Objects whose vkCreate takes (device, info, allocator, handle) and whose vkDestroy (device, handle, allocator).
+// Objects whose vkCreate takes (device, info, allocator, handle) and whose vkDestroy (device, handle, allocator),
+// and what is checked of info where limits are lowered.
 #define OBJECTS(X) \
-	X(Buffer, KIND_BUFFER) \
-	X(BufferView, KIND_BUFFER_VIEW) \
-	X(ShaderModule, KIND_SHADER_MODULE) \
-	X(PipelineCache, KIND_PIPELINE_CACHE) \
-	X(PipelineLayout, KIND_PIPELINE_LAYOUT) \
-	X(DescriptorSetLayout, KIND_SET_LAYOUT) \
-	X(DescriptorPool, KIND_DESCRIPTOR_POOL) \
-	X(CommandPool, KIND_COMMAND_POOL) \
-	X(Fence, KIND_FENCE) \
-	X(QueryPool, KIND_QUERY_POOL)
+	X(Buffer, KIND_BUFFER, limits_check_nothing) \
+	X(BufferView, KIND_BUFFER_VIEW, limits_check_buffer_view) \
+	X(ShaderModule, KIND_SHADER_MODULE, limits_check_nothing) \
+	X(PipelineCache, KIND_PIPELINE_CACHE, limits_check_nothing) \
+	X(PipelineLayout, KIND_PIPELINE_LAYOUT, limits_check_pipeline_layout) \
+	X(DescriptorSetLayout, KIND_SET_LAYOUT, limits_check_set_layout) \
+	X(DescriptorPool, KIND_DESCRIPTOR_POOL, limits_check_nothing) \
+	X(CommandPool, KIND_COMMAND_POOL, limits_check_nothing) \
+	X(Fence, KIND_FENCE, limits_check_nothing) \
+	X(QueryPool, KIND_QUERY_POOL, limits_check_nothing)
 
 typedef int32_t (*Create)(void *, const void *, const void *, uint64_t *);
 typedef void (*Destroy)(void *, uint64_t, const void *);
 
-static int32_t create(Create real, int fault, int32_t failure, int kind, void *device, const void *info, const void *allocator, uint64_t *handle) {
+static int32_t create(Create real, int fault, int32_t failure, int kind, int32_t (*check)(const void *), void *device,
+	const void *info, const void *allocator, uint64_t *handle) {
 	if (befalls(fault)) return failure;
-	int32_t result = real(device, info, allocator, handle);
+	int32_t result = check(info);
+	if (result == VK_SUCCESS) result = real(device, info, allocator, handle);
 	if (result == VK_SUCCESS) ADD(live[kind], 1);
 	return result;
 }
@@ -73,10 +76,10 @@ static void destroy(Destroy real, int kind, void *device, uint64_t handle, const
 	real(device, handle, allocator);
 }
 
-#define OBJECT(name, kind) \
+#define OBJECT(name, kind, check) \
 	static Create realCreate##name; \
 	static int32_t ourCreate##name(void *device, const void *info, const void *allocator, uint64_t *handle) { \
-		return create(realCreate##name, FAULT_HOST_MEMORY, VK_ERROR_OUT_OF_HOST_MEMORY, kind, device, info, allocator, handle); \
+		return create(realCreate##name, FAULT_HOST_MEMORY, VK_ERROR_OUT_OF_HOST_MEMORY, kind, check, device, info, allocator, handle); \
 	} \
 	static Destroy realDestroy##name; \
 	static void ourDestroy##name(void *device, uint64_t handle, const void *allocator) { \
@@ -86,7 +89,8 @@ OBJECTS(OBJECT)
 
 static Create realAllocateMemory;
 static int32_t ourAllocateMemory(void *device, const void *info, const void *allocator, uint64_t *handle) {
-	return create(realAllocateMemory, FAULT_DEVICE_MEMORY, VK_ERROR_OUT_OF_DEVICE_MEMORY, KIND_MEMORY, device, info, allocator, handle);
+	return create(realAllocateMemory, FAULT_DEVICE_MEMORY, VK_ERROR_OUT_OF_DEVICE_MEMORY, KIND_MEMORY, limits_check_memory,
+		device, info, allocator, handle);
 }
 
 static Destroy realFreeMemory;
@@ -97,7 +101,8 @@ static void ourFreeMemory(void *device, uint64_t handle, const void *allocator) 
 static int32_t (*realCreateDevice)(void *, const void *, const void *, void **);
 static int32_t ourCreateDevice(void *physical, const void *info, const void *allocator, void **device) {
 	if (befalls(FAULT_HOST_MEMORY)) return VK_ERROR_OUT_OF_HOST_MEMORY;
-	int32_t result = realCreateDevice(physical, info, allocator, device);
+	int32_t result = limits_check_device(info);
+	if (result == VK_SUCCESS) result = realCreateDevice(physical, info, allocator, device);
 	if (result == VK_SUCCESS) {
 		ADD(live[KIND_DEVICE], 1);
 		STORE(lastDevice, *device);
@@ -190,6 +195,43 @@ static int32_t ourQueueWaitIdle(void *queue) {
 	return LOAD(lost) ? VK_ERROR_DEVICE_LOST : result;
 }
 
+static void (*realGetPhysicalDeviceProperties)(void *, void *);
+static void ourGetPhysicalDeviceProperties(void *physical, void *properties) {
+	realGetPhysicalDeviceProperties(physical, properties);
+	limits_lower_properties(properties);
+}
+
+static void (*realGetPhysicalDeviceProperties2)(void *, void *);
+static void ourGetPhysicalDeviceProperties2(void *physical, void *properties) {
+	realGetPhysicalDeviceProperties2(physical, properties);
+	limits_lower_properties2(properties);
+}
+
+static void (*realGetPhysicalDeviceFeatures2)(void *, void *);
+static void ourGetPhysicalDeviceFeatures2(void *physical, void *features) {
+	realGetPhysicalDeviceFeatures2(physical, features);
+	limits_lower_features2(features);
+}
+
+static int32_t (*realEnumerateDeviceExtensionProperties)(void *, const char *, uint32_t *, void *);
+static int32_t ourEnumerateDeviceExtensionProperties(void *physical, const char *layer, uint32_t *count, void *list) {
+	if (!limits_hide_extensions()) return realEnumerateDeviceExtensionProperties(physical, layer, count, list);
+	*count = 0;
+	return VK_SUCCESS;
+}
+
+static void (*realUpdateDescriptorSets)(void *, uint32_t, const void *, uint32_t, const void *);
+static void ourUpdateDescriptorSets(void *device, uint32_t count, const void *writes, uint32_t copies, const void *copy) {
+	limits_check_writes(count, writes);
+	realUpdateDescriptorSets(device, count, writes, copies, copy);
+}
+
+static void (*realCmdDispatch)(void *, uint32_t, uint32_t, uint32_t);
+static void ourCmdDispatch(void *command, uint32_t x, uint32_t y, uint32_t z) {
+	limits_check_groups(x, y, z);
+	realCmdDispatch(command, x, y, z);
+}
+
 static Function ourInstanceProcAddr(void *, const char *);
 static Function ourDeviceProcAddr(void *, const char *);
 
@@ -199,7 +241,7 @@ static const struct {
 	void *real; // the variable for the real function
 } table[] = {
 #define ENTRY(name) {"vk" #name, (Function)our##name, &real##name},
-#define OBJECT_ENTRIES(name, kind) ENTRY(Create##name) ENTRY(Destroy##name)
+#define OBJECT_ENTRIES(name, kind, check) ENTRY(Create##name) ENTRY(Destroy##name)
 	OBJECTS(OBJECT_ENTRIES)
 	ENTRY(AllocateMemory) ENTRY(FreeMemory)
 	ENTRY(CreateDevice) ENTRY(DestroyDevice)
@@ -210,6 +252,8 @@ static const struct {
 	ENTRY(ResetFences)
 	ENTRY(QueueSubmit) ENTRY(WaitForFences) ENTRY(GetFenceStatus) ENTRY(GetQueryPoolResults)
 	ENTRY(DeviceWaitIdle) ENTRY(QueueWaitIdle)
+	ENTRY(GetPhysicalDeviceProperties) ENTRY(GetPhysicalDeviceProperties2) ENTRY(GetPhysicalDeviceFeatures2)
+	ENTRY(EnumerateDeviceExtensionProperties) ENTRY(UpdateDescriptorSets) ENTRY(CmdDispatch)
 };
 
 // Function pointers are kept through their bytes: the types differ from entry to entry.

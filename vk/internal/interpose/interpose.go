@@ -1,6 +1,7 @@
-// Package interpose stands between a test and Vulkan: it counts the live objects and makes chosen calls
-// fail. A process is interposed once, before its first Vulkan call, by passing the pointer that Wrap
-// returns where vkGetInstanceProcAddr is expected; until Inject all calls go through unchanged.
+// Package interpose stands between a test and Vulkan: it counts the live objects, makes chosen calls fail, and
+// makes a device out of the real one whose limits are lower. A process is interposed once, before its first Vulkan call, by passing the pointer that Wrap
+// returns where vkGetInstanceProcAddr is expected; until Inject or
+// Limit all calls go through unchanged.
 //
 // Counters and faults are the process's, over all devices, and safe for any number of threads. A test
 // that injects faults must be the only one that uses a device meanwhile. The layers and drivers sit

@@ -14,6 +14,16 @@ enum {
 // Faults, each with the calls that it can befall.
 enum { FAULT_DEVICE_MEMORY, FAULT_HOST_MEMORY, FAULT_SUBMIT, FAULT_WAIT, FAULTS };
 
+// Limits of a device, 0 where they are not lowered.
+typedef struct {
+	uint64_t allocation;               // bytes in one vkAllocateMemory
+	uint32_t storage_range, alignment; // bytes of a descriptor, and what its offset is a multiple of
+	uint32_t storage_buffers, texel_buffers, texels, push_bytes;
+	uint32_t shared_memory, invocations, local[3], groups[3];
+	uint32_t subgroup_operations; // VkSubgroupFeatureFlags: those that are left
+	uint32_t basic;               // 1: Vulkan 1.1 without any extension or feature
+} interpose_limits;
+
 void *interpose_wrap(void *get_instance_proc_addr);
 int64_t interpose_live(int kind);
 void interpose_inject(int fault, int64_t first, int64_t last);
@@ -22,5 +32,7 @@ int64_t interpose_calls(int fault);
 int64_t interpose_injected(void);
 void interpose_lookup(const char *name, void **by_instance, void **by_device);
 void interpose_perturb(int value);
+void interpose_limit(const interpose_limits *limits);
+void interpose_violation(char text[256]);
 
 #endif

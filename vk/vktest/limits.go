@@ -1,0 +1,49 @@
+package vktest
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/lemnos-ml/lemnos/vk/internal/interpose"
+)
+
+// Limits are what devices report at most, and what calls are held to; 0 is the device's own.
+type Limits = interpose.Limits
+
+// MinimumLimits are the least that Vulkan 1.1 promises, 8 storage buffers, and 16 MiB per allocation.
+var MinimumLimits = interpose.Minimum
+
+var always Limits // what LEMNOS_LIMITS asks for
+
+func limitAll(name string) error {
+	switch name {
+	case "":
+	case "minimum":
+		always = MinimumLimits
+	default:
+		return fmt.Errorf(`LEMNOS_LIMITS is %q, want "minimum" or nothing`, name)
+	}
+	interpose.Limit(always)
+	return nil
+}
+
+// Limit lowers the limits of the devices that the test opens after it, until the test's end: no other test may run
+// beside it. A call that asks for more than they allow is refused and fails the test, but for an allocation, which is
+// out of memory.
+func Limit(t testing.TB, l Limits) {
+	t.Helper()
+	interpose.Limit(l)
+	t.Cleanup(func() {
+		if err := checkLimits(); err != nil {
+			t.Error(err)
+		}
+		interpose.Limit(always)
+	})
+}
+
+func checkLimits() error {
+	if v := interpose.Violation(); v != "" {
+		return fmt.Errorf("more than the device's lowered limits allow: %s", v)
+	}
+	return nil
+}
