@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -32,6 +33,7 @@ type Config struct {
 	Norm       string  `json:"norm" resume:"same" usage:"rmsnorm or layernorm"`
 	NormEps    float64 `json:"norm_eps" resume:"same" usage:"the normalization's epsilon"`
 	Activation string  `json:"activation" resume:"same" usage:"swiglu, silu, gelu or gelu_tanh"`
+	MaxContext int     `json:"max_context" resume:"same" usage:"longest sequence that the model is made for; 0: context_len"`
 	Positions  string  `json:"positions" resume:"same" usage:"rope (pairs side by side), rope_half (Llama's files) or learned"`
 	RopeTheta  float64 `json:"rope_theta" resume:"same" usage:"base of the rotary positions' wavelengths"`
 	Tied       bool    `json:"tied" resume:"same" usage:"the output head is the token embedding"`
@@ -56,16 +58,16 @@ type Config struct {
 	EvalWindows int   `json:"eval_windows" resume:"free" usage:"most windows of context_len tokens in an evaluation"`
 	CkptEvery   int64 `json:"ckpt_every" resume:"free" usage:"steps between checkpoints"`
 
-	AdamW        string  `json:"adamw" resume:"free" usage:"order of the update: document or torch"`
-	LRMax        float64 `json:"lr_max" resume:"free" usage:"learning rate after the warm-up"`
-	LRMin        float64 `json:"lr_min" resume:"free" usage:"learning rate at cosine_iters and after it"`
-	Betas        Betas   `json:"betas" resume:"free" usage:"AdamW's decay of the first and the second moment"`
-	Eps          float64 `json:"eps" resume:"free" usage:"AdamW's epsilon"`
-	WeightDecay  float64 `json:"weight_decay" resume:"free" usage:"AdamW's decoupled weight decay"`
-	NoDecay      string  `json:"no_decay" resume:"free" usage:"what weight decay spares: none, vectors (norms, biases), or vectors+embeddings"`
-	GradClipNorm float64 `json:"grad_clip_norm" resume:"free" usage:"largest norm of the gradient; 0 makes every gradient zero"`
-	WarmupIters  int64   `json:"warmup_iters" resume:"free" usage:"steps of linear warm-up"`
-	CosineIters  int64   `json:"cosine_iters" resume:"free" usage:"step at which the learning rate reaches lr_min"`
+	AdamW        string   `json:"adamw" resume:"free" usage:"order of the update: document or torch"`
+	LRMax        float64  `json:"lr_max" resume:"free" usage:"learning rate after the warm-up"`
+	LRMin        float64  `json:"lr_min" resume:"free" usage:"learning rate at the end of the schedule and after it"`
+	Betas        Betas    `json:"betas" resume:"free" usage:"AdamW's decay of the first and the second moment"`
+	Eps          float64  `json:"eps" resume:"free" usage:"AdamW's epsilon"`
+	WeightDecay  float64  `json:"weight_decay" resume:"free" usage:"AdamW's decoupled weight decay"`
+	NoDecay      string   `json:"no_decay" resume:"free" usage:"what weight decay spares: none, vectors (norms, biases), or vectors+embeddings"`
+	GradClipNorm ClipNorm `json:"grad_clip_norm" resume:"free" usage:"largest norm of the gradient; none: no clipping; 0 makes every gradient zero"`
+	WarmupIters  int64    `json:"warmup_iters" resume:"free" usage:"steps of linear warm-up; where total_steps is set and this is not, it keeps its share of the steps"`
+	CosineIters  int64    `json:"cosine_iters" resume:"free" usage:"step at which the learning rate reaches lr_min; 0: total_steps"`
 
 	Device         string `json:"device" resume:"free" usage:"auto, an index, or part of a device's name"`
 	MixedPrecision bool   `json:"mixed_precision" resume:"same" usage:"16-bit activations, f32 master weights"`
@@ -75,6 +77,11 @@ type Config struct {
 	RunName string `json:"run_name" resume:"free" usage:"folder of this run in ckpt_dir"`
 	Keep    int    `json:"keep" resume:"free" usage:"newest checkpoints to keep"`
 }
+
+// ClipNorm is the largest norm of a gradient. +Inf, which files and flags call
+// "none", leaves gradients as they are; 0 makes every gradient zero, as in the
+// specification, and not, as in some trainers, clipping void.
+type ClipNorm float64
 
 // Betas are AdamW's decay rates of the first and the second moment.
 type Betas [2]float64
@@ -119,7 +126,6 @@ func DefaultConfig() Config {
 		NoDecay:      "none",
 		GradClipNorm: 1,
 		WarmupIters:  200,
-		CosineIters:  10000,
 
 		Device:         "auto",
 		MixedPrecision: true,
@@ -139,6 +145,7 @@ func (c Config) Validate() error {
 		countable("layers", c.Layers),
 		countable("heads", c.Heads),
 		atLeast("kv_heads", int64(c.KVHeads), 0),
+		within("max_context", float64(c.MaxContext), 0, math.MaxInt32+1),
 		countable("width", c.Width),
 		countable("ffn", c.FFN),
 		oneOf("norm", c.Norm, "rmsnorm", "layernorm"),
@@ -166,7 +173,6 @@ func (c Config) Validate() error {
 		within("eps", c.Eps, 0, math.Inf(1)),
 		within("weight_decay", c.WeightDecay, 0, math.Inf(1)),
 		oneOf("no_decay", c.NoDecay, "none", "vectors", "vectors+embeddings"),
-		within("grad_clip_norm", c.GradClipNorm, 0, math.Inf(1)),
 		atLeast("warmup_iters", c.WarmupIters, 0),
 		atLeast("cosine_iters", c.CosineIters, 0),
 		oneOf("half_type", c.HalfType, "bf16", "f16"),
@@ -193,9 +199,15 @@ func (c Config) Validate() error {
 		return fmt.Errorf("train: val_fraction is 0: nothing would be left to evaluate on")
 	case c.BatchSize > math.MaxInt32/c.ContextLen:
 		return fmt.Errorf("train: batch_size is %d and context_len %d: more than %d tokens in a batch", c.BatchSize, c.ContextLen, math.MaxInt32)
+	case c.MaxContext != 0 && c.MaxContext < c.ContextLen:
+		return fmt.Errorf("train: context_len is %d, more than max_context, which is %d", c.ContextLen, c.MaxContext)
+	case !(c.GradClipNorm >= 0):
+		return fmt.Errorf("train: grad_clip_norm is %v, want a number of at least 0, or none for no clipping", float64(c.GradClipNorm))
 	case c.LRMin > c.LRMax:
 		return fmt.Errorf("train: lr_min is %v, above lr_max, which is %v", c.LRMin, c.LRMax)
-	case c.CosineIters < c.WarmupIters:
+	case c.CosineIters == 0 && c.TotalSteps < c.WarmupIters:
+		return fmt.Errorf("train: warmup_iters is %d, more than total_steps, which is %d", c.WarmupIters, c.TotalSteps)
+	case c.CosineIters != 0 && c.CosineIters < c.WarmupIters:
 		return fmt.Errorf("train: cosine_iters is %d, below warmup_iters, which is %d", c.CosineIters, c.WarmupIters)
 	case strings.TrimSpace(c.Device) == "":
 		return fmt.Errorf("train: device is %q, want auto, an index, or part of a name", c.Device)
@@ -207,9 +219,21 @@ func (c Config) Validate() error {
 	return nil
 }
 
+// Warnings lists what is legal and hardly meant; Run logs them.
+func (c Config) Warnings() []string {
+	var all []string
+	if c.GradClipNorm == 0 {
+		all = append(all, "grad_clip_norm is 0, so every gradient becomes zero and nothing is learned: none turns clipping off")
+	}
+	if c.CosineIters != 0 && c.CosineIters < c.TotalSteps {
+		all = append(all, fmt.Sprintf("cosine_iters is %d and total_steps %d: from step %[1]d on the learning rate is lr_min; 0 lets it follow total_steps", c.CosineIters, c.TotalSteps))
+	}
+	return all
+}
+
 // schedule is the learning rate that the configuration asks for.
 func (c Config) schedule() optim.Schedule {
-	return optim.Cosine{Max: c.LRMax, Min: c.LRMin, Warmup: c.WarmupIters, End: c.CosineIters}
+	return optim.Cosine{Max: c.LRMax, Min: c.LRMin, Warmup: c.WarmupIters, End: cmp.Or(c.CosineIters, c.TotalSteps)}
 }
 
 // Diff lists the fields that must be the same when a run is resumed and are not,

@@ -3,30 +3,88 @@ package train
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"os"
+	"math"
 	"reflect"
 	"strconv"
 	"strings"
 )
 
-// ReadConfig reads a JSON file on top of the defaults and validates the result.
-// An unknown or repeated key, a value of the wrong type and an impossible value
-// are errors that name the field.
+// BaseConfig returns what [Configure] starts from: a preset, a JSON file on top of
+// the defaults (one of both may be named), or the first preset. Where the file or
+// the assignments set from, preset finetune takes the place of the defaults and of
+// the first preset.
+func BaseConfig(preset, file string, assignments []string) (Config, error) {
+	from := ""
+	for _, a := range assignments {
+		if value, ok := strings.CutPrefix(a, "from="); ok {
+			from = value
+		}
+	}
+	switch {
+	case preset != "" && file != "":
+		return Config{}, fmt.Errorf("train: preset %s and file %s are both places to start from: give one", preset, file)
+	case file != "":
+		return readConfig(file, from != "")
+	case preset == "" && from != "":
+		preset = "finetune"
+	case preset == "":
+		preset = presets[0].name
+	}
+	return Preset(preset)
+}
+
+// Configure puts a configuration together as tools/train does: [BaseConfig], below
+// assignments as [Config.Override] takes them. With from, the structure of that
+// model stands between the two, see [Config.ConfigureFrom].
+func Configure(preset, file string, assignments []string) (Config, error) {
+	c, err := BaseConfig(preset, file, assignments)
+	if err != nil {
+		return c, err
+	}
+	if err := c.overrideAll(assignments); err != nil {
+		return c, err
+	}
+	if c.From != "" {
+		if err := c.ConfigureFrom(c.From); err != nil {
+			return c, err
+		}
+		if err := c.overrideAll(assignments); err != nil {
+			return c, err
+		}
+	}
+	return c, c.Validate()
+}
+
+// ReadConfig reads a JSON file on top of the defaults, those for fine-tuning where
+// it sets from, and validates the result. An unknown or repeated key, a value of the
+// wrong type and an impossible value are errors that name the field; errors of
+// syntax name line and column.
 func ReadConfig(path string) (Config, error) {
-	data, err := os.ReadFile(path)
+	c, err := readConfig(path, false)
+	if err != nil {
+		return Config{}, err
+	}
+	if err := c.Validate(); err != nil {
+		return Config{}, fmt.Errorf("%w (in %s)", err, path)
+	}
+	return c, nil
+}
+
+func readConfig(path string, tuning bool) (Config, error) {
+	data, err := readSmall(path)
 	if err != nil {
 		return Config{}, fmt.Errorf("train: config: %w", err)
 	}
 	c := DefaultConfig()
-	if err := c.parse(data); err != nil {
-		return Config{}, fmt.Errorf("train: config %s: %w", path, err)
+	if err = c.parse(data); err == nil && (tuning || c.From != "") {
+		c = finetune()
+		err = c.parse(data)
 	}
-	if err := c.Validate(); err != nil {
-		return Config{}, fmt.Errorf("%w (in %s)", err, path)
+	if err != nil {
+		return Config{}, fmt.Errorf("train: config %s: %w", path, err)
 	}
 	return c, nil
 }
@@ -35,53 +93,44 @@ func ReadConfig(path string) (Config, error) {
 // json.Unmarshal, which takes Batch_Size for batch_size, the last of two equal
 // keys, null for "keep the default", and an array of any length for [Betas].
 func (c *Config) parse(data []byte) error {
+	var whole json.RawMessage
+	if err := json.Unmarshal(data, &whole); err != nil {
+		return jsonError(data, err)
+	}
 	dec := json.NewDecoder(bytes.NewReader(data))
-	if open, err := dec.Token(); err != nil {
-		return ended(err)
-	} else if open != json.Delim('{') {
+	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
 		return fmt.Errorf("starts with %v, want a JSON object", open)
 	}
-	seen := map[string]bool{}
-	for dec.More() {
-		token, err := dec.Token()
-		if err != nil {
-			return ended(err)
-		}
-		key, ok := token.(string)
-		if !ok {
-			return fmt.Errorf("%v is not a key", token)
-		}
+	before, seen := *c, map[string]bool{}
+	for dec.More() { // the syntax is right: Token and Decode can't fail
+		token, _ := dec.Token()
+		key := token.(string)
+		at := place(data, dec.InputOffset()-1)
 		field, err := c.field(key)
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w", at, err)
 		}
 		if seen[key] {
-			return fmt.Errorf("%s is set twice", key)
+			return fmt.Errorf("%s: %s is set twice", at, key)
 		}
 		seen[key] = true
 		var raw json.RawMessage
-		if err := dec.Decode(&raw); err != nil {
-			return fmt.Errorf("%s: %w", key, ended(err))
-		}
+		dec.Decode(&raw)
 		if err := json.Unmarshal(raw, field); err != nil || string(raw) == "null" {
-			return fmt.Errorf("%s is %s, want %s", key, raw, kind(field))
+			return fmt.Errorf("%s: %s is %s, want %s", at, key, raw, kind(field))
 		}
 	}
-	if _, err := dec.Token(); err != nil {
-		return ended(err)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("has something after the closing brace")
+	if !seen["warmup_iters"] {
+		c.keepWarmupShare(before.TotalSteps)
 	}
 	return nil
 }
 
-// ended gives the end of the file inside the object a name of its own.
-func ended(err error) error {
-	if errors.Is(err, io.EOF) {
-		return io.ErrUnexpectedEOF
+// keepWarmupShare makes the warm-up the part of TotalSteps that it was of before.
+func (c *Config) keepWarmupShare(before int64) {
+	if c.TotalSteps > 0 && before > 0 && c.TotalSteps != before {
+		c.WarmupIters = int64(float64(c.WarmupIters) * float64(c.TotalSteps) / float64(before))
 	}
-	return err
 }
 
 // field returns the pointer to the field with a JSON name.
@@ -108,6 +157,8 @@ func kind(field any) string {
 		return "an integer that is not negative"
 	case *Betas:
 		return "two numbers"
+	case *ClipNorm:
+		return `a number or "none"`
 	default:
 		return "a number"
 	}
@@ -123,6 +174,47 @@ func (b *Betas) UnmarshalJSON(data []byte) error {
 		return fmt.Errorf("train: betas is %s, want two numbers", data)
 	}
 	*b = Betas{*list[0], *list[1]}
+	return nil
+}
+
+// MarshalJSON implements json.Marshaler.
+func (n ClipNorm) MarshalJSON() ([]byte, error) {
+	if math.IsInf(float64(n), 1) {
+		return []byte(`"none"`), nil
+	}
+	return json.Marshal(float64(n))
+}
+
+// UnmarshalJSON accepts a number, or "none" for no clipping.
+func (n *ClipNorm) UnmarshalJSON(data []byte) error {
+	if string(data) == `"none"` {
+		*n = ClipNorm(math.Inf(1))
+		return nil
+	}
+	return json.Unmarshal(data, (*float64)(n))
+}
+
+// String returns the number, or none.
+func (n ClipNorm) String() string {
+	if math.IsInf(float64(n), 1) {
+		return "none"
+	}
+	return fmt.Sprint(float64(n))
+}
+
+// overrideAll overrides fields in the order given. With total_steps the warm-up
+// changes too, unless it is set.
+func (c *Config) overrideAll(assignments []string) error {
+	before, warmup := c.TotalSteps, false
+	for _, a := range assignments {
+		if err := c.Override(a); err != nil {
+			return err
+		}
+		warmup = warmup || strings.HasPrefix(a, "warmup_iters=")
+	}
+	if !warmup {
+		c.keepWarmupShare(before)
+	}
 	return nil
 }
 
@@ -154,6 +246,13 @@ func (c *Config) Override(assignment string) error {
 		*p, err = strconv.ParseFloat(value, 64)
 	case *Betas:
 		err = p.UnmarshalJSON([]byte("[" + strings.Trim(value, "[]") + "]"))
+	case *ClipNorm:
+		if value == "none" {
+			value = "+Inf"
+		}
+		var x float64
+		x, err = strconv.ParseFloat(value, 64)
+		*p = ClipNorm(x)
 	default:
 		err = fmt.Errorf("a field of type %T", p)
 	}
@@ -165,13 +264,13 @@ func (c *Config) Override(assignment string) error {
 }
 
 // ConfigFlags registers one flag per field on fs, named as in the JSON file, and
-// returns the assignments that fs.Parse will find, in their order. Pass them to
-// Override once the configuration file is read, which a flag may have named;
+// returns the assignments that fs.Parse will find, in their order, for [Configure];
 // defaults are what the usage text shows:
 //
-//	overrides := train.ConfigFlags(flag.CommandLine, train.DefaultConfig())
+//	assignments := train.ConfigFlags(flag.CommandLine, train.DefaultConfig())
 //	file := flag.String("config", "", "configuration file")
 //	flag.Parse()
+//	cfg, err := train.Configure("", *file, *assignments)
 func ConfigFlags(fs *flag.FlagSet, defaults Config) *[]string {
 	assignments := new([]string)
 	v := reflect.ValueOf(defaults)

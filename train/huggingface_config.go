@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 
 	"github.com/lemnos-ml/lemnos/nn"
 )
@@ -85,9 +83,6 @@ type hfRope struct {
 func (r *hfRope) plain() bool {
 	return r == nil || (r.Type == "" || r.Type == "default") && (r.OldType == "" || r.OldType == "default") && (r.Partial == 0 || r.Partial == 1)
 }
-
-// maxHFConfig bounds the bytes of a config.json, and of an index.
-const maxHFConfig = 64 << 20
 
 // readHFConfig returns the structure that a config.json describes, and whether it
 // is GPT-2's kind or Llama's. Keys that are absent have the defaults of the
@@ -218,21 +213,4 @@ func hfConfig(c nn.TransformerConfig, dtype string) (config any, kind string, er
 			AttentionBias: c.Bias, FFNBias: c.Bias}, "llama", nil
 	}
 	return nil, "", unfit("norm", c.Norm, "layernorm or rmsnorm")
-}
-
-// readSmall reads a file that has no reason to be large.
-func readSmall(path string) ([]byte, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, maxHFConfig+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > maxHFConfig {
-		return nil, fmt.Errorf("%s has more than %d bytes", path, maxHFConfig)
-	}
-	return data, nil
 }

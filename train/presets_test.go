@@ -7,7 +7,7 @@ import (
 )
 
 func TestPresets(t *testing.T) {
-	want := []string{"tiny", "shakespeare-char", "gpt2-124m", "smollm2-135m"}
+	want := []string{"tiny", "shakespeare-char", "gpt2-124m", "smollm2-135m", "finetune"}
 	if got := Presets(); !slices.Equal(got, want) {
 		t.Errorf("presets %q, want %q", got, want)
 	}

@@ -64,7 +64,8 @@ func newLoaded(dev *vk.Device, dt ops.DType, cfg Config, load func(*ops.Params) 
 // ConfigureFrom makes the configuration describe the model at path, which is one
 // that [OpenModel] loads, for a run with Config.From: its structure, and its
 // tokenizer where that is known. Sequences stay as long as they are, unless the
-// model's are shorter; what concerns training alone stays too.
+// model's are shorter, and the model stays made for its own; what concerns training
+// alone stays too.
 func (c *Config) ConfigureFrom(path string) error {
 	before := *c
 	if IsHuggingFace(path) {
@@ -90,7 +91,9 @@ func (c *Config) ConfigureFrom(path string) error {
 	if c.Tokenizer == "" {
 		c.Tokenizer = before.Tokenizer
 	}
-	c.ContextLen = min(c.ContextLen, before.ContextLen)
+	if c.ContextLen > before.ContextLen {
+		c.ContextLen, c.MaxContext = before.ContextLen, c.ContextLen
+	}
 	c.Dropout, c.Recompute = before.Dropout, before.Recompute
 	return nil
 }

@@ -47,6 +47,9 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, data Data
 	if h.Logger == nil {
 		h.Logger = slog.Default()
 	}
+	for _, warning := range cfg.Warnings() {
+		h.Logger.Warn(warning)
+	}
 	before := dev.Stats()
 	t, err := newTrainer(dev, cfg, model, data.Train)
 	if err != nil {

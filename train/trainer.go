@@ -79,9 +79,9 @@ func (t *Trainer) build(tokens *Tokens) error {
 	if err != nil {
 		return err
 	}
-	micro := t.cfg.GradAccum
+	micro, maxNorm := t.cfg.GradAccum, float64(t.cfg.GradClipNorm)
 	t.opt, err = optim.NewAdamW(t.model.Params(), &optim.Options{
-		Variant: variant, Groups: groups, MaxNorm: &t.cfg.GradClipNorm, Scaler: t.cfg.scaler(), Accumulate: micro > 1, Reserve: true})
+		Variant: variant, Groups: groups, MaxNorm: &maxNorm, Scaler: t.cfg.scaler(), Accumulate: micro > 1, Reserve: true})
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/lemnos-ml/lemnos/nn"
@@ -8,17 +9,19 @@ import (
 )
 
 // Transformer returns the structure of the model that the configuration
-// describes. Its longest sequence is that of training.
+// describes. Its longest sequence is MaxContext, or that of training.
 func (c Config) Transformer() nn.TransformerConfig {
-	return nn.TransformerConfig{Vocab: c.Vocab, Context: c.ContextLen, Layers: c.Layers, Heads: c.Heads, KVHeads: c.KVHeads, Width: c.Width, FFN: c.FFN,
+	return nn.TransformerConfig{Vocab: c.Vocab, Context: cmp.Or(c.MaxContext, c.ContextLen), Layers: c.Layers, Heads: c.Heads, KVHeads: c.KVHeads, Width: c.Width, FFN: c.FFN,
 		Norm: c.Norm, NormEps: c.NormEps, Activation: c.Activation, Positions: c.Positions, RopeTheta: c.RopeTheta,
 		Tied: c.Tied, Bias: c.Bias, Dropout: c.Dropout, Recompute: c.Recompute, Init: c.Init}
 }
 
-// SetTransformer makes the configuration describe a model of the structure m.
+// SetTransformer makes the configuration describe a model of the structure m,
+// trained on its longest sequences.
 func (c *Config) SetTransformer(m nn.TransformerConfig) {
 	c.Model = "transformer"
-	c.Vocab, c.ContextLen, c.Layers, c.Heads, c.KVHeads, c.Width, c.FFN = m.Vocab, m.Context, m.Layers, m.Heads, m.KVHeads, m.Width, m.FFN
+	c.Vocab, c.ContextLen, c.MaxContext, c.Layers, c.Heads = m.Vocab, m.Context, 0, m.Layers, m.Heads
+	c.KVHeads, c.Width, c.FFN = m.KVHeads, m.Width, m.FFN
 	c.Norm, c.NormEps, c.Activation, c.Positions, c.RopeTheta = m.Norm, m.NormEps, m.Activation, m.Positions, m.RopeTheta
 	c.Tied, c.Bias, c.Dropout, c.Recompute, c.Init = m.Tied, m.Bias, m.Dropout, m.Recompute, m.Init
 }

@@ -111,7 +111,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	decoder, err := model.NewDecoder(min(o.context, cfg.ContextLen))
+	decoder, err := model.NewDecoder(min(o.context, model.Config().Context))
 	if err != nil {
 		return err
 	}

@@ -123,7 +123,7 @@ type options struct {
 // flags declares all flags; defaults are what usage shows.
 func flags(o *options, defaults train.Config) (*flag.FlagSet, *[]string) {
 	fs := flag.NewFlagSet("train", flag.ContinueOnError)
-	fs.StringVar(&o.preset, "preset", o.preset, "configuration to start from: "+strings.Join(train.Presets(), ", "))
+	fs.StringVar(&o.preset, "preset", o.preset, "configuration to start from: "+strings.Join(train.Presets(), ", ")+"; empty: the first, or finetune where -from is set")
 	fs.StringVar(&o.file, "config", o.file, "JSON file of a configuration to start from instead")
 	fs.BoolVar(&o.window, "window", false, "show the loss curve in a window; needs a build with -tags window")
 	fs.BoolVar(&o.fresh, "fresh", false, "delete the run's folder and start over")
@@ -133,13 +133,12 @@ func flags(o *options, defaults train.Config) (*flag.FlagSet, *[]string) {
 }
 
 // parse starts from a preset, or the file of -config; the other flags override it.
-// -help after one of those shows what it sets.
+// -help after one of those, or after -from, shows what it sets.
 func parse(args []string, usage io.Writer) (cfg train.Config, o options, err error) {
-	o.preset = train.Presets()[0]
 	fs, overrides := flags(&o, train.Config{})
 	fs.SetOutput(usage)
 	fs.Usage = func() {
-		cfg, err := start(o)
+		cfg, err := train.BaseConfig(o.preset, o.file, *overrides)
 		if err != nil {
 			fmt.Fprintln(usage, err)
 			return
@@ -152,50 +151,14 @@ func parse(args []string, usage io.Writer) (cfg train.Config, o options, err err
 	if err := fs.Parse(args); err != nil {
 		return cfg, o, err
 	}
-	if fs.NArg() > 0 {
+	switch {
+	case fs.NArg() > 0:
 		return cfg, o, fmt.Errorf("train: unexpected argument %q", fs.Arg(0))
-	}
-	preset := false
-	fs.Visit(func(f *flag.Flag) { preset = preset || f.Name == "preset" })
-	if preset && o.file != "" {
-		return cfg, o, errors.New("train: -preset and -config are both places to start from: give one")
-	}
-	if cfg, err = start(o); err != nil {
-		return cfg, o, err
-	}
-	if o.sample < 0 {
+	case o.sample < 0:
 		return cfg, o, fmt.Errorf("train: -sample is %d, want at least 0", o.sample)
 	}
-	if err := override(&cfg, *overrides); err != nil {
-		return cfg, o, err
-	}
-	if cfg.From != "" {
-		// The model's structure stands below the flags, which may change its context.
-		if err := cfg.ConfigureFrom(cfg.From); err != nil {
-			return cfg, o, err
-		}
-		if err := override(&cfg, *overrides); err != nil {
-			return cfg, o, err
-		}
-	}
-	return cfg, o, cfg.Validate()
-}
-
-func override(cfg *train.Config, assignments []string) error {
-	for _, assignment := range assignments {
-		if err := cfg.Override(assignment); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// start is the configuration that flags override.
-func start(o options) (train.Config, error) {
-	if o.file != "" {
-		return train.ReadConfig(o.file)
-	}
-	return train.Preset(o.preset)
+	cfg, err = train.Configure(o.preset, o.file, *overrides)
+	return cfg, o, err
 }
 
 // resumeArgs is the command line without -fresh, quoted for a shell.
