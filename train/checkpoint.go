@@ -1,13 +1,9 @@
 package train
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -19,10 +15,7 @@ func CheckpointPath(dir, run string, step int64) string {
 	return filepath.Join(dir, fmt.Sprintf("%s-%08d%s", run, step, checkpointExt))
 }
 
-const (
-	checkpointExt = ".safetensors"
-	tempExt       = ".tmp"
-)
+const checkpointExt = ".safetensors"
 
 // SaveFile writes tensors and metadata as a safetensors file with checksums. The values go to a temporary file in the
 // folder of path, which is created if missing; the file is synced and renamed to path, and then the folder is synced.
@@ -129,12 +122,7 @@ func listRun(files fileSystem, dir, run string) (steps []int64, leftovers []stri
 		return nil, nil, fmt.Errorf("train: checkpoints: %w", err)
 	}
 	for _, name := range names {
-		base, isTemp := name, false
-		if hidden, ok := strings.CutPrefix(name, "."); ok && strings.HasSuffix(name, tempExt) {
-			if end := strings.LastIndex(hidden, checkpointExt+"."); end >= 0 {
-				base, isTemp = hidden[:end+len(checkpointExt)], true
-			}
-		}
+		base, isTemp := cutTemp(name)
 		step, ok := stepOf(base, run)
 		switch {
 		case !ok:
@@ -155,87 +143,4 @@ func stepOf(name, run string) (int64, bool) {
 	step, err := strconv.ParseUint(digits, 10, 63)
 	ok := isRun && isCheckpoint && err == nil && name == filepath.Base(CheckpointPath("", run, int64(step)))
 	return int64(step), ok
-}
-
-// fileSystem is what saving asks of the operating system. Tests put failures and crashes behind it.
-type fileSystem interface {
-	MkdirAll(dir string) error
-	Create(path string) (outFile, error) // a new file; an error if path exists
-	Rename(from, to string) error
-	Remove(path string) error
-	SyncDir(dir string) error
-	Names(dir string) ([]string, error) // of the files in a folder
-}
-
-type outFile interface {
-	io.Writer
-	io.WriterAt
-	Sync() error
-	Close() error
-}
-
-// writeAtomic gives path the contents that write produces, or leaves it as it was. See SaveFile.
-func writeAtomic(files fileSystem, path string, write func(outFile) error) error {
-	dir, base := filepath.Split(path)
-	dir = cmp.Or(filepath.Clean(dir), ".")
-	if err := files.MkdirAll(dir); err != nil {
-		return err
-	}
-	temp := filepath.Join(dir, fmt.Sprintf(".%s.%016x%s", base, rand.Uint64(), tempExt))
-	f, err := files.Create(temp)
-	if err != nil {
-		return err
-	}
-	if err = write(f); err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = files.Rename(temp, path)
-	}
-	if err != nil {
-		return errors.Join(err, files.Remove(temp))
-	}
-	return files.SyncDir(dir)
-}
-
-// osFiles is the fileSystem of the machine.
-type osFiles struct{}
-
-// MkdirAll creates a folder and those above it, and syncs the folders that got a new entry.
-func (osFiles) MkdirAll(dir string) error {
-	var grown []string
-	for at := dir; ; at = filepath.Dir(at) {
-		if _, err := os.Stat(at); !errors.Is(err, fs.ErrNotExist) || at == filepath.Dir(at) {
-			break
-		}
-		grown = append(grown, filepath.Dir(at))
-	}
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return err
-	}
-	for _, at := range grown {
-		if err := syncFolder(at); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (osFiles) Create(path string) (outFile, error) {
-	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-}
-
-func (osFiles) Rename(from, to string) error { return os.Rename(from, to) }
-func (osFiles) Remove(path string) error     { return os.Remove(path) }
-func (osFiles) SyncDir(dir string) error     { return syncFolder(dir) }
-
-func (osFiles) Names(dir string) ([]string, error) {
-	list, err := os.ReadDir(dir)
-	var names []string
-	for _, entry := range list {
-		if !entry.IsDir() {
-			names = append(names, entry.Name())
-		}
-	}
-	return names, err
 }

@@ -179,6 +179,11 @@ func (f *faultyFiles) Create(path string) (out outFile, err error) {
 	return &faultyFile{out, path, f}, err
 }
 
+func (f *faultyFiles) Append(path string) (out outFile, err error) {
+	err = cmpErr(f.step("append"), func() error { out, err = f.osFiles.Append(path); return err })
+	return &faultyFile{out, path, f}, err
+}
+
 // cmpErr returns the injected error, or does the operation.
 func cmpErr(injected error, do func() error) error {
 	if injected != nil {

@@ -319,12 +319,14 @@ func (f *fieldFlag) IsBoolFlag() bool {
 }
 
 // Write writes the configuration as indented JSON, atomically, for ReadConfig.
-func (c Config) Write(path string) error {
+func (c Config) Write(path string) error { return c.write(osFiles{}, path) }
+
+func (c Config) write(files fileSystem, path string) error {
 	data, err := json.MarshalIndent(c, "", "  ")
 	if err != nil {
 		return fmt.Errorf("train: config %s: %w", path, err)
 	}
-	return replaceFile(path, func(w io.Writer) error {
+	return replaceFile(files, path, func(w io.Writer) error {
 		_, err := w.Write(append(data, '\n'))
 		return err
 	})

@@ -52,29 +52,34 @@ func (e *Evaluator) Close() error { return e.close() }
 // Windows returns how many windows an evaluation covers.
 func (e *Evaluator) Windows() int64 { return e.windows.Count() }
 
-// Loss returns the mean loss over the windows, in nats per token.
+// Loss returns the mean loss over the windows, in nats per token. It looks at ctx
+// between two batches of windows.
 func (e *Evaluator) Loss(ctx context.Context) (float64, error) {
 	n := e.cfg.BatchSize * e.cfg.ContextLen
 	x, y := make([]int32, n), make([]int32, n)
 	var sum float64
+	whole := context.WithoutCancel(ctx) // a batch that runs is waited for
 	for first := int64(0); first < e.windows.Count(); {
+		if err := ctx.Err(); err != nil {
+			return 0, fmt.Errorf("train: evaluation: %w", err)
+		}
 		rows, err := e.windows.Gather(first, x, y)
 		if err != nil {
 			return 0, err
 		}
-		if err := ops.Upload(ctx, e.x, x); err != nil {
+		if err := ops.Upload(whole, e.x, x); err != nil {
 			return 0, err
 		}
-		if err := ops.Upload(ctx, e.y, y); err != nil {
+		if err := ops.Upload(whole, e.y, y); err != nil {
 			return 0, err
 		}
 		if err := e.step.Run(); err != nil {
 			return 0, fmt.Errorf("train: evaluation: %w", err)
 		}
-		if err := e.step.Wait(ctx); err != nil {
+		if err := e.step.Wait(whole); err != nil {
 			return 0, fmt.Errorf("train: evaluation: %w", err)
 		}
-		loss, err := ops.Item(ctx, e.loss)
+		loss, err := ops.Item(whole, e.loss)
 		if err != nil {
 			return 0, fmt.Errorf("train: evaluation: %w", err)
 		}

@@ -244,7 +244,7 @@ type hfSource struct {
 
 func exportHF(dir string, c nn.TransformerConfig, dtype string, source func(name string) (hfSource, bool)) error {
 	fail := func(err error) error { return fmt.Errorf("train: export to %s: %w", dir, err) }
-	if err := c.Validate(); err != nil {
+	if err := errors.Join(c.Validate(), checkExport(dir)); err != nil {
 		return fail(err)
 	}
 	config, kind, err := hfConfig(c, dtype)
@@ -280,7 +280,7 @@ func exportHF(dir string, c nn.TransformerConfig, dtype string, source func(name
 	if err != nil {
 		return fail(err)
 	}
-	return replaceFile(filepath.Join(dir, "config.json"), func(w io.Writer) error {
+	return replaceFile(osFiles{}, filepath.Join(dir, "config.json"), func(w io.Writer) error {
 		_, err := w.Write(append(data, '\n'))
 		return err
 	})

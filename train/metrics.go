@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 )
 
@@ -25,6 +24,7 @@ type Record struct {
 	LR         *float64 // learning rate of the last step
 	GradNorm   *float64 // norm of the gradient before clipping
 	TokensPerS *float64 // training tokens per second since the last record
+	Skipped    int64    // steps so far that changed nothing, as their gradient's norm was not finite
 }
 
 // line is a Record as it is in the file.
@@ -35,6 +35,7 @@ type line struct {
 	LR         *number `json:"lr,omitempty"`
 	GradNorm   *number `json:"grad_norm,omitempty"`
 	TokensPerS *number `json:"tokens_per_s,omitempty"`
+	Skipped    int64   `json:"skipped,omitempty"`
 }
 
 // number is a float64 whose JSON covers NaN and the infinities.
@@ -42,7 +43,7 @@ type number float64
 
 // MarshalJSON implements json.Marshaler; see [Record] for the form.
 func (r Record) MarshalJSON() ([]byte, error) {
-	return json.Marshal(line{r.Step, (*number)(r.Loss), (*number)(r.ValLoss), (*number)(r.LR), (*number)(r.GradNorm), (*number)(r.TokensPerS)})
+	return json.Marshal(line{r.Step, (*number)(r.Loss), (*number)(r.ValLoss), (*number)(r.LR), (*number)(r.GradNorm), (*number)(r.TokensPerS), r.Skipped})
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -51,7 +52,7 @@ func (r *Record) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &l); err != nil {
 		return err
 	}
-	*r = Record{l.Step, (*float64)(l.Loss), (*float64)(l.ValLoss), (*float64)(l.LR), (*float64)(l.GradNorm), (*float64)(l.TokensPerS)}
+	*r = Record{l.Step, (*float64)(l.Loss), (*float64)(l.ValLoss), (*float64)(l.LR), (*float64)(l.GradNorm), (*float64)(l.TokensPerS), l.Skipped}
 	return nil
 }
 
@@ -72,7 +73,9 @@ func (n *number) UnmarshalJSON(data []byte) error {
 // Metrics is the metrics file of a run, JSON lines in the order of the steps,
 // open for appending. It is for one goroutine.
 type Metrics struct {
-	file    *os.File
+	files   fileSystem
+	path    string
+	file    outFile // nil when the file may not hold the records: it is to be written anew
 	records []Record
 }
 
@@ -81,44 +84,75 @@ type Metrics struct {
 // At step 0 a run begins anew and the file is emptied. A missing file, or folder,
 // is created.
 func OpenMetrics(path string, step int64) (*Metrics, error) {
+	return openMetrics(osFiles{}, path, step)
+}
+
+func openMetrics(files fileSystem, path string, step int64) (*Metrics, error) {
 	old, torn, err := readMetrics(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	m := &Metrics{}
+	m := &Metrics{files: files, path: path}
 	for _, r := range old {
 		if step > 0 && r.Step <= step {
 			m.records = append(m.records, r)
 		}
 	}
 	if torn || err != nil || len(m.records) < len(old) {
-		err := replaceFile(path, func(w io.Writer) error {
-			for _, r := range m.records {
-				if err := writeRecord(w, r); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
+		return m, m.rewrite()
 	}
-	if m.file, err = os.OpenFile(filepath.Clean(path), os.O_WRONLY|os.O_APPEND, 0); err != nil {
-		return nil, fmt.Errorf("train: metrics: %w", err)
-	}
-	return m, nil
+	return m, m.open()
 }
 
-// Append writes one record. The step must be that of the last record or a later one.
+// rewrite makes the file hold the records, and opens it.
+func (m *Metrics) rewrite() error {
+	err := replaceFile(m.files, m.path, func(w io.Writer) error {
+		for _, r := range m.records {
+			if err := writeRecord(w, r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return m.open()
+}
+
+func (m *Metrics) open() (err error) {
+	if m.file, err = m.files.Append(m.path); err != nil {
+		m.file = nil
+		return fmt.Errorf("train: metrics: %w", err)
+	}
+	return nil
+}
+
+// Append writes one record. The step must be that of the last record or a later
+// one. A record that could not be written is written with the next one.
 func (m *Metrics) Append(r Record) error {
 	if n := len(m.records); n > 0 && r.Step < m.records[n-1].Step {
 		return fmt.Errorf("train: metrics: step %d after step %d", r.Step, m.records[n-1].Step)
 	}
-	if err := writeRecord(m.file, r); err != nil {
-		return fmt.Errorf("train: metrics: %w", err)
-	}
 	m.records = append(m.records, r)
+	if m.file == nil {
+		return m.rewrite()
+	}
+	if err := writeRecord(m.file, r); err != nil {
+		// The line may be there in part: what is appended to it would be lost too.
+		return fmt.Errorf("train: metrics: %w", errors.Join(err, m.Close()))
+	}
+	return nil
+}
+
+// sync makes what was written durable.
+func (m *Metrics) sync() error {
+	if m.file == nil {
+		return m.rewrite()
+	}
+	if err := m.file.Sync(); err != nil {
+		return fmt.Errorf("train: metrics: %w", errors.Join(err, m.Close()))
+	}
 	return nil
 }
 
@@ -127,7 +161,14 @@ func (m *Metrics) Append(r Record) error {
 func (m *Metrics) Records() []Record { return m.records }
 
 // Close closes the file.
-func (m *Metrics) Close() error { return m.file.Close() }
+func (m *Metrics) Close() error {
+	if m.file == nil {
+		return nil
+	}
+	err := m.file.Close()
+	m.file = nil
+	return err
+}
 
 // ReadMetrics reads a metrics file. A last line that a crash cut short is left out.
 func ReadMetrics(path string) ([]Record, error) {

@@ -98,7 +98,11 @@ func WriteLossPlot(path, title string, records []Record, unigram float64) error 
 	if err != nil {
 		return err
 	}
-	return replaceFile(path, func(w io.Writer) error { return png.Encode(w, img) })
+	return writePNG(osFiles{}, path, img)
+}
+
+func writePNG(files fileSystem, path string, img image.Image) error {
+	return replaceFile(files, path, func(w io.Writer) error { return png.Encode(w, img) })
 }
 
 // style sets one sans-serif face for all text and puts the legend into the

@@ -273,7 +273,7 @@ func ExportCheckpoint(path, dir string) error {
 	if err != nil {
 		return fmt.Errorf("train: export to %s: the tokenizer is missing: %w", dir, err)
 	}
-	return replaceFile(filepath.Join(dir, tokenizerName), func(w io.Writer) error {
+	return replaceFile(osFiles{}, filepath.Join(dir, tokenizerName), func(w io.Writer) error {
 		_, err := w.Write(data)
 		return err
 	})

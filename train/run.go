@@ -7,14 +7,15 @@ import (
 	"image"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
-// ErrInterrupted is what Run returns when its context ended: the state was
-// saved and the same call goes on from there.
-var ErrInterrupted = errors.New("train: interrupted, state saved")
+// ErrInterrupted is what Run returns when its context ended: what was trained is
+// saved, and the same call goes on from there.
+var ErrInterrupted = errors.New("train: interrupted")
 
 // Data is what a run reads: tokens to train on and held-out tokens to measure on.
 type Data struct {
@@ -28,6 +29,9 @@ type Hooks struct {
 	Progress func(Record)
 	// Plan receives the memory that the run will hold, before it does.
 	Plan func(MemoryPlan)
+	// Begun is called when the first step of this call is done: until then
+	// nothing is lost when the process ends.
+	Begun func()
 	// Sample is called after each evaluation, between two steps; what it runs on
 	// the device must leave the parameters as they are.
 	Sample func(step int64)
@@ -35,22 +39,39 @@ type Hooks struct {
 	Plot func(image.Image)
 	// Logger receives the same as messages; nil is slog.Default.
 	Logger *slog.Logger
+	// Fresh starts over: once everything else is opened and checked, the files of
+	// an earlier run are removed from the run's folder, and no others.
+	Fresh bool
+
+	files fileSystem // for tests; nil is osFiles
 }
 
 // Run trains model from the newest checkpoint of cfg.RunName in cfg.CkptDir, or
 // from the start when there is none, until cfg.TotalSteps. It logs, evaluates
 // and saves as often as cfg says, and keeps metrics.jsonl and loss.png beside
-// the checkpoints. When ctx ends it saves and returns an error that wraps
-// ErrInterrupted. A run that was stopped, in whatever way, and started again
-// ends with the same bits as one that was not.
+// the checkpoints; it holds a lock on the folder, so that another process is
+// refused with [ErrRunning]. When ctx ends it saves and returns an error that
+// wraps [ErrInterrupted]. A run that was stopped, in whatever way, and started
+// again ends with the same bits as one that was not.
+//
+// Files that can't be written do not end a run: it goes on, logs the error, and
+// tries again at the next log or checkpoint. Only the last checkpoint must be
+// saved.
 func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, data Data, h Hooks) (err error) {
 	if h.Logger == nil {
 		h.Logger = slog.Default()
+	}
+	if h.files == nil {
+		h.files = osFiles{}
+	}
+	if err := cfg.CheckFolder(h.Fresh); err != nil {
+		return err
 	}
 	for _, warning := range cfg.Warnings() {
 		h.Logger.Warn(warning)
 	}
 	before := dev.Stats()
+	h.Logger.Info("compiling", "device", dev.Info().Name)
 	t, err := newTrainer(dev, cfg, model, data.Train)
 	if err != nil {
 		return err
@@ -61,17 +82,25 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, data Data
 		return err
 	}
 	defer eval.Close()
-	if err := allocate(t, eval, before, h); err != nil {
+	if err := plan(t, eval, before, h); err != nil {
 		return err
 	}
+	lock, err := lockFolder(cfg.Dir())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Unlock()) }()
+	if err := errors.Join(t.compile(), eval.compile()); err != nil {
+		return err
+	}
+	h.Logger.Info("counting tokens", "training", data.Train.Len(), "held_out", data.Val.Len())
 	unigram, err := eval.UnigramEntropy(data.Train, cfg.Vocab)
 	if err != nil {
 		return err
 	}
 	r := &runner{cfg: cfg, hooks: h, trainer: t, eval: eval, unigram: unigram}
 	defer func() { err = errors.Join(err, r.finish()) }()
-	// Nothing on the device is given up half way: ctx is looked at between steps.
-	if err := r.resume(context.WithoutCancel(ctx)); err != nil {
+	if err := r.resume(ctx); err != nil {
 		return err
 	}
 	h.Logger.Info("training", "device", dev.Info().Name, "steps", cfg.TotalSteps, "from", t.Iteration(),
@@ -79,9 +108,8 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, data Data
 	return r.loop(ctx)
 }
 
-// allocate tells the plan of the memory, refuses one that does not fit, and
-// allocates.
-func allocate(t *Trainer, eval *Evaluator, before vk.DeviceStats, h Hooks) error {
+// plan tells the plan of the memory, and refuses one that does not fit.
+func plan(t *Trainer, eval *Evaluator, before vk.DeviceStats, h Hooks) error {
 	plan, err := t.memory(before)
 	if err != nil {
 		return err
@@ -94,13 +122,7 @@ func allocate(t *Trainer, eval *Evaluator, before vk.DeviceStats, h Hooks) error
 	if h.Plan != nil {
 		h.Plan(plan)
 	}
-	if err := plan.fits(info); err != nil {
-		return err
-	}
-	if err := t.compile(); err != nil {
-		return err
-	}
-	return eval.compile()
+	return plan.fits(info)
 }
 
 // runner is one call of Run.
@@ -111,85 +133,114 @@ type runner struct {
 	eval    *Evaluator
 	unigram float64
 	metrics *Metrics
+	first   int64      // steps done before this call
 	saving  chan error // the write of the last checkpoint; nil when none was begun
 	since   time.Time  // last log
 	logged  int64      // step of the last log
 }
 
-// resume restores the newest checkpoint, and cuts the metrics after it; a run
-// without one starts where its configuration says.
+// path returns the path of one of the run's files.
+func (r *runner) path(name string) string { return filepath.Join(r.cfg.Dir(), name) }
+
+// resume restores the newest checkpoint, or starts where the configuration says,
+// and only then touches the folder: it removes what is not to stay, and cuts the
+// metrics after the checkpoint.
 func (r *runner) resume(ctx context.Context) error {
 	path, _, err := Latest(r.cfg.Dir(), checkpointName)
 	if err != nil {
 		return err
 	}
+	log := r.hooks.Logger
 	switch {
-	case path != "":
-		if err := r.trainer.Restore(ctx, path); err != nil {
-			return err
-		}
-		r.hooks.Logger.Info("resuming", "checkpoint", path, "step", r.trainer.Iteration())
+	case path != "" && !r.hooks.Fresh:
+		log.Info("resuming", "checkpoint", path)
+		err = r.trainer.Restore(ctx, path)
 	case r.cfg.From != "":
-		if err := r.trainer.StartFrom(ctx, r.cfg.From); err != nil {
-			return err
-		}
-		r.hooks.Logger.Info("starting", "from", r.cfg.From)
+		log.Info("starting", "from", r.cfg.From)
+		err = r.trainer.StartFrom(ctx, r.cfg.From)
 	}
-	r.metrics, err = OpenMetrics(filepath.Join(r.cfg.Dir(), "metrics.jsonl"), r.trainer.Iteration())
+	r.first = r.trainer.Iteration()
+	if ctx.Err() != nil {
+		return r.interrupted(ctx)
+	}
 	if err != nil {
 		return err
 	}
-	return r.cfg.Write(filepath.Join(r.cfg.Dir(), "config.json"))
+	if err := removeRun(r.hooks.files, r.cfg.Dir(), r.hooks.Fresh); err != nil {
+		return err
+	}
+	if err := r.cfg.write(r.hooks.files, r.path(configName)); err != nil {
+		return err
+	}
+	r.metrics, err = openMetrics(r.hooks.files, r.path(metricsName), r.first)
+	return err
 }
 
 func (r *runner) loop(ctx context.Context) error {
 	t, total := r.trainer, r.cfg.TotalSteps
-	whole := context.WithoutCancel(ctx)
-	r.since, r.logged = time.Now(), t.Iteration()
-	if t.Iteration() == 0 {
-		if err := r.log(whole, true); err != nil {
+	r.since, r.logged = time.Now(), r.first
+	if r.unmeasured() {
+		if err := r.log(ctx, true); err != nil {
 			return err
 		}
 	}
-	for t.Iteration() < total {
-		if ctx.Err() != nil {
-			return r.interrupted(ctx)
-		}
+	for t.Iteration() < total && ctx.Err() == nil {
 		if err := t.Step(); err != nil {
 			return err
 		}
 		n, last := t.Iteration(), t.Iteration() == total
+		if n == r.first+1 && r.hooks.Begun != nil {
+			if err := t.Wait(context.WithoutCancel(ctx)); err != nil {
+				return err
+			}
+			r.hooks.Begun()
+		}
 		evaluate := last || n%r.cfg.EvalEvery == 0
 		if evaluate || n%r.cfg.LogEvery == 0 {
-			if err := r.log(whole, evaluate); err != nil {
+			if err := r.log(ctx, evaluate); err != nil {
 				return err
 			}
 		}
 		if last || n%r.cfg.CkptEvery == 0 {
-			if err := r.save(whole); err != nil {
+			if err := r.save(); err != nil {
 				return err
 			}
 		}
 	}
+	if ctx.Err() != nil {
+		return r.interrupted(ctx)
+	}
 	return nil
 }
 
-// interrupted saves, unless the state is that of the last checkpoint anyway.
-func (r *runner) interrupted(ctx context.Context) error {
-	if err := r.save(context.WithoutCancel(ctx)); err != nil {
-		return err
+// unmeasured reports whether the evaluation of the present step is missing: at
+// the start, and where the earlier call was stopped in it.
+func (r *runner) unmeasured() bool {
+	n := r.first
+	if n > 0 && n != r.cfg.TotalSteps && n%r.cfg.EvalEvery != 0 {
+		return false
 	}
-	if err := r.saved(); err != nil {
-		return err
-	}
-	return fmt.Errorf("%w (step %d): %w", ErrInterrupted, r.trainer.Iteration(), context.Cause(ctx))
+	return !slices.ContainsFunc(r.metrics.Records(), func(m Record) bool { return m.Step == n && m.ValLoss != nil })
 }
 
-// log measures and writes a record of the present step.
+// interrupted saves what this call trained.
+func (r *runner) interrupted(ctx context.Context) error {
+	n := r.trainer.Iteration()
+	if n > r.first {
+		if err := errors.Join(r.save(), r.saved()); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("%w after step %d, nothing is lost: %w", ErrInterrupted, n, context.Cause(ctx))
+}
+
+// log measures and writes a record of the present step. When ctx ends it leaves
+// the evaluation out.
 func (r *runner) log(ctx context.Context, evaluate bool) error {
 	rec := Record{Step: r.trainer.Iteration()}
-	if rec.Step > 0 {
-		loss, norm, lr, err := r.trainer.Report(ctx)
+	whole := context.WithoutCancel(ctx)
+	if rec.Step > r.first {
+		loss, norm, lr, err := r.trainer.Report(whole)
 		if err != nil {
 			return err
 		}
@@ -201,55 +252,63 @@ func (r *runner) log(ctx context.Context, evaluate bool) error {
 	}
 	if evaluate {
 		val, err := r.eval.Loss(ctx)
-		if err != nil {
-			return err
-		}
-		rec.ValLoss = &val
-	}
-	if err := r.metrics.Append(rec); err != nil {
-		return err
-	}
-	if evaluate {
-		if err := r.plot(); err != nil {
+		switch {
+		case err == nil:
+			rec.ValLoss = &val
+		case ctx.Err() == nil:
 			return err
 		}
 	}
+	r.warn("metrics not written", r.metrics.Append(rec))
 	r.hooks.Logger.Info("step", attrs(rec)...)
 	if r.hooks.Progress != nil {
 		r.hooks.Progress(rec)
 	}
-	if evaluate && r.hooks.Sample != nil {
-		r.hooks.Sample(rec.Step)
+	if rec.ValLoss != nil {
+		r.warn("loss curve not written", r.plot())
+		if r.hooks.Sample != nil {
+			r.hooks.Sample(rec.Step)
+		}
 	}
 	r.since, r.logged = time.Now(), rec.Step
 	return nil
 }
 
-// plot draws the loss curve to loss.png, and for the hook.
-func (r *runner) plot() error {
-	records := r.metrics.Records()
-	if err := WriteLossPlot(filepath.Join(r.cfg.Dir(), "loss.png"), r.cfg.RunName, records, r.unigram); err != nil || r.hooks.Plot == nil {
-		return err
+// warn logs an error that the run can go on after.
+func (r *runner) warn(what string, err error) {
+	if err != nil {
+		r.hooks.Logger.Warn(what, "step", r.trainer.Iteration(), "error", err)
 	}
-	img, err := LossPlot(r.cfg.RunName, records, r.unigram)
-	if err == nil {
-		r.hooks.Plot(img)
-	}
-	return err
 }
 
-// save copies the state off the device and writes it while training goes on.
-func (r *runner) save(ctx context.Context) error {
-	s, err := r.trainer.Snapshot(ctx)
+// plot draws the loss curve for the hook, and to loss.png.
+func (r *runner) plot() error {
+	img, err := LossPlot(r.cfg.RunName, r.metrics.Records(), r.unigram)
 	if err != nil {
 		return err
 	}
-	if err := r.saved(); err != nil { // one write at a time, oldest first
+	if r.hooks.Plot != nil {
+		r.hooks.Plot(img)
+	}
+	return writePNG(r.hooks.files, r.path(plotName), img)
+}
+
+// save copies the state off the device and writes it while training goes on. The
+// metrics up to it are made durable first.
+func (r *runner) save() error {
+	s, err := r.trainer.Snapshot(context.Background())
+	if err != nil {
 		return err
 	}
+	r.warn("metrics not written", r.metrics.sync())
+	r.warn("checkpoint not saved", r.saved()) // one write at a time, oldest first
 	r.saving = make(chan error, 1)
 	go func() {
-		_, err := s.Save(r.cfg.Dir(), r.cfg.Keep)
+		path, err := saveCheckpoint(r.hooks.files, r.cfg.Dir(), checkpointName, s.Iteration, s.meta, s.entries, r.cfg.Keep)
+		if path != "" && err != nil { // saved, but an old one is still there
+			r.hooks.Logger.Warn("old checkpoint not removed", "error", err)
+			err = nil
+		}
 		r.saving <- err
 	}()
 	return nil
@@ -268,7 +327,7 @@ func (r *runner) saved() error {
 func (r *runner) finish() error {
 	err := r.saved()
 	if r.metrics != nil {
-		err = errors.Join(err, r.metrics.Close())
+		r.warn("metrics not written", r.metrics.Close())
 	}
 	return err
 }

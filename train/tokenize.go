@@ -108,7 +108,7 @@ const (
 // writeTokens writes the tokens of a text to a raw token file and returns how many
 // there are.
 func writeTokens(path string, text io.Reader, tok Tokenizer, width int) (count int64, err error) {
-	err = replaceFile(path, func(w io.Writer) error {
+	err = replaceFile(osFiles{}, path, func(w io.Writer) error {
 		out := bufio.NewWriterSize(w, 1<<16)
 		var one [4]byte
 		err := encodeText(text, tok, func(ids []int32) error {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 
 	"github.com/lemnos-ml/lemnos/ops"
@@ -220,9 +219,6 @@ func (t *Trainer) Report(ctx context.Context) (loss, norm, lr float64, err error
 	norm, err = t.update.Norm(ctx)
 	return float64(l), norm, t.schedule.At(max(t.iter-1, 0)), err
 }
-
-// Dir returns the folder of the run: checkpoints, metrics, plot, configuration.
-func (c Config) Dir() string { return filepath.Join(c.CkptDir, c.RunName) }
 
 // Storage returns how parameters, gradients and activations are stored.
 func (c Config) Storage() ops.DType {

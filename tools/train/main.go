@@ -3,56 +3,72 @@
 // folder. Without -data it trains on the Go standard library's source. Started
 // again, it goes on where it was; -fresh starts over.
 //
+// SIGINT (Ctrl-C), SIGTERM and SIGHUP (a closed terminal) save the state and end
+// the process with status 130; a second one ends it at once, and the last
+// checkpoint stays whole. Before the first step there is nothing to save, and the
+// first signal ends it at once. Output that nobody reads does not matter.
+//
 //	go run ./tools/train
 //	go run ./tools/train -preset shakespeare-char -data tinyshakespeare.txt
 //	go run ./tools/train -preset gpt2-124m -help
 package main
 
 import (
-	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"github.com/lemnos-ml/lemnos/train"
 	"github.com/lemnos-ml/lemnos/train/window"
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
-func main() {
-	err := run(os.Args[1:])
-	switch {
-	case errors.Is(err, train.ErrInterrupted):
-		fmt.Fprintf(os.Stderr, "%v\nresume with:\n  go run ./tools/train %s\n", err, resumeArgs(os.Args[1:]))
-		os.Exit(130)
-	case errors.Is(err, flag.ErrHelp):
-		os.Exit(2)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+// The statuses that the process exits with, beside 0.
+const (
+	statusFailed      = 1
+	statusUsage       = 2
+	statusInterrupted = 130 // by a signal, whichever: the state is saved
+)
+
+func main() { os.Exit(command(os.Args)) }
+
+// command runs the tool and returns its exit status.
+func command(args []string) int {
+	stdout, stderr := newOutput(os.Stdout), newOutput(os.Stderr)
+	report := func(err error) (status int) {
+		stdout.flush()
+		defer stderr.flush()
+		switch {
+		case err == nil:
+			return 0
+		case errors.Is(err, flag.ErrHelp):
+			return statusUsage
+		}
+		fmt.Fprintln(stderr, err)
+		if !errors.Is(err, train.ErrInterrupted) {
+			return statusFailed
+		}
+		fmt.Fprintf(stderr, "resume with:\n  %s\n", resumeCommand(args[0], args[1:]))
+		return statusInterrupted
 	}
+	in := &interrupts{exit: func(err error) { os.Exit(report(err)) }, notice: func(text string) { fmt.Fprintln(stderr, text) }}
+	return report(run(in, args, stdout, stderr))
 }
 
-func run(args []string) error {
-	cfg, o, err := parse(args, os.Stderr)
+func run(in *interrupts, args []string, stdout, stderr io.Writer) error {
+	cfg, o, err := parse(args[1:], stderr)
 	if err != nil {
 		return err
 	}
-	if o.fresh {
-		if err := os.RemoveAll(cfg.Dir()); err != nil {
-			return err
-		}
+	if err := cfg.CheckFolder(o.fresh, o.file); err != nil {
+		return err
 	}
-	// The second signal kills at once: the handler is gone after the first.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, stop)
+	ctx := in.watch()
+	log := slog.New(slog.NewTextHandler(stdout, nil))
 
 	device := cfg.Device
 	if device == "auto" {
@@ -63,19 +79,22 @@ func run(args []string) error {
 		return err
 	}
 	defer dev.Close()
+	log.Info("loading data", "data", cfg.Data, "tokenizer", cfg.Tokenizer)
 	data, err := train.OpenData(cfg)
 	if err != nil {
 		return err
 	}
 	defer data.Close()
+	log.Info("initializing parameters")
 	model, err := train.NewModel(dev, cfg)
 	if err != nil {
 		return err
 	}
 	defer model.Params().Release()
 
-	hooks := train.Hooks{Logger: slog.New(slog.NewTextHandler(os.Stdout, nil)), Plan: func(p train.MemoryPlan) { fmt.Print(p) }}
-	s, err := newSampler(ctx, model, cfg, o, os.Stdout)
+	hooks := train.Hooks{Logger: log, Fresh: o.fresh, Begun: func() { in.begun.Store(true) },
+		Plan: func(p train.MemoryPlan) { fmt.Fprint(stdout, p) }}
+	s, err := newSampler(ctx, model, cfg, o, stdout)
 	if err != nil {
 		return err
 	}
@@ -86,7 +105,7 @@ func run(args []string) error {
 	var w *window.Window
 	if o.window {
 		if w, err = window.Open("Lemnos: " + cfg.RunName); err != nil {
-			hooks.Logger.Warn("training without the window", "error", err)
+			log.Warn("training without the window", "error", err)
 		}
 		defer w.Close()
 		hooks.Plot = w.Show
@@ -103,9 +122,9 @@ func run(args []string) error {
 	if trained != nil {
 		return trained
 	}
-	fmt.Printf("done: checkpoints, metrics and loss.png are in %s\n", cfg.Dir())
+	fmt.Fprintf(stdout, "done: checkpoints, metrics and loss.png are in %s\n", cfg.Dir())
 	if s != nil {
-		fmt.Printf("sample from it with:\n  go run ./tools/sample -prompt %s %s\n", quote(o.prompt), quote(cfg.Dir()))
+		fmt.Fprintf(stdout, "sample from it with:\n  %s -prompt %s %s\n", toolCommand(args[0], "sample"), quote(o.prompt), quote(cfg.Dir()))
 	}
 	return nil
 }
@@ -126,7 +145,7 @@ func flags(o *options, defaults train.Config) (*flag.FlagSet, *[]string) {
 	fs.StringVar(&o.preset, "preset", o.preset, "configuration to start from: "+strings.Join(train.Presets(), ", ")+"; empty: the first, or finetune where -from is set")
 	fs.StringVar(&o.file, "config", o.file, "JSON file of a configuration to start from instead")
 	fs.BoolVar(&o.window, "window", false, "show the loss curve in a window; needs a build with -tags window")
-	fs.BoolVar(&o.fresh, "fresh", false, "delete the run's folder and start over")
+	fs.BoolVar(&o.fresh, "fresh", false, "remove the files of an earlier run from the run's folder, once all else is checked, and start over")
 	fs.IntVar(&o.sample, "sample", 200, "tokens of text that the model prints at each evaluation; 0: none")
 	fs.StringVar(&o.prompt, "prompt", "", "text that these samples continue")
 	return fs, train.ConfigFlags(fs, defaults)
@@ -159,24 +178,4 @@ func parse(args []string, usage io.Writer) (cfg train.Config, o options, err err
 	}
 	cfg, err = train.Configure(o.preset, o.file, *overrides)
 	return cfg, o, err
-}
-
-// resumeArgs is the command line without -fresh, quoted for a shell.
-func resumeArgs(args []string) string {
-	var out []string
-	for _, a := range args {
-		if a == "-fresh" || a == "--fresh" {
-			continue
-		}
-		out = append(out, quote(a))
-	}
-	return strings.Join(out, " ")
-}
-
-// quote writes a word so that a shell reads it as it is.
-func quote(word string) string {
-	if word == "" || strings.ContainsAny(word, " \t\n\"'$&|;<>(){}*?\\#~`!") {
-		return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
-	}
-	return word
 }

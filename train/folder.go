@@ -1,0 +1,195 @@
+package train
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/gofrs/flock"
+)
+
+// ErrRunning is wrapped by the error of a run whose folder another process is
+// training in.
+var ErrRunning = errors.New("another process is training this run")
+
+// The files of a run's folder beside the checkpoints.
+const (
+	configName  = "config.json"
+	metricsName = "metrics.jsonl"
+	plotName    = "loss.png"
+	lockName    = "run.lock" // empty; the process that trains holds a lock on it
+)
+
+// Dir returns the folder of the run: checkpoints, metrics, plot, configuration.
+func (c Config) Dir() string { return filepath.Join(c.CkptDir, c.RunName) }
+
+// CheckFolder reports why a run of c can't use its folder: it is no folder,
+// another process trains there, or it holds files that no run wrote under names
+// that a run would overwrite. With fresh, which removes the files of an earlier
+// run, the folder must not be a link either, nor hold anything that the run
+// reads: the model of From, data, tokenizer, and the files in reads. CheckFolder
+// changes nothing.
+func (c Config) CheckFolder(fresh bool, reads ...string) error {
+	dir := c.Dir()
+	info, err := os.Lstat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("train: folder of the run: %w", err)
+	}
+	if fresh && info.Mode()&fs.ModeSymlink != 0 {
+		return fmt.Errorf("train: %s is a link: starting afresh removes nothing behind it; remove the link, or choose another run_name", dir)
+	}
+	if info, err = os.Stat(dir); err == nil && !info.IsDir() {
+		err = errors.New("is a file")
+	}
+	if err != nil {
+		return fmt.Errorf("train: folder of the run, %s: %w", dir, err)
+	}
+	if name, err := foreignFile(dir); err != nil || name != "" {
+		if err == nil {
+			err = fmt.Errorf("train: %s holds a %s that no run wrote: choose another run_name or ckpt_dir, or move the file away", dir, name)
+		}
+		return err
+	}
+	if fresh {
+		for _, path := range append(reads, c.From, c.Data, c.Tokenizer) {
+			if path != "" && isInside(dir, path) {
+				return fmt.Errorf("train: %s lies in %s, which is to be started afresh: copy it elsewhere, or choose another run_name", path, dir)
+			}
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, lockName)); err != nil {
+		return nil
+	}
+	lock, err := lockFolder(dir)
+	if err != nil {
+		return err
+	}
+	return lock.Unlock()
+}
+
+// lockFolder makes this process the only one that trains in a folder, which is
+// created when missing, until Unlock. The lock is the operating system's: it
+// ends with the process, however that ends, and the file means nothing.
+func lockFolder(dir string) (*flock.Flock, error) {
+	if err := (osFiles{}).MkdirAll(dir); err != nil {
+		return nil, fmt.Errorf("train: folder of the run: %w", err)
+	}
+	lock := flock.New(filepath.Join(dir, lockName), flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o666))
+	locked, err := lock.TryLock()
+	switch {
+	case errors.Is(err, errors.ErrUnsupported): // by this file system
+		return lock, nil
+	case err != nil:
+		return nil, fmt.Errorf("train: lock the folder of the run: %w", err)
+	case !locked:
+		return nil, fmt.Errorf("train: %s: %w: wait for it or stop it, or choose another run_name", dir, ErrRunning)
+	}
+	return lock, nil
+}
+
+// foreignFile returns the name of a file that a run in the folder would
+// overwrite although no run wrote it, or "".
+func foreignFile(dir string) (string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", fmt.Errorf("train: folder of the run: %w", err)
+	}
+	ours, suspect := false, ""
+	for _, e := range entries {
+		switch name := e.Name(); {
+		case name == configName && e.Type().IsRegular() && isRunConfig(filepath.Join(dir, name)):
+			ours = true
+		case name == configName, (name == metricsName || name == plotName) && !e.Type().IsRegular():
+			return name, nil
+		case name == metricsName || name == plotName:
+			suspect = name
+		default: // restoring a checkpoint tells what it is
+			_, isCheckpoint := stepOf(name, checkpointName)
+			ours = ours || isCheckpoint
+		}
+	}
+	if ours {
+		return "", nil
+	}
+	return suspect, nil
+}
+
+// isRunConfig reports whether a file is the configuration of a run, rather than
+// that of a Hugging Face model or of something else.
+func isRunConfig(path string) bool {
+	data, err := os.ReadFile(path)
+	var keys map[string]json.RawMessage
+	return err == nil && json.Unmarshal(data, &keys) == nil && keys["run_name"] != nil && keys["ckpt_dir"] != nil
+}
+
+// isInside reports whether path, links followed, is dir or lies in it.
+func isInside(dir, path string) bool {
+	real := [2]string{dir, path}
+	for i, p := range real {
+		p, err := filepath.EvalSymlinks(p)
+		if err != nil { // it is not there
+			return false
+		}
+		if real[i], err = filepath.Abs(p); err != nil {
+			return false
+		}
+	}
+	rel, err := filepath.Rel(real[0], real[1])
+	return err == nil && filepath.IsLocal(rel)
+}
+
+// isRunFile reports whether a file's name is one that a run gives, the
+// temporary ones included.
+func isRunFile(name string) bool {
+	base, _ := cutTemp(name)
+	_, isCheckpoint := stepOf(base, checkpointName)
+	return isCheckpoint || slices.Contains([]string{configName, metricsName, plotName}, base)
+}
+
+// removeRun removes the files of an earlier run from a folder, or only those
+// that it left half written. Other files, links and folders stay, and so do the
+// lock and the configuration, which the next run replaces: a folder in which not
+// all was removed is still a run's.
+func removeRun(files fileSystem, dir string, all bool) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("train: folder of the run: %w", err)
+	}
+	for _, e := range entries {
+		_, isTemp := cutTemp(e.Name())
+		if e.Type().IsRegular() && isRunFile(e.Name()) && (isTemp || all && e.Name() != configName) {
+			if err := files.Remove(filepath.Join(dir, e.Name())); err != nil {
+				return fmt.Errorf("train: remove a file of the earlier run: %w", err)
+			}
+		}
+	}
+	if err := files.SyncDir(dir); err != nil {
+		return fmt.Errorf("train: folder of the run: %w", err)
+	}
+	return nil
+}
+
+// checkExport reports why a model can't be exported to a folder: a run's files,
+// or others that would be overwritten, are there.
+func checkExport(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if name := e.Name(); isRunFile(name) || name == lockName || slices.Contains([]string{"model.safetensors", tokenizerName}, name) {
+			return fmt.Errorf("the folder holds %s already: choose a new folder", name)
+		}
+	}
+	return nil
+}
