@@ -48,7 +48,10 @@ func (g *Graph) Plan() (Footprint, error) {
 	if err != nil {
 		return Footprint{}, err
 	}
-	f := Footprint{Arena: l.arena, Inputs: l.inputs, Host: ring*l.inputs + outRing*l.outputs}
+	f := Footprint{Inputs: l.inputs, Host: ring*l.inputs + outRing*l.outputs}
+	for _, n := range l.arena {
+		f.Arena += n
+	}
 	for _, t := range g.owned {
 		f.Owned += t.mem.size
 	}
@@ -57,10 +60,11 @@ func (g *Graph) Plan() (Footprint, error) {
 
 // layout is a scheduled graph in which everything has its place.
 type layout struct {
-	calls                  []*scheduled
-	mems                   []*memory // of the arena
-	arena, inputs, outputs int64     // bytes; of one slot of the rings
-	status                 *output   // set when a call checks indices
+	calls           []*scheduled
+	mems            []*memory // of the arena
+	arena           []int64   // bytes of each of its buffers
+	inputs, outputs int64     // bytes of one slot of the rings
+	status          *output   // set when a call checks indices
 }
 
 // layOut schedules the graph and places inputs, intermediates and outputs.
@@ -87,7 +91,7 @@ func (g *Graph) layOut() (*layout, error) {
 		in.tensor.mem.base = l.inputs
 		l.inputs += roundUp(in.tensor.mem.size, align)
 	}
-	l.arena = place(l.mems, align)
+	l.arena = place(l.mems, align, int64(g.dev.Info().Caps.MaxAllocation))
 	for _, c := range calls {
 		if l.status == nil && c.node.checksIDs() {
 			g.outputs = append(g.outputs, &output{tensor: g.status})
@@ -157,6 +161,11 @@ func (g *Graph) schedule() ([]*scheduled, error) {
 			}
 		}
 	}
+	for _, c := range live {
+		if err := g.fits(c); err != nil {
+			return nil, err
+		}
+	}
 	for at, c := range live {
 		out, in := c.Args[c.TakeOver[0]].mem, c.Args[c.TakeOver[1]].mem
 		if out != in && out.graph != nil && in.graph != nil && in.input == nil &&
@@ -168,6 +177,27 @@ func (g *Graph) schedule() ([]*scheduled, error) {
 	return live, nil
 }
 
+// fits returns an error when an argument of c is larger than a buffer can be, or
+// than what a kernel can have of one.
+func (g *Graph) fits(c *scheduled) error {
+	caps := g.dev.Info().Caps
+	_, fill := c.plainFill() // by a command that binds nothing
+	for _, t := range c.Args {
+		switch {
+		case t.mem.graph != nil && uint64(t.mem.size) > caps.MaxAllocation:
+			return c.tooLarge(t, t.mem.size, caps.MaxAllocation, "buffer")
+		case uint64(t.Bytes()) > caps.MaxStorageRange && !fill:
+			return c.tooLarge(t, t.Bytes(), caps.MaxStorageRange, "binding")
+		}
+	}
+	return nil
+}
+
+func (c *scheduled) tooLarge(t *Tensor, size int64, limit uint64, what string) error {
+	return fmt.Errorf("ops: %s: %v takes %d bytes: %w: the device allows %d in one %s (at %s)",
+		c.node.op, t, size, vk.ErrOutOfMemory, limit, what, c.node.where)
+}
+
 // root follows take-overs to the memory that has a place.
 func (m *memory) root() *memory {
 	for m.taken != nil {
@@ -176,14 +206,22 @@ func (m *memory) root() *memory {
 	return m
 }
 
-// place gives each intermediate an offset in one arena, so that memories that
-// live at the same time do not overlap: largest first, lowest free offset. It
-// returns the size of the arena in bytes.
-func place(mems []*memory, align int64) int64 {
-	slices.SortStableFunc(mems, func(a, b *memory) int {
-		return int(min(max(b.size-a.size, -1), 1))
-	})
-	var total int64
+// place gives each intermediate, none of more than limit bytes, a buffer of the
+// arena and an offset in it, so that memories that live at the same time do not
+// overlap: largest first, lowest free offset. It returns the sizes of the
+// buffers, in bytes; there is one unless it would exceed limit.
+func place(mems []*memory, align, limit int64) []int64 {
+	slices.SortStableFunc(mems, func(a, b *memory) int { return cmp.Compare(b.size, a.size) })
+	limit = limit / align * align
+	// The buffers stand one after the other, and offsets count from the first,
+	// until all are known. No memory lies across the border of two.
+	whole := func(at, size int64) int64 {
+		if at%limit+size > limit {
+			return roundUp(at, limit)
+		}
+		return at
+	}
+	var sizes []int64
 	var placed []*memory // by offset
 	for _, m := range mems {
 		at := int64(0)
@@ -191,17 +229,23 @@ func place(mems []*memory, align int64) int64 {
 			if p.first > m.last || p.last < m.first {
 				continue
 			}
-			if at+m.size <= p.base {
+			if at = whole(at, m.size); at+m.size <= p.base {
 				break
 			}
 			at = max(at, roundUp(p.base+p.size, align))
 		}
-		m.base = at
-		total = max(total, at+m.size)
-		i, _ := slices.BinarySearchFunc(placed, m, func(a, b *memory) int { return int(min(max(a.base-b.base, -1), 1)) })
+		m.base = whole(at, m.size)
+		i, _ := slices.BinarySearchFunc(placed, m, func(a, b *memory) int { return cmp.Compare(a.base, b.base) })
 		placed = slices.Insert(placed, i, m)
 	}
-	return total
+	for _, m := range placed {
+		m.buffer, m.base = int(m.base/limit), m.base%limit
+		if m.buffer == len(sizes) {
+			sizes = append(sizes, 0)
+		}
+		sizes[m.buffer] = max(sizes[m.buffer], m.base+m.size)
+	}
+	return sizes
 }
 
 // transients lists the memories of the calls that Compile must place.
@@ -285,6 +329,9 @@ func (g *Graph) dispatch(p *vk.Program, c *scheduled) error {
 		groups = ceilDiv(c.Threads, local)
 	}
 	p.Dispatch(c.kernel, grid(groups, g.dev.Info().Caps.MaxGroups), push, spans...)
+	if err := p.Err(); err != nil {
+		return fmt.Errorf("ops: %s: %w (at %s)", c.node.op, err, c.node.where)
+	}
 	return nil
 }
 

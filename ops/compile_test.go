@@ -2,6 +2,7 @@ package ops_test
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,18 +11,22 @@ import (
 	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
-// Memories that live at the same time never overlap, and the arena lies between
-// the most that lives at once and the sum of all.
+// Memories that live at the same time never overlap, none lies in two buffers,
+// no buffer is above the limit, and the arena lies between the most that lives
+// at once and the sum of all. An arena below the limit is one buffer, the one
+// that it would be without a limit.
 func TestPlace(t *testing.T) {
-	const align = 64
+	const align, unlimited = 64, 1 << 50
+	var whole, split int64
 	for seed := range uint64(2000) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		lives := make([]ops.Life, 1+rnd.IntN(40))
-		var sum, most int64
+		var sum, most, largest int64
 		for i := range lives {
 			first := rnd.IntN(30)
 			lives[i] = ops.Life{Size: 16 * (1 + rnd.Int64N(1<<rnd.IntN(12))), First: first, Last: first + rnd.IntN(12)}
 			sum += (lives[i].Size + align - 1) / align * align
+			largest = max(largest, lives[i].Size)
 		}
 		for at := range 45 {
 			var live int64
@@ -32,18 +37,50 @@ func TestPlace(t *testing.T) {
 			}
 			most = max(most, live)
 		}
-		bases, total := ops.Place(lives, align)
-		if total < most || total > sum {
-			t.Fatalf("seed %d: arena of %d bytes, want %d to %d", seed, total, most, sum)
+		limit := largest + align + rnd.Int64N(4*largest)
+		_, bases, one := ops.Place(lives, align, unlimited)
+		checkPlaces(t, lives, make([]int, len(lives)), bases, one, align, unlimited)
+		buffers, splitBases, sizes := ops.Place(lives, align, limit)
+		checkPlaces(t, lives, buffers, splitBases, sizes, align, limit)
+		total := total(sizes)
+		if one[0] < most || one[0] > sum || total < most || total > sum {
+			t.Fatalf("seed %d: an arena of %d bytes, of %d in buffers of %d, want %d to %d", seed, one, total, sizes, most, sum)
 		}
-		for i, a := range lives {
-			if bases[i] < 0 || bases[i]%align != 0 || bases[i]+a.Size > total {
-				t.Fatalf("seed %d: memory %d of %d bytes at %d in an arena of %d", seed, i, a.Size, bases[i], total)
-			}
-			for j, b := range lives[:i] {
-				if a.First <= b.Last && b.First <= a.Last && bases[i] < bases[j]+b.Size && bases[j] < bases[i]+a.Size {
-					t.Fatalf("seed %d: memories %+v at %d and %+v at %d overlap", seed, a, bases[i], b, bases[j])
-				}
+		if one[0] <= limit/align*align && (!slices.Equal(sizes, one) || !slices.Equal(splitBases, bases)) {
+			t.Fatalf("seed %d: buffers of %d where one of %d is below the limit of %d", seed, sizes, one, limit)
+		}
+		// What a buffer can leave unused at its end is less than the memory that did not fit there.
+		if total > one[0]+int64(len(sizes)-1)*largest {
+			t.Errorf("seed %d: buffers of %d bytes for an arena of %d, the largest memory has %d", seed, sizes, one, largest)
+		}
+		whole, split = whole+one[0], split+total
+	}
+	if split > whole*101/100 {
+		t.Errorf("%d bytes in buffers for %d in one", split, whole)
+	}
+}
+
+func total(sizes []int64) (n int64) {
+	for _, s := range sizes {
+		n += s
+	}
+	return n
+}
+
+func checkPlaces(t *testing.T, lives []ops.Life, buffers []int, bases, sizes []int64, align, limit int64) {
+	t.Helper()
+	for _, n := range sizes {
+		if n <= 0 || n > limit {
+			t.Fatalf("buffers of %d bytes, the limit is %d", sizes, limit)
+		}
+	}
+	for i, a := range lives {
+		if bases[i] < 0 || bases[i]%align != 0 || bases[i]+a.Size > sizes[buffers[i]] {
+			t.Fatalf("memory %d of %d bytes at %d in a buffer of %d", i, a.Size, bases[i], sizes[buffers[i]])
+		}
+		for j, b := range lives[:i] {
+			if buffers[i] == buffers[j] && a.First <= b.Last && b.First <= a.Last && bases[i] < bases[j]+b.Size && bases[j] < bases[i]+a.Size {
+				t.Fatalf("memories %+v at %d and %+v at %d overlap in buffer %d", a, bases[i], b, bases[j], buffers[i])
 			}
 		}
 	}

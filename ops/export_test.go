@@ -22,17 +22,18 @@ type Life struct {
 	First, Last int
 }
 
-// Place returns where place puts memories with these lives, and the arena's size.
-func Place(lives []Life, align int64) (bases []int64, total int64) {
+// Place returns in which buffer and where in it place puts memories with these
+// lives, and the sizes of the buffers.
+func Place(lives []Life, align, limit int64) (buffers []int, bases, sizes []int64) {
 	mems := make([]*memory, len(lives))
 	for i, l := range lives {
 		mems[i] = &memory{size: l.Size, first: l.First, last: l.Last}
 	}
-	total = place(append([]*memory(nil), mems...), align)
+	sizes = place(append([]*memory(nil), mems...), align, limit)
 	for _, m := range mems {
-		bases = append(bases, m.base)
+		buffers, bases = append(buffers, m.buffer), append(bases, m.base)
 	}
-	return bases, total
+	return buffers, bases, sizes
 }
 
 // Shares reports whether a and b start at the same byte of the device's memory.

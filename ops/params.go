@@ -91,7 +91,7 @@ func (p *Params) Alloc() error {
 	for _, t := range p.list {
 		n := ceilDiv(t.len4(), bankAlign) * bankAlign
 		if n > limit {
-			return fmt.Errorf("ops: params: %v needs %d bytes in f32, the device binds at most %d", t, n*16, limit*16)
+			return fmt.Errorf("ops: params: %v takes %d bytes in f32: %w: the device allows %d in one binding", t, n*16, vk.ErrOutOfMemory, limit*16)
 		}
 		if len(sizes) == 0 || sizes[len(sizes)-1]+n > limit {
 			sizes = append(sizes, 0)

@@ -23,12 +23,12 @@ const outRing = ring + 1
 type Step struct {
 	graph   *Graph
 	dev     *vk.Device
-	arena   *vk.Buffer // intermediates
-	inputs  *vk.Buffer // the input block on the device
-	inHost  *vk.Buffer // one slot of the input block per run in flight
-	outHost *vk.Buffer // likewise for outputs
-	shadow  []byte     // what the next Run sends as input block
-	last    []byte     // outHost's bytes as Close found them
+	arena   []*vk.Buffer // intermediates
+	inputs  *vk.Buffer   // the input block on the device
+	inHost  *vk.Buffer   // one slot of the input block per run in flight
+	outHost *vk.Buffer   // likewise for outputs
+	shadow  []byte       // what the next Run sends as input block
+	last    []byte       // outHost's bytes as Close found them
 	layout  *layout
 	main    *vk.Program
 	batches [ring * outRing][]*vk.Program // what one Run submits: upload, main, download
@@ -152,8 +152,8 @@ func (s *Step) Stats() StepStats {
 			st.IOBytes += b.Size()
 		}
 	}
-	if s.arena != nil {
-		st.ArenaBytes = s.arena.Size()
+	for _, b := range s.arena {
+		st.ArenaBytes += b.Size()
 	}
 	return st
 }
@@ -238,12 +238,10 @@ func (s *Step) Close() error {
 	if s.main != nil {
 		s.main.Release()
 	}
-	for _, b := range []**vk.Buffer{&s.arena, &s.inputs, &s.inHost, &s.outHost} {
-		if *b != nil {
-			(*b).Release()
-			*b = nil
-		}
+	for _, b := range append(s.arena, s.inputs, s.inHost, s.outHost) {
+		b.Release()
 	}
+	s.arena, s.inputs, s.inHost, s.outHost = nil, nil, nil, nil
 	s.graph.Release()
 	return err
 }
@@ -254,14 +252,15 @@ func (s *Step) build() error {
 		return err
 	}
 	l := s.layout
-	if l.arena > 0 {
-		var err error
-		if s.arena, err = s.dev.NewBuffer(l.arena); err != nil {
-			return fmt.Errorf("ops: compile: %d bytes for intermediates: %w", l.arena, err)
+	for _, size := range l.arena {
+		b, err := s.dev.NewBuffer(size)
+		if err != nil {
+			return fmt.Errorf("ops: compile: intermediates in buffers of %d bytes: %w", l.arena, err)
 		}
+		s.arena = append(s.arena, b)
 	}
 	for _, m := range l.mems {
-		m.buf = s.arena
+		m.buf = s.arena[m.buffer]
 	}
 	s.main = s.dev.NewProgram()
 	for _, c := range l.calls {

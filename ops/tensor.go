@@ -19,14 +19,15 @@ type Tensor struct {
 
 // memory is what one or more tensors (views of each other) are stored in.
 type memory struct {
-	dev   *vk.Device
-	size  int64
-	buf   *vk.Buffer // nil until it is placed
-	base  int64      // offset of this memory in buf
-	graph *Graph     // the graph that places it; nil for persistent memory
-	keep  bool       // its values outlive the last reader
-	owned bool       // Release frees buf
-	later bool       // buf is allocated when it is needed: see Reserve
+	dev    *vk.Device
+	size   int64
+	buf    *vk.Buffer // nil until it is placed
+	base   int64      // offset of this memory in buf
+	buffer int        // of the arena, that buf will be
+	graph  *Graph     // the graph that places it; nil for persistent memory
+	keep   bool       // its values outlive the last reader
+	owned  bool       // Release frees buf
+	later  bool       // buf is allocated when it is needed: see Reserve
 
 	input  *input  // set for graph inputs
 	mirror *output // set once Graph.Output was called
@@ -56,6 +57,9 @@ func Reserve(dev *vk.Device, dt DType, shape ...int) (*Tensor, error) {
 	size, err := storageSize(dt, shape)
 	if err != nil {
 		return nil, fmt.Errorf("ops: new tensor: %w", err)
+	}
+	if limit := dev.Info().Caps.MaxAllocation; uint64(size) > limit {
+		return nil, fmt.Errorf("ops: new tensor: %s%v takes %d bytes: %w: the device allows %d in one buffer", dt, shape, size, vk.ErrOutOfMemory, limit)
 	}
 	return &Tensor{dtype: dt, shape: slices.Clone(shape),
 		mem: &memory{dev: dev, size: size, keep: true, owned: true, later: true}}, nil

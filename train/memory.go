@@ -63,11 +63,6 @@ func (p MemoryPlan) fits(info vk.Info) error {
 	if uint64(need) > info.Memory {
 		return fmt.Errorf("train: %w: the run needs %d bytes of memory, %s has %d; %s:\n%v", vk.ErrOutOfMemory, need, info.Name, info.Memory, advice, p)
 	}
-	for _, n := range []int64{p.Activations, p.Evaluation} {
-		if uint64(n) > info.Caps.MaxAllocation {
-			return fmt.Errorf("train: %w: the activations need %d bytes in one piece, %s allows %d; %s", vk.ErrOutOfMemory, n, info.Name, info.Caps.MaxAllocation, advice)
-		}
-	}
 	return nil
 }
 

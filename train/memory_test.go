@@ -42,3 +42,28 @@ func TestPeakMemoryIsThePlan(t *testing.T) {
 		})
 	})
 }
+
+// A run whose activations and parameters are more than the device gives at once
+// takes several pieces, and ends with the same bits.
+func TestRunInSmallAllocations(t *testing.T) {
+	run := func(dev *vk.Device) (map[string]string, train.MemoryPlan) {
+		c := smallRun(t, t.TempDir())
+		c.Model, c.MixedPrecision = "transformer", false
+		c.Layers, c.Heads, c.Width, c.FFN, c.BatchSize, c.ContextLen = 2, 2, 64, 512, 16, 128
+		c.TotalSteps, c.WarmupIters, c.CosineIters, c.EvalEvery = 3, 1, 3, 3
+		var plan train.MemoryPlan
+		must(t, runHooked(ctx, dev, c, train.Hooks{Plan: func(p train.MemoryPlan) { plan = p }}))
+		if got := dev.Stats().PeakBytes; got != plan.Total() {
+			t.Errorf("at most %d bytes on the device, planned:\n%v", got, plan)
+		}
+		return state(t, c), plan
+	}
+	want, _ := run(vktest.Open(t))
+	vktest.Limit(t, vktest.Limits{Allocation: 16 << 20})
+	dev := vktest.Open(t)
+	got, plan := run(dev)
+	sameState(t, got, want)
+	if limit := int64(dev.Info().Caps.MaxAllocation); plan.Activations < 2*limit {
+		t.Errorf("%d bytes of activations, want several times %d", plan.Activations, limit)
+	}
+}

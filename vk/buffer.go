@@ -57,7 +57,7 @@ func (d *Device) newBuffer(size int64, memoryType func([]memoryType, uint32) int
 	if size <= 0 {
 		return nil, fmt.Errorf("vk: buffer of %d bytes", size)
 	}
-	if limit := d.physical.info.Caps.MaxAllocation; uint64(size) > limit-bufferPadding {
+	if limit := d.physical.info.Caps.MaxAllocation; uint64(size) > limit {
 		return nil, fmt.Errorf("vk: buffer of %d bytes: %w: the device allows %d in one buffer", size, ErrOutOfMemory, limit)
 	}
 	d.collect()
@@ -184,7 +184,7 @@ func (b *Buffer) Upload(ctx context.Context, offset int64, data []byte) error {
 		return err
 	}
 	for len(data) > 0 {
-		n := copy(staging.mapped, data)
+		n := copy(staging.Bytes(), data)
 		err := d.runOnce(ctx, func(cmd vulkan.CommandBuffer) {
 			cmdCopy(cmd, staging.handle, 0, b.handle, offset, int64(n))
 		})
@@ -214,7 +214,7 @@ func (b *Buffer) Download(ctx context.Context, offset int64, data []byte) error 
 		return err
 	}
 	for len(data) > 0 {
-		n := min(len(data), len(staging.mapped))
+		n := min(len(data), int(staging.size))
 		err := d.runOnce(ctx, func(cmd vulkan.CommandBuffer) {
 			cmdCopy(cmd, b.handle, offset, staging.handle, 0, int64(n))
 		})
@@ -242,7 +242,7 @@ func (b *Buffer) transferable(verb string, offset int64, size int) error {
 
 func (d *Device) stagingBuffer() (*Buffer, error) {
 	if d.staging == nil {
-		b, err := d.NewHostBuffer(stagingSize)
+		b, err := d.NewHostBuffer(min(stagingSize, int64(d.physical.info.Caps.MaxAllocation)))
 		if err != nil {
 			return nil, err
 		}

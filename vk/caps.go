@@ -57,7 +57,7 @@ type Caps struct {
 	MaxGroups      [3]uint32 // per dispatch and dimension
 	SharedMemory   uint32    // bytes per workgroup
 
-	MaxStorageRange uint64 // bytes in one Span of a dispatch
+	MaxStorageRange uint64 // bytes in one Span of a dispatch; at most MaxAllocation
 	MaxTexels       uint64 // items of a texel buffer
 	StorageAlign    uint64 // a dispatch's Span offsets are multiples of it, bytes
 	MaxAllocation   uint64 // bytes in one Buffer
@@ -136,10 +136,10 @@ func describe(handle vulkan.PhysicalDevice) *physical {
 			MaxLocalSize:       limits.MaxComputeWorkGroupSize,
 			MaxGroups:          limits.MaxComputeWorkGroupCount,
 			SharedMemory:       limits.MaxComputeSharedMemorySize,
-			MaxStorageRange:    uint64(limits.MaxStorageBufferRange),
+			MaxStorageRange:    min(uint64(limits.MaxStorageBufferRange), maxBuffer(&facts)),
 			MaxTexels:          uint64(limits.MaxTexelBufferElements),
 			StorageAlign:       uint64(max(limits.MinStorageBufferOffsetAlignment, limits.MinTexelBufferOffsetAlignment, 16)),
-			MaxAllocation:      uint64(facts.max_allocation),
+			MaxAllocation:      maxBuffer(&facts),
 			PushBytes:          limits.MaxPushConstantsSize,
 			Float16:            facts.float16 != 0,
 			Storage16:          facts.storage16 != 0,
@@ -163,6 +163,16 @@ func describe(handle vulkan.PhysicalDevice) *physical {
 		p.info.Caps.HostVisible = p.memory[i].flags&hostCoherent == hostCoherent
 	}
 	return p
+}
+
+// maxBuffer is the largest size of a Buffer: memory is asked for in units of up to 64 KiB, with
+// bufferPadding in them.
+func maxBuffer(facts *deviceFacts) uint64 {
+	limit := uint64(facts.max_allocation)
+	if n := uint64(facts.max_buffer); n > 0 {
+		limit = min(limit, n)
+	}
+	return limit&^(1<<16-1) - 1<<16
 }
 
 func kindOf(t vulkan.PhysicalDeviceType) Kind {

@@ -38,7 +38,7 @@ func TestInfo(t *testing.T) {
 		t.Errorf("workgroup limits %+v", c)
 	case c.MaxStorageRange < 1<<27 || !power(c.StorageAlign) || c.StorageAlign > 256 || c.PushBytes < 128:
 		t.Errorf("buffer limits %+v", c)
-	case c.MaxAllocation < 1<<30:
+	case c.MaxAllocation < 1<<30-1<<17 || c.MaxStorageRange > c.MaxAllocation:
 		t.Errorf("largest allocation %d", c.MaxAllocation)
 	case c.TimestampPeriod < 0 || c.TimestampPeriod > 1e6:
 		t.Errorf("timestamp period %g ns", c.TimestampPeriod)

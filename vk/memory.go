@@ -106,7 +106,8 @@ func bestType(types []memoryType, bits uint32, score func(memoryType) int) int {
 
 // allocate finds size bytes of the memory type, in a block that has room or in a new one.
 func (m *memory) allocate(typ int, size, align int64) (allocation, error) {
-	shared := min(blockSize, roundUp(int64(m.device.physical.memory[typ].heapSize/16), 1<<16))
+	p := m.device.physical
+	shared := min(blockSize, roundUp(int64(p.memory[typ].heapSize/16), 1<<16), int64(p.facts.max_allocation))
 	if size <= shared/2 {
 		for _, b := range m.blocks {
 			if b.typ != typ {

@@ -73,6 +73,9 @@ func (p *Program) recording() bool {
 	return p.err == nil
 }
 
+// Err is the first error of the recording so far.
+func (p *Program) Err() error { return p.err }
+
 func (p *Program) fail(format string, args ...any) {
 	if p.err == nil {
 		p.err = fmt.Errorf(format, args...)

@@ -40,6 +40,7 @@ enum {
 	STYPE_PROPERTIES_SUBGROUP = 1000094000,
 	STYPE_PROPERTIES_MAINTENANCE_3 = 1000168000,
 	STYPE_PROPERTIES_DRIVER = 1000196000,
+	STYPE_PROPERTIES_MAINTENANCE_4 = 1000413001,
 
 	INSTANCE_ENUMERATE_PORTABILITY = 1,
 	QUEUE_GRAPHICS = 1,
@@ -68,6 +69,7 @@ typedef struct { uint32_t type; void *next; uint64_t properties[PROPERTIES_WORDS
 typedef struct { uint32_t type; void *next; uint32_t size, stages, operations, quad; } PropertiesSubgroup;
 typedef struct { uint32_t type; void *next; uint32_t max_descriptors; uint64_t max_allocation; } PropertiesMaintenance3;
 typedef struct { uint32_t type; void *next; uint32_t id; char name[256], info[256]; uint8_t conformance[4]; } PropertiesDriver;
+typedef struct { uint32_t type; void *next; uint64_t max_buffer; } PropertiesMaintenance4;
 
 typedef struct {
 	uint32_t type; const void *next;

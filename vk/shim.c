@@ -166,12 +166,18 @@ void lemnos_query(void *physical, lemnos_caps *caps) {
 	PropertiesMaintenance3 maintenance3 = {.type = STYPE_PROPERTIES_MAINTENANCE_3};
 	PropertiesSubgroup subgroup = {.type = STYPE_PROPERTIES_SUBGROUP, .next = &maintenance3};
 	Properties2 properties = {.type = STYPE_PROPERTIES_2, .next = &subgroup};
+	PropertiesMaintenance4 maintenance4 = {.type = STYPE_PROPERTIES_MAINTENANCE_4};
 	if (has_extension(physical, "VK_KHR_driver_properties")) maintenance3.next = &driver;
+	if (has_extension(physical, "VK_KHR_maintenance4")) {
+		maintenance4.next = maintenance3.next;
+		maintenance3.next = &maintenance4;
+	}
 	vk.GetPhysicalDeviceProperties2(physical, &properties);
 	caps->subgroup_size = subgroup.size;
 	caps->subgroup_stages = subgroup.stages;
 	caps->subgroup_operations = subgroup.operations;
 	caps->max_allocation = maintenance3.max_allocation;
+	caps->max_buffer = maintenance4.max_buffer;
 	memcpy(caps->driver_name, driver.name, sizeof driver.name);
 	memcpy(caps->driver_info, driver.info, sizeof driver.info);
 

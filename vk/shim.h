@@ -12,6 +12,7 @@ typedef struct {
 	uint32_t subgroup_stages;      // VkShaderStageFlags
 	uint32_t subgroup_operations;  // VkSubgroupFeatureFlags
 	uint64_t max_allocation;       // bytes in one vkAllocateMemory
+	uint64_t max_buffer;           // bytes in one vkCreateBuffer; 0 where the driver cannot say
 	uint32_t float64, int64;       // features; 0 or 1
 	uint32_t storage16, float16;   // features; 0 or 1
 	uint32_t queue_family;         // the one to use; UINT32_MAX: no compute queue
