@@ -48,9 +48,10 @@ type Info struct {
 
 // Caps are the limits and features that kernels are chosen by.
 type Caps struct {
-	SubgroupSize       uint32 // invocations that run in lockstep: 4, 8, 16, 32 or 64
+	SubgroupSize       uint32 // invocations that run in lockstep: 4, 8, 16, 32 or 64. A driver may choose less, see FullSubgroups
 	SubgroupArithmetic bool   // subgroupAdd, subgroupMax … work in compute shaders
 	SubgroupShuffle    bool   // subgroupShuffle works in compute shaders
+	FullSubgroups      bool   // a workgroup of SubgroupSize invocations along x is one subgroup
 
 	MaxInvocations uint32    // per workgroup, all dimensions together
 	MaxLocalSize   [3]uint32 // per workgroup and dimension
@@ -132,6 +133,7 @@ func describe(handle vulkan.PhysicalDevice) *physical {
 			SubgroupSize:       uint32(facts.subgroup_size),
 			SubgroupArithmetic: facts.subgroup_stages&computeStageBit != 0 && facts.subgroup_operations&subgroupArithmeticBit != 0,
 			SubgroupShuffle:    facts.subgroup_stages&computeStageBit != 0 && facts.subgroup_operations&subgroupShuffleBit != 0,
+			FullSubgroups:      facts.require_subgroup != 0,
 			MaxInvocations:     limits.MaxComputeWorkGroupInvocations,
 			MaxLocalSize:       limits.MaxComputeWorkGroupSize,
 			MaxGroups:          limits.MaxComputeWorkGroupCount,

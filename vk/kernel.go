@@ -32,6 +32,7 @@ type Kernel struct {
 	descriptors []descriptor
 	pushBytes   int
 	local       [3]uint32
+	subgroup    bool // each workgroup is one subgroup
 
 	setLayout vulkan.DescriptorSetLayout
 	layout    vulkan.PipelineLayout
@@ -41,8 +42,10 @@ type Kernel struct {
 // Kernel compiles SPIR-V with values for its 32-bit specialization constants; ids that the shader does
 // not have are ignored. The shader has one entry point, main, and in set 0 a storage buffer with binding i
 // for argument i of Dispatch. An argument may also, or only, have a texel buffer with binding 16 + i: a
-// textureBuffer, whose items are vec4, or a utextureBuffer, whose items are two words, in x and y. The
-// same name, code and constants give the same Kernel again. The device owns it.
+// textureBuffer, whose items are vec4, or a utextureBuffer, whose items are two words, in x and y. With
+// Caps.FullSubgroups a workgroup of Caps.SubgroupSize invocations along x is one subgroup. What the device
+// lacks for the shader is an error that names it. The same name, code and constants give the same Kernel
+// again. The device owns it.
 func (d *Device) Kernel(name string, spirv []byte, spec map[uint32]uint32) (*Kernel, error) {
 	if err := d.usable(); err != nil {
 		return nil, err
@@ -56,9 +59,12 @@ func (d *Device) Kernel(name string, spirv []byte, spec map[uint32]uint32) (*Ker
 		return nil, fmt.Errorf("vk: kernel %s: %w", name, err)
 	}
 	k := &Kernel{device: d, name: name, access: s.access, descriptors: s.descriptors, pushBytes: s.pushBytes, local: s.workgroup(spec)}
-	if err := k.fits(); err != nil {
+	if err := k.fits(s, spec); err != nil {
 		return nil, fmt.Errorf("vk: kernel %s: %w", name, err)
 	}
+	caps := &d.physical.info.Caps
+	k.subgroup = caps.FullSubgroups && k.local == [3]uint32{caps.SubgroupSize, 1, 1} &&
+		slices.Contains(s.module.capabilities, capabilityGroupNonUniform)
 	ids, values, err := s.specConstants(spec)
 	if err != nil {
 		return nil, fmt.Errorf("vk: kernel %s: %w", name, err)
@@ -84,9 +90,12 @@ func kernelKey(name string, spirv []byte, spec map[uint32]uint32) string {
 }
 
 // fits checks the shader against the device's limits, which Vulkan itself does not.
-func (k *Kernel) fits() error {
+func (k *Kernel) fits(s *shader, spec map[uint32]uint32) error {
 	p := k.device.physical
 	caps := &p.info.Caps
+	if err := p.checkCapabilities(s.module.capabilities); err != nil {
+		return err
+	}
 	if storage, texel := countTypes(k.descriptors); storage > p.maxStorageBuffers || texel > p.maxTexelBuffers {
 		return fmt.Errorf("%d storage buffers and %d texel buffers, the device allows %d and %d", storage, texel, p.maxStorageBuffers, p.maxTexelBuffers)
 	}
@@ -103,7 +112,11 @@ func (k *Kernel) fits() error {
 	if invocations > uint64(caps.MaxInvocations) {
 		return fmt.Errorf("workgroup of %d invocations, the device allows %d", invocations, caps.MaxInvocations)
 	}
-	return nil
+	shared, err := s.sharedMemory(spec)
+	if err == nil && shared > int64(caps.SharedMemory) {
+		err = fmt.Errorf("%d bytes of shared memory, the device allows %d", shared, caps.SharedMemory)
+	}
+	return err
 }
 
 func (k *Kernel) create(code, specIDs, specValues []uint32) error {
@@ -115,7 +128,7 @@ func (k *Kernel) create(code, specIDs, specValues []uint32) error {
 	if k.layout, result = d.newPipelineLayout(k.setLayout, k.pushBytes); result != vulkan.Success {
 		return d.check(result, "vkCreatePipelineLayout", "kernel "+k.name)
 	}
-	if k.pipeline, result = d.newPipeline(k.layout, code, specIDs, specValues); result != vulkan.Success {
+	if k.pipeline, result = d.newPipeline(k.layout, code, specIDs, specValues, k.subgroup); result != vulkan.Success {
 		return d.check(result, "vkCreateComputePipelines", "kernel "+k.name)
 	}
 	return nil

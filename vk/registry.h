@@ -40,12 +40,16 @@ enum {
 	STYPE_PROPERTIES_SUBGROUP = 1000094000,
 	STYPE_PROPERTIES_MAINTENANCE_3 = 1000168000,
 	STYPE_PROPERTIES_DRIVER = 1000196000,
+	STYPE_PROPERTIES_SUBGROUP_SIZE = 1000225000,
+	STYPE_REQUIRED_SUBGROUP_SIZE = 1000225001,
+	STYPE_FEATURES_SUBGROUP_SIZE = 1000225002,
 	STYPE_PROPERTIES_MAINTENANCE_4 = 1000413001,
 
 	INSTANCE_ENUMERATE_PORTABILITY = 1,
 	QUEUE_GRAPHICS = 1,
 	QUEUE_COMPUTE = 2,
 	STAGE_COMPUTE = 0x20,
+	REQUIRE_FULL_SUBGROUPS = 2,
 	DESCRIPTOR_UNIFORM_TEXEL_BUFFER = 4,
 	DESCRIPTOR_STORAGE_BUFFER = 7,
 
@@ -64,9 +68,11 @@ typedef struct { uint32_t flags, count, timestamp_bits, granularity[3]; } QueueF
 typedef struct { uint32_t type; void *next; uint32_t features[FEATURE_COUNT]; } Features2;
 typedef struct { uint32_t type; void *next; uint32_t buffer, uniform, push, input_output; } Features16BitStorage;
 typedef struct { uint32_t type; void *next; uint32_t float16, int8; } FeaturesFloat16Int8;
+typedef struct { uint32_t type; void *next; uint32_t control, full; } FeaturesSubgroupSize;
 
 typedef struct { uint32_t type; void *next; uint64_t properties[PROPERTIES_WORDS]; } Properties2;
 typedef struct { uint32_t type; void *next; uint32_t size, stages, operations, quad; } PropertiesSubgroup;
+typedef struct { uint32_t type; void *next; uint32_t min, max, per_workgroup, required_stages; } PropertiesSubgroupSize;
 typedef struct { uint32_t type; void *next; uint32_t max_descriptors; uint64_t max_allocation; } PropertiesMaintenance3;
 typedef struct { uint32_t type; void *next; uint32_t id; char name[256], info[256]; uint8_t conformance[4]; } PropertiesDriver;
 typedef struct { uint32_t type; void *next; uint64_t max_buffer; } PropertiesMaintenance4;
@@ -112,6 +118,7 @@ typedef struct {
 typedef struct { uint32_t type; const void *next; uint32_t flags; size_t bytes; const uint32_t *code; } ShaderModuleCreateInfo;
 typedef struct { uint32_t id, offset; size_t size; } SpecializationMapEntry;
 typedef struct { uint32_t count; const SpecializationMapEntry *entries; size_t bytes; const void *data; } SpecializationInfo;
+typedef struct { uint32_t type; void *next; uint32_t size; } RequiredSubgroupSize;
 typedef struct {
 	uint32_t type; const void *next;
 	uint32_t flags, stage; uint64_t module; const char *name; const SpecializationInfo *specialization;

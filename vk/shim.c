@@ -157,6 +157,19 @@ static void query_queues(void *physical, lemnos_caps *caps) {
 }
 
 static const char *const float16_extension = "VK_KHR_shader_float16_int8";
+static const char *const subgroup_size_extension = "VK_EXT_subgroup_size_control";
+
+// Whether pipelines may ask for full subgroups of the device's own size.
+static int query_subgroup_size(void *physical, uint32_t size) {
+	if (!has_extension(physical, subgroup_size_extension)) return 0;
+	PropertiesSubgroupSize sizes = {.type = STYPE_PROPERTIES_SUBGROUP_SIZE};
+	Properties2 properties = {.type = STYPE_PROPERTIES_2, .next = &sizes};
+	vk.GetPhysicalDeviceProperties2(physical, &properties);
+	FeaturesSubgroupSize subgroup = {.type = STYPE_FEATURES_SUBGROUP_SIZE};
+	Features2 features = {.type = STYPE_FEATURES_2, .next = &subgroup};
+	vk.GetPhysicalDeviceFeatures2(physical, &features);
+	return subgroup.control && subgroup.full && (sizes.required_stages & STAGE_COMPUTE) && sizes.min <= size && size <= sizes.max;
+}
 
 void lemnos_query(void *physical, lemnos_caps *caps) {
 	memset(caps, 0, sizeof *caps);
@@ -178,6 +191,7 @@ void lemnos_query(void *physical, lemnos_caps *caps) {
 	caps->subgroup_operations = subgroup.operations;
 	caps->max_allocation = maintenance3.max_allocation;
 	caps->max_buffer = maintenance4.max_buffer;
+	caps->require_subgroup = query_subgroup_size(physical, subgroup.size);
 	memcpy(caps->driver_name, driver.name, sizeof driver.name);
 	memcpy(caps->driver_info, driver.info, sizeof driver.info);
 
@@ -199,11 +213,16 @@ int32_t lemnos_create_device(void *physical, const lemnos_caps *caps, void **dev
 	Features2 features = {.type = STYPE_FEATURES_2, .next = &storage16};
 	features.features[FEATURE_FLOAT64] = caps->float64;
 	features.features[FEATURE_INT64] = caps->int64;
-	const char *extensions[2];
+	FeaturesSubgroupSize subgroup = {.type = STYPE_FEATURES_SUBGROUP_SIZE, .next = &storage16, .control = 1, .full = 1};
+	const char *extensions[3];
 	uint32_t count = 0;
 	if (caps->float16) {
 		extensions[count++] = float16_extension;
 		storage16.next = &arithmetic16;
+	}
+	if (caps->require_subgroup) {
+		extensions[count++] = subgroup_size_extension;
+		features.next = &subgroup;
 	}
 	static const char *const portability = "VK_KHR_portability_subset"; // must be enabled where it exists
 	if (has_extension(physical, portability)) extensions[count++] = portability;
@@ -289,9 +308,10 @@ int32_t lemnos_descriptor_set(void *device, uint64_t pool, uint64_t layout, uint
 	return VK_SUCCESS;
 }
 
-// lemnos_pipeline compiles the entry point "main"; the shader module lives only during the call.
+// lemnos_pipeline compiles the entry point "main", for full subgroups of subgroup_size invocations unless that is 0; the
+// shader module lives only during the call.
 int32_t lemnos_pipeline(void *device, uint64_t cache, uint64_t layout, const uint32_t *code, size_t code_bytes,
-	uint32_t spec_count, const uint32_t *spec_ids, const uint32_t *spec_values, uint64_t *pipeline) {
+	uint32_t spec_count, const uint32_t *spec_ids, const uint32_t *spec_values, uint32_t subgroup_size, uint64_t *pipeline) {
 	SpecializationMapEntry *entries = calloc(spec_count ? spec_count : 1, sizeof *entries);
 	if (!entries) return VK_ERROR_OUT_OF_HOST_MEMORY;
 	for (uint32_t i = 0; i < spec_count; i++) {
@@ -302,10 +322,12 @@ int32_t lemnos_pipeline(void *device, uint64_t cache, uint64_t layout, const uin
 	uint64_t module = 0;
 	int32_t result = vk.CreateShaderModule(device, &module_info, NULL, &module);
 	if (result == VK_SUCCESS) {
+		RequiredSubgroupSize required = {.type = STYPE_REQUIRED_SUBGROUP_SIZE, .size = subgroup_size};
 		ComputePipelineCreateInfo info = {
 			.type = STYPE_COMPUTE_PIPELINE_CREATE_INFO,
 			.stage = {
-				.type = STYPE_PIPELINE_SHADER_STAGE_CREATE_INFO, .stage = STAGE_COMPUTE,
+				.type = STYPE_PIPELINE_SHADER_STAGE_CREATE_INFO, .next = subgroup_size ? &required : NULL,
+				.flags = subgroup_size ? REQUIRE_FULL_SUBGROUPS : 0, .stage = STAGE_COMPUTE,
 				.module = module, .name = "main", .specialization = spec_count ? &specialization : NULL,
 			},
 			.layout = layout, .base_index = -1,

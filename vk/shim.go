@@ -144,11 +144,15 @@ func (d *Device) newDescriptorSet(pool vulkan.DescriptorPool, k *Kernel, args []
 	return made[vulkan.DescriptorSet](set, result)
 }
 
-// newPipeline compiles SPIR-V words with 32-bit specialization constants.
-func (d *Device) newPipeline(layout vulkan.PipelineLayout, code, specIDs, specValues []uint32) (vulkan.Pipeline, vulkan.Result) {
+// newPipeline compiles SPIR-V words with 32-bit specialization constants, for full subgroups of the device's size if asked.
+func (d *Device) newPipeline(layout vulkan.PipelineLayout, code, specIDs, specValues []uint32, fullSubgroups bool) (vulkan.Pipeline, vulkan.Result) {
+	var subgroup C.uint32_t
+	if fullSubgroups {
+		subgroup = d.physical.facts.subgroup_size
+	}
 	var pipeline C.uint64_t
 	result := C.lemnos_pipeline(unsafe.Pointer(d.handle), raw(d.cache), raw(layout),
 		(*C.uint32_t)(unsafe.SliceData(code)), C.size_t(4*len(code)), C.uint32_t(len(specIDs)),
-		(*C.uint32_t)(unsafe.SliceData(specIDs)), (*C.uint32_t)(unsafe.SliceData(specValues)), &pipeline)
+		(*C.uint32_t)(unsafe.SliceData(specIDs)), (*C.uint32_t)(unsafe.SliceData(specValues)), subgroup, &pipeline)
 	return made[vulkan.Pipeline](pipeline, result)
 }

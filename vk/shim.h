@@ -11,6 +11,7 @@ typedef struct {
 	uint32_t subgroup_size;
 	uint32_t subgroup_stages;      // VkShaderStageFlags
 	uint32_t subgroup_operations;  // VkSubgroupFeatureFlags
+	uint32_t require_subgroup;     // 0 or 1: a pipeline may ask for full subgroups of subgroup_size
 	uint64_t max_allocation;       // bytes in one vkAllocateMemory
 	uint64_t max_buffer;           // bytes in one vkCreateBuffer; 0 where the driver cannot say
 	uint32_t float64, int64;       // features; 0 or 1
@@ -53,6 +54,6 @@ int32_t lemnos_descriptor_pool(void *device, uint32_t sets, uint32_t storage, ui
 int32_t lemnos_descriptor_set(void *device, uint64_t pool, uint64_t layout, uint32_t count,
 	const lemnos_descriptor *descriptors, uint64_t *set);
 int32_t lemnos_pipeline(void *device, uint64_t cache, uint64_t layout, const uint32_t *code, size_t code_bytes,
-	uint32_t spec_count, const uint32_t *spec_ids, const uint32_t *spec_values, uint64_t *pipeline);
+	uint32_t spec_count, const uint32_t *spec_ids, const uint32_t *spec_values, uint32_t subgroup_size, uint64_t *pipeline);
 
 #endif

@@ -19,6 +19,7 @@ type shader struct {
 	local       [3]uint32      // workgroup size where no specialization constant sets it
 	localSpec   [3]int64       // the constant's id per dimension, -1: none
 	specWidth   map[uint32]int // bits of each specialization constant, by its id
+	module      *module
 }
 
 // Numbers of the SPIR-V specification, section 3.
@@ -27,6 +28,7 @@ const (
 
 	opEntryPoint            = 15
 	opExecutionMode         = 16
+	opCapability            = 17
 	opTypeBool              = 20
 	opTypeInt               = 21
 	opTypeFloat             = 22
@@ -37,12 +39,15 @@ const (
 	opTypeRuntimeArray      = 29
 	opTypeStruct            = 30
 	opTypePointer           = 32
+	opConstantTrue          = 41
+	opConstantFalse         = 42
 	opConstant              = 43
 	opConstantComposite     = 44
 	opSpecConstantTrue      = 48
 	opSpecConstantFalse     = 49
 	opSpecConstant          = 50
 	opSpecConstantComposite = 51
+	opSpecConstantOp        = 52
 	opVariable              = 59
 	opDecorate              = 71
 	opMemberDecorate        = 72
@@ -67,6 +72,7 @@ const (
 
 	classUniformConstant = 0
 	classUniform         = 2
+	classWorkgroup       = 4
 	classPushConstant    = 9
 	classStorageBuffer   = 12
 )
@@ -80,12 +86,14 @@ type target struct {
 
 // module is a SPIR-V module taken apart: instructions by result id.
 type module struct {
-	types     map[uint32][]uint32 // opcode, then the operands after the result id
-	constants map[uint32][]uint32 // opcode, result type, operands
-	variables [][3]uint32         // id, pointer type, storage class
-	decorated map[target]uint32   // the decoration's first literal, 0 without
-	mainID    uint32
-	local     [3]uint32
+	capabilities []uint32
+	types        map[uint32][]uint32 // opcode, then the operands after the result id
+	constants    map[uint32][]uint32 // opcode, result type, operands
+	declared     []uint32            // the ids of types and constants, in their order: what one is made of comes before it
+	variables    [][3]uint32         // id, pointer type, storage class
+	decorated    map[target]uint32   // the decoration's first literal, 0 without
+	mainID       uint32
+	local        [3]uint32
 }
 
 // readSPIRV reads the interface of a compute shader. It accepts what glslc makes of a shader with one
@@ -100,7 +108,7 @@ func readSPIRV(code []byte) (*shader, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &shader{words: words, local: m.local, localSpec: [3]int64{-1, -1, -1}, specWidth: map[uint32]int{}}
+	s := &shader{words: words, module: m, local: m.local, localSpec: [3]int64{-1, -1, -1}, specWidth: map[uint32]int{}}
 	if err := s.readVariables(m); err != nil {
 		return nil, err
 	}
@@ -123,9 +131,9 @@ func spirvWords(code []byte) ([]uint32, error) {
 
 // fewest is the least number of words, after the first, of each instruction that parseModule looks into.
 var fewest = map[uint32]int{
-	opEntryPoint: 3, opExecutionMode: 2, opTypeBool: 1, opTypeInt: 3, opTypeFloat: 2, opTypeVector: 3,
+	opCapability: 1, opEntryPoint: 3, opExecutionMode: 2, opTypeBool: 1, opTypeInt: 3, opTypeFloat: 2, opTypeVector: 3,
 	opTypeMatrix: 3, opTypeImage: 8, opTypeArray: 3, opTypeRuntimeArray: 2, opTypeStruct: 1, opTypePointer: 3,
-	opConstant: 3, opConstantComposite: 2, opSpecConstant: 3, opSpecConstantTrue: 2, opSpecConstantFalse: 2,
+	opConstantTrue: 2, opConstantFalse: 2, opConstant: 3, opConstantComposite: 2, opSpecConstantOp: 3, opSpecConstant: 3, opSpecConstantTrue: 2, opSpecConstantFalse: 2,
 	opSpecConstantComposite: 2, opVariable: 3, opDecorate: 2, opMemberDecorate: 3,
 }
 
@@ -158,6 +166,8 @@ func parseModule(words []uint32) (*module, error) {
 
 func (m *module) add(op uint32, args []uint32) error {
 	switch op {
+	case opCapability:
+		m.capabilities = append(m.capabilities, args[0])
 	case opEntryPoint:
 		// The name is NUL-terminated, four characters to a word.
 		if args[0] != executionGLCompute {
@@ -173,8 +183,11 @@ func (m *module) add(op uint32, args []uint32) error {
 		}
 	case opTypeBool, opTypeInt, opTypeFloat, opTypeVector, opTypeMatrix, opTypeImage, opTypeArray, opTypeRuntimeArray, opTypeStruct, opTypePointer:
 		m.types[args[0]] = append([]uint32{op}, args[1:]...)
-	case opConstant, opConstantComposite, opSpecConstant, opSpecConstantTrue, opSpecConstantFalse, opSpecConstantComposite:
+		m.declared = append(m.declared, args[0])
+	case opConstant, opConstantTrue, opConstantFalse, opConstantComposite,
+		opSpecConstant, opSpecConstantTrue, opSpecConstantFalse, opSpecConstantComposite, opSpecConstantOp:
 		m.constants[args[1]] = append([]uint32{op, args[0]}, args[2:]...)
+		m.declared = append(m.declared, args[1])
 	case opVariable:
 		m.variables = append(m.variables, [3]uint32{args[1], args[0], args[2]})
 	case opDecorate:
@@ -199,11 +212,11 @@ func (s *shader) readVariables(m *module) error {
 		id, class := v[0], v[2]
 		switch class {
 		case classPushConstant:
-			size, err := m.sizeOf(m.pointee(v[1]), 0)
-			if err != nil {
-				return fmt.Errorf("push constants: %w", err)
+			block, ok := m.layouts(nil)[m.pointee(v[1])]
+			if !ok {
+				return fmt.Errorf("push constants: type %d is not understood", m.pointee(v[1]))
 			}
-			s.pushBytes = roundUpInt(size, 4)
+			s.pushBytes = int(roundUp(block.size, 4))
 		case classStorageBuffer, classUniform, classUniformConstant:
 			d, mode, err := m.bufferOf(id, v[1], class)
 			if err != nil {
@@ -302,53 +315,6 @@ func (m *module) pointee(pointer uint32) uint32 {
 	return 0
 }
 
-// sizeOf is the size in bytes of a type laid out by its decorations. depth stops modules whose types
-// contain themselves.
-func (m *module) sizeOf(typ uint32, depth int) (int, error) {
-	t := m.types[typ]
-	const tooLarge = 1 << 20 // no device takes push constants of this size; keeps the sums small
-	if t == nil || depth > 16 {
-		return 0, fmt.Errorf("type %d is not understood", typ)
-	}
-	size := 0
-	switch t[0] {
-	case opTypeInt, opTypeFloat:
-		size = int(t[1]) / 8
-	case opTypeVector:
-		n, err := m.sizeOf(t[1], depth+1)
-		if err != nil {
-			return 0, err
-		}
-		size = n * int(min(t[2], 4))
-	case opTypeArray:
-		length := m.constants[t[2]]
-		if len(length) < 3 {
-			return 0, fmt.Errorf("array type %d has no constant length", typ)
-		}
-		size = int(min(length[2], tooLarge)) * int(min(m.decorated[target{typ, -1, decorationArrayStride}], tooLarge))
-	case opTypeStruct:
-		for i, member := range t[1:] {
-			n, err := m.sizeOf(member, depth+1)
-			if err != nil {
-				return 0, err
-			}
-			if stride, ok := m.decorated[target{typ, i, decorationMatrixStride}]; ok {
-				n = int(min(stride, tooLarge)) * n
-			}
-			size = max(size, int(min(m.decorated[target{typ, i, decorationOffset}], tooLarge))+n)
-		}
-	case opTypeMatrix:
-		// Counted in columns: the stride is the struct member's, which multiplies.
-		size = int(min(t[2], 4))
-	default:
-		return 0, fmt.Errorf("type %d is not understood", typ)
-	}
-	if size > tooLarge {
-		return 0, fmt.Errorf("type %d has %d bytes", typ, size)
-	}
-	return size, nil
-}
-
 // readConstants finds the specialization constants and those that set the workgroup size.
 func (s *shader) readConstants(m *module) error {
 	for id, c := range m.constants {
@@ -407,5 +373,3 @@ func (s *shader) specConstants(spec map[uint32]uint32) (ids, values []uint32, er
 	}
 	return ids, values, nil
 }
-
-func roundUpInt(n, multiple int) int { return int(roundUp(int64(n), int64(multiple))) }

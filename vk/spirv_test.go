@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -32,6 +33,7 @@ func TestReadSPIRV(t *testing.T) {
 		{"scale", []Access{Read, Write}, 8, map[uint32]uint32{0: 128, 3: 8}, [3]uint32{128, 1, 1}, map[uint32]int{0: 32, 10: 32}},
 		{"increment", []Access{Read | Write}, 0, map[uint32]uint32{0: 128}, [3]uint32{64, 1, 1}, map[uint32]int{}},
 		{"spin", []Access{Read | Write}, 4, nil, [3]uint32{1, 1, 1}, map[uint32]int{}},
+		{"shared", []Access{Read | Write}, 0, map[uint32]uint32{0: 128}, [3]uint32{128, 1, 1}, map[uint32]int{0: 32}},
 		{"texel", []Access{Read, Read, Read | Write}, 4, nil, [3]uint32{64, 1, 1}, map[uint32]int{}},
 		// push.comp's block holds scalars, vectors, a matrix and an array; its bindings are declared in reverse.
 		{"push", []Access{Write, Read}, 84, map[uint32]uint32{1: 3, 2: 5}, [3]uint32{2, 3, 5}, map[uint32]int{1: 32, 2: 32}},
@@ -70,6 +72,62 @@ func TestSpecConstants(t *testing.T) {
 	if _, _, err := s.specConstants(map[uint32]uint32{10: 7}); err == nil {
 		t.Error("a 64-bit constant was accepted")
 	}
+}
+
+// TestSharedMemory: workgroup memory is counted with the constants' values, see shared.comp.
+func TestSharedMemory(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		spec map[uint32]uint32
+		want int64
+	}{{"shared", nil, 64*64 + 160}, {"shared", map[uint32]uint32{0: 253}, 64*253 + 160}, {"scale", nil, 0}} {
+		s, err := readSPIRV(readTestdata(t, test.name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.sharedMemory(test.spec); err != nil || got != test.want {
+			t.Errorf("%s with %v: %d bytes, error %v; want %d", test.name, test.spec, got, err, test.want)
+		}
+	}
+	s, err := readSPIRV(readTestdata(t, "shared"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.sharedMemory(map[uint32]uint32{0: 1 << 28}); err == nil {
+		t.Errorf("%d bytes: no error, though the sum overflows 32 bits", got)
+	}
+}
+
+// FuzzSPIRV: no input makes the reader panic, or take memory or time out of proportion.
+func FuzzSPIRV(f *testing.F) {
+	files, err := filepath.Glob("testdata/*.spv")
+	if err != nil || len(files) == 0 {
+		f.Fatalf("no modules: %v", err)
+	}
+	for _, file := range files {
+		code, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(code, uint32(0), uint32(64))
+	}
+	f.Fuzz(func(t *testing.T, code []byte, id, value uint32) {
+		s, err := readSPIRV(code)
+		if err != nil {
+			return
+		}
+		spec := map[uint32]uint32{id: value}
+		s.workgroup(spec)
+		if _, _, err := s.specConstants(spec); err != nil {
+			return
+		}
+		if bytes, err := s.sharedMemory(spec); bytes < 0 || bytes > mostBytes*int64(len(s.module.variables)) {
+			t.Errorf("%d bytes of shared memory, error %v", bytes, err)
+		}
+		if s.pushBytes < 0 || s.pushBytes > mostBytes || len(s.access) > len(code) || len(s.descriptors) > len(code) {
+			t.Errorf("%d bytes of push constants, %d arguments, %d descriptors", s.pushBytes, len(s.access), len(s.descriptors))
+		}
+	})
 }
 
 // TestDescriptorBytes: what is bound has whole items, never less than asked for or more than a buffer's padding, and of a
@@ -187,7 +245,7 @@ func TestReadSPIRVDamaged(t *testing.T) {
 			}
 			if s, err := readSPIRV(damaged); err == nil {
 				accepted++
-				if s.pushBytes > 1<<20+4 || len(s.access) > len(code) {
+				if s.pushBytes > mostBytes || len(s.access) > len(code) {
 					t.Fatalf("%s: %d bytes of push constants, %d bindings", name, s.pushBytes, len(s.access))
 				}
 			}

@@ -65,7 +65,7 @@ func describe(d vk.Info) string {
 	line("tensor", "at most %s in one binding, bound at multiples of %d bytes", size(c.MaxStorageRange), c.StorageAlign)
 	line("workgroup", "at most %d invocations (%d x %d x %d), %s of shared memory", c.MaxInvocations, c.MaxLocalSize[0], c.MaxLocalSize[1], c.MaxLocalSize[2], size(uint64(c.SharedMemory)))
 	line("dispatch", "at most %d x %d x %d workgroups, %d bytes of push constants", c.MaxGroups[0], c.MaxGroups[1], c.MaxGroups[2], c.PushBytes)
-	line("subgroup", "%d invocations, %s arithmetic", c.SubgroupSize, choose(c.SubgroupArithmetic, "with", "without"))
+	line("subgroup", "%d invocations%s, %s arithmetic", c.SubgroupSize, choose(c.FullSubgroups, "", " or fewer"), choose(c.SubgroupArithmetic, "with", "without"))
 	line("arithmetic", "%s", strings.Join([]string{has(c.Float16, "16-bit floats"), has(c.Storage16, "16-bit storage"), has(c.Int64, "64-bit integers"), has(c.Float64, "64-bit floats")}, ", "))
 	line("time stamps", "%s", choose(c.TimestampPeriod > 0, fmt.Sprintf("%g ns per tick", c.TimestampPeriod), "none"))
 	return b.String()

@@ -50,7 +50,6 @@ static int befalls(int fault) {
 #define OBJECTS(X) \
 	X(Buffer, KIND_BUFFER, limits_check_nothing) \
 	X(BufferView, KIND_BUFFER_VIEW, limits_check_buffer_view) \
-	X(ShaderModule, KIND_SHADER_MODULE, limits_check_nothing) \
 	X(PipelineCache, KIND_PIPELINE_CACHE, limits_check_nothing) \
 	X(PipelineLayout, KIND_PIPELINE_LAYOUT, limits_check_pipeline_layout) \
 	X(DescriptorSetLayout, KIND_SET_LAYOUT, limits_check_set_layout) \
@@ -87,6 +86,20 @@ static void destroy(Destroy real, int kind, void *device, uint64_t handle, const
 	}
 OBJECTS(OBJECT)
 
+static Create realCreateShaderModule;
+static int32_t ourCreateShaderModule(void *device, const void *info, const void *allocator, uint64_t *handle) {
+	int32_t result = create(realCreateShaderModule, FAULT_HOST_MEMORY, VK_ERROR_OUT_OF_HOST_MEMORY, KIND_SHADER_MODULE,
+		limits_check_nothing, device, info, allocator, handle);
+	if (result == VK_SUCCESS) limits_keep_module(*handle, info);
+	return result;
+}
+
+static Destroy realDestroyShaderModule;
+static void ourDestroyShaderModule(void *device, uint64_t handle, const void *allocator) {
+	limits_forget_module(handle);
+	destroy(realDestroyShaderModule, KIND_SHADER_MODULE, device, handle, allocator);
+}
+
 static Create realAllocateMemory;
 static int32_t ourAllocateMemory(void *device, const void *info, const void *allocator, uint64_t *handle) {
 	return create(realAllocateMemory, FAULT_DEVICE_MEMORY, VK_ERROR_OUT_OF_DEVICE_MEMORY, KIND_MEMORY, limits_check_memory,
@@ -118,11 +131,12 @@ static void ourDestroyDevice(void *device, const void *allocator) {
 
 static int32_t (*realCreateComputePipelines)(void *, uint64_t, uint32_t, const void *, const void *, uint64_t *);
 static int32_t ourCreateComputePipelines(void *device, uint64_t cache, uint32_t count, const void *infos, const void *allocator, uint64_t *handles) {
-	if (befalls(FAULT_HOST_MEMORY)) {
+	int32_t result = befalls(FAULT_HOST_MEMORY) ? VK_ERROR_OUT_OF_HOST_MEMORY : limits_check_pipelines(count, infos);
+	if (result != VK_SUCCESS) {
 		memset(handles, 0, count * sizeof *handles);
-		return VK_ERROR_OUT_OF_HOST_MEMORY;
+		return result;
 	}
-	int32_t result = realCreateComputePipelines(device, cache, count, infos, allocator, handles);
+	result = realCreateComputePipelines(device, cache, count, infos, allocator, handles);
 	for (uint32_t i = 0; i < count; i++) { // those that failed are zero
 		if (handles[i]) ADD(live[KIND_PIPELINE], 1);
 	}
@@ -243,6 +257,7 @@ static const struct {
 #define ENTRY(name) {"vk" #name, (Function)our##name, &real##name},
 #define OBJECT_ENTRIES(name, kind, check) ENTRY(Create##name) ENTRY(Destroy##name)
 	OBJECTS(OBJECT_ENTRIES)
+	ENTRY(CreateShaderModule) ENTRY(DestroyShaderModule)
 	ENTRY(AllocateMemory) ENTRY(FreeMemory)
 	ENTRY(CreateDevice) ENTRY(DestroyDevice)
 	ENTRY(CreateComputePipelines) ENTRY(DestroyPipeline)

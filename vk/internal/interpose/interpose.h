@@ -21,6 +21,7 @@ typedef struct {
 	uint32_t storage_buffers, texel_buffers, texels, push_bytes;
 	uint32_t shared_memory, invocations, local[3], groups[3];
 	uint32_t subgroup_operations; // VkSubgroupFeatureFlags: those that are left
+	uint32_t subgroup_size;       // reported, whatever it is
 	uint32_t basic;               // 1: Vulkan 1.1 without any extension or feature
 } interpose_limits;
 
@@ -33,6 +34,7 @@ int64_t interpose_injected(void);
 void interpose_lookup(const char *name, void **by_instance, void **by_device);
 void interpose_perturb(int value);
 void interpose_limit(const interpose_limits *limits);
+uint32_t interpose_subgroup_size(void);
 void interpose_violation(char text[256]);
 
 #endif

@@ -117,7 +117,11 @@ void limits_lower_properties2(void *properties2) {
 	Properties2 *p = properties2;
 	limits_lower_properties(&p->properties);
 	for (Chain *c = p->chain.next; c; c = c->next) {
-		if (c->type == PROPERTIES_SUBGROUP && limits.subgroup_operations) ((Subgroup *)c)->operations &= limits.subgroup_operations;
+		if (c->type == PROPERTIES_SUBGROUP) {
+			Subgroup *s = (Subgroup *)c;
+			if (limits.subgroup_operations) s->operations &= limits.subgroup_operations;
+			if (limits.subgroup_size) s->size = limits.subgroup_size;
+		}
 		if (c->type == PROPERTIES_MAINTENANCE_3 && above(((Maintenance3 *)c)->allocation, limits.allocation)) {
 			((Maintenance3 *)c)->allocation = limits.allocation;
 		}
@@ -202,6 +206,22 @@ void limits_check_writes(uint32_t count, const void *writes) {
 			refuse(0, "vkUpdateDescriptorSets: %llu bytes at offset %llu", (unsigned long long)b->range, (unsigned long long)b->offset);
 		}
 	}
+}
+
+// SPIR-V's capabilities of subgroups, from GroupNonUniform on, are in the order of Vulkan's bits.
+int32_t limits_check_capability(uint32_t capability) {
+	uint32_t subgroup = capability - 61;
+	int operation = limits.subgroup_operations && subgroup < 8 && !(limits.subgroup_operations >> subgroup & 1);
+	int feature = limits.basic && ((capability >= 9 && capability <= 11) || capability == 22 || capability == 39 || capability == 4433);
+	return operation || feature ? refuse(VK_ERROR_UNKNOWN, "vkCreateComputePipelines: the SPIR-V capability %u", capability) : VK_SUCCESS;
+}
+
+int32_t limits_check_workgroup(const uint32_t local[3], uint64_t shared_memory) {
+	int wide = above((uint64_t)local[0] * local[1] * local[2], limits.invocations);
+	for (int i = 0; i < 3; i++) wide |= above(local[i], limits.local[i]);
+	if (!wide && !above(shared_memory, limits.shared_memory)) return VK_SUCCESS;
+	return refuse(VK_ERROR_UNKNOWN, "vkCreateComputePipelines: a workgroup of %u x %u x %u with %llu bytes of shared memory",
+		local[0], local[1], local[2], (unsigned long long)shared_memory);
 }
 
 void limits_check_groups(uint32_t x, uint32_t y, uint32_t z) {

@@ -18,6 +18,7 @@ type Limits struct {
 	Local              [3]uint32
 	Groups             [3]uint32
 	SubgroupOperations uint32 // VkSubgroupFeatureFlags: those that are left
+	SubgroupSize       uint32 // what is reported; the driver goes on with its own, as those of Intel's GPUs may
 	Basic              bool   // Vulkan 1.1 without any extension or feature
 }
 
@@ -41,7 +42,7 @@ func Limit(l Limits) {
 		storage_buffers: C.uint32_t(l.StorageBuffers), texel_buffers: C.uint32_t(l.TexelBuffers),
 		texels: C.uint32_t(l.Texels), push_bytes: C.uint32_t(l.PushBytes),
 		shared_memory: C.uint32_t(l.SharedMemory), invocations: C.uint32_t(l.Invocations),
-		subgroup_operations: C.uint32_t(l.SubgroupOperations),
+		subgroup_operations: C.uint32_t(l.SubgroupOperations), subgroup_size: C.uint32_t(l.SubgroupSize),
 	}
 	for i := range 3 {
 		c.local[i], c.groups[i] = C.uint32_t(l.Local[i]), C.uint32_t(l.Groups[i])
@@ -51,6 +52,9 @@ func Limit(l Limits) {
 	}
 	C.interpose_limit(&c)
 }
+
+// SubgroupSize returns the size of the full subgroups that the pipeline created last asked for, 0 when it did not ask.
+func SubgroupSize() int { return int(C.interpose_subgroup_size()) }
 
 // Violation returns the first call since the last Violation that asked for more than the limits allow, or "".
 func Violation() string {

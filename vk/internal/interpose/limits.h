@@ -1,4 +1,4 @@
-// What limits.c offers interpose.c. The checks return VK_SUCCESS or the error to refuse a call with.
+// What limits.c and spirv.c offer interpose.c and each other. The checks return VK_SUCCESS or the error to refuse a call with.
 #ifndef LEMNOS_INTERPOSE_LIMITS_H
 #define LEMNOS_INTERPOSE_LIMITS_H
 
@@ -16,6 +16,11 @@ int32_t limits_check_set_layout(const void *info);
 int32_t limits_check_pipeline_layout(const void *info);
 int32_t limits_check_buffer_view(const void *info);
 void limits_check_writes(uint32_t count, const void *writes);
+void limits_keep_module(uint64_t handle, const void *info);
+void limits_forget_module(uint64_t handle);
+int32_t limits_check_pipelines(uint32_t count, const void *infos);
+int32_t limits_check_capability(uint32_t capability);
+int32_t limits_check_workgroup(const uint32_t local[3], uint64_t shared_memory);
 void limits_check_groups(uint32_t x, uint32_t y, uint32_t z);
 
 #endif
