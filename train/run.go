@@ -105,7 +105,7 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, data Data
 	}
 	h.Logger.Info("training", "device", dev.Info().Name, "steps", cfg.TotalSteps, "from", t.Iteration(),
 		"unigram_entropy", fmt.Sprintf("%.4f", unigram))
-	return r.loop(ctx)
+	return r.advise(r.loop(ctx))
 }
 
 // plan tells the plan of the memory, and refuses one that does not fit.
@@ -245,6 +245,9 @@ func (r *runner) log(ctx context.Context, evaluate bool) error {
 			return err
 		}
 		rec.Loss, rec.GradNorm, rec.LR = &loss, &norm, &lr
+		if rec.Skipped, err = r.trainer.Skipped(whole); err != nil {
+			return err
+		}
 		if s := time.Since(r.since).Seconds(); rec.Step > r.logged && s > 0 {
 			rate := float64((rec.Step-r.logged)*int64(r.cfg.BatchSize*r.cfg.ContextLen*r.cfg.GradAccum)) / s
 			rec.TokensPerS = &rate
@@ -271,7 +274,34 @@ func (r *runner) log(ctx context.Context, evaluate bool) error {
 		}
 	}
 	r.since, r.logged = time.Now(), rec.Step
+	return r.checkFinite(whole, rec)
+}
+
+// checkFinite ends a run that nothing can come of any more.
+func (r *runner) checkFinite(ctx context.Context, rec Record) error {
+	if rec.Loss != nil {
+		if err := r.trainer.CheckFinite(ctx); err != nil {
+			return err
+		}
+	}
+	if rec.ValLoss != nil && !isFinite(*rec.ValLoss) {
+		return r.trainer.nonFinite(ctx, "held-out loss", *rec.ValLoss)
+	}
 	return nil
+}
+
+// advise adds to the error of a state that is not finite what to do about it.
+func (r *runner) advise(err error) error {
+	var bad *NonFiniteError
+	if !errors.As(err, &bad) {
+		return err
+	}
+	advice := "no checkpoint was saved before it"
+	saved := r.saved()
+	if _, step, latestErr := Latest(r.cfg.Dir(), checkpointName); saved == nil && latestErr == nil && step > 0 {
+		advice = fmt.Sprintf("the checkpoint of step %d is finite", step)
+	}
+	return errors.Join(fmt.Errorf("%w\n%s: go on with a smaller lr_max, or with -detect-anomaly, which names the operation", err, advice), saved)
 }
 
 // warn logs an error that the run can go on after.
@@ -342,6 +372,9 @@ func attrs(r Record) []any {
 		if f.v != nil {
 			out = append(out, f.name, fmt.Sprintf("%.4g", *f.v))
 		}
+	}
+	if r.Skipped > 0 {
+		out = append(out, "skipped", r.Skipped)
 	}
 	return out
 }

@@ -3,10 +3,12 @@ package train
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/optim"
@@ -22,9 +24,10 @@ const (
 	prefixMaster = "adamw.master."
 )
 
-// stateTensor is one tensor of the training state under its checkpoint name.
+// stateTensor is one tensor of the training state under its checkpoint name. Its
+// own name is that of the parameter that it belongs to, in a role.
 type stateTensor struct {
-	name string
+	name, role string
 	*ops.Tensor
 }
 
@@ -33,9 +36,10 @@ func (t *Trainer) tensors() []stateTensor {
 	var all []stateTensor
 	for _, p := range t.model.Params().All() {
 		m, v, master := t.opt.Moments(p)
-		all = append(all, stateTensor{p.Name(), p}, stateTensor{prefixM + p.Name(), m}, stateTensor{prefixV + p.Name(), v})
+		all = append(all, stateTensor{p.Name(), "parameter ", p},
+			stateTensor{prefixM + p.Name(), "first moment of ", m}, stateTensor{prefixV + p.Name(), "second moment of ", v})
 		if master != nil {
-			all = append(all, stateTensor{prefixMaster + p.Name(), master})
+			all = append(all, stateTensor{prefixMaster + p.Name(), "master copy of ", master})
 		}
 	}
 	return all
@@ -49,7 +53,9 @@ type Snapshot struct {
 	entries   []Entry
 }
 
-// Snapshot waits for the submitted steps and copies the state off the device.
+// Snapshot waits for the submitted steps and copies the state off the device. A
+// state that is not finite is refused with a [*NonFiniteError]: no checkpoint
+// worth going on from is ever followed, or pushed out, by one that is not.
 func (t *Trainer) Snapshot(ctx context.Context) (*Snapshot, error) {
 	if err := t.Wait(ctx); err != nil {
 		return nil, err
@@ -67,11 +73,14 @@ func (t *Trainer) Snapshot(ctx context.Context) (*Snapshot, error) {
 		return nil, fmt.Errorf("train: checkpoint: %w", err)
 	}
 	s := &Snapshot{Iteration: t.iter, meta: map[string]string{
-		"format": "lemnos-1", "iteration": strconv.FormatInt(t.iter, 10), "optimizer": string(optState), "config": string(cfg)}}
+		"format": checkpointFormat, "iteration": strconv.FormatInt(t.iter, 10), "optimizer": string(optState), "config": string(cfg)}}
 	for _, x := range t.tensors() {
 		raw, err := download(ctx, x.Tensor)
 		if err != nil {
 			return nil, fmt.Errorf("train: checkpoint: %s: %w", x.name, err)
+		}
+		if err := t.scan(x, raw); err != nil {
+			return nil, err
 		}
 		s.entries = append(s.entries, Entry{Name: x.name, DType: fileDType(x.DType()), Shape: x.Shape(),
 			Write: func(w io.Writer) error { _, err := w.Write(raw); return err }})
@@ -113,16 +122,9 @@ func (t *Trainer) Restore(ctx context.Context, path string) error {
 
 // checkFile compares a checkpoint with this trainer.
 func (t *Trainer) checkFile(f *File) (iter int64, st optim.State, err error) {
-	meta := f.Meta()
-	if iter, err = strconv.ParseInt(meta["iteration"], 10, 64); err != nil || iter < 0 {
-		return 0, st, fmt.Errorf("iteration is %q: not a checkpoint of a training run", meta["iteration"])
-	}
-	if err = json.Unmarshal([]byte(meta["optimizer"]), &st); err != nil {
-		return 0, st, fmt.Errorf("optimizer state: %w", err)
-	}
 	var cfg Config
-	if err = json.Unmarshal([]byte(meta["config"]), &cfg); err != nil {
-		return 0, st, fmt.Errorf("configuration: %w", err)
+	if iter, st, cfg, err = checkpointMeta(f.Meta()); err != nil {
+		return 0, st, err
 	}
 	if diff := t.cfg.Diff(cfg); len(diff) > 0 {
 		return 0, st, fmt.Errorf("is of another configuration: %v", diff)
@@ -137,6 +139,13 @@ func (t *Trainer) checkFile(f *File) (iter int64, st optim.State, err error) {
 		case dt != fileDType(x.DType()) || !slices.Equal(shape, x.Shape()):
 			return 0, st, fmt.Errorf("tensor %q is %s%v, want %s%v", x.name, dt, shape, fileDType(x.DType()), x.Shape())
 		}
+		raw, err := f.bytes(x.name)
+		if err != nil {
+			return 0, st, err
+		}
+		if i := firstNonFinite(dt, raw); i >= 0 {
+			return 0, st, fmt.Errorf("tensor %q is not finite: value %d is %v", x.name, i, floatFrom(dt, raw[int64(i)*elementSize[dt]:]))
+		}
 	}
 	for _, name := range f.Names() {
 		if !want[name] {
@@ -145,8 +154,68 @@ func (t *Trainer) checkFile(f *File) (iter int64, st optim.State, err error) {
 	}
 	for name := range st.Steps {
 		if t.model.Params().ByName(name) == nil {
-			return 0, st, fmt.Errorf("optimizer state of %q, which is no parameter of this model", name)
+			return 0, st, fmt.Errorf("optimizer: steps of %q, which is no parameter of this model", name)
 		}
 	}
 	return iter, st, nil
+}
+
+// checkpointFormat is the version of what a checkpoint's metadata and tensors mean.
+const checkpointFormat = "lemnos-1"
+
+// checkpointMeta reads the metadata that Snapshot writes. All of it must be
+// there; errors name the field.
+func checkpointMeta(meta map[string]string) (iter int64, st optim.State, cfg Config, err error) {
+	for _, key := range []string{"format", "iteration", "optimizer", "config"} {
+		if meta[key] == "" {
+			return 0, st, cfg, fmt.Errorf("metadata: %s is missing: not a checkpoint of a training run", key)
+		}
+	}
+	if meta["format"] != checkpointFormat {
+		return 0, st, cfg, fmt.Errorf("metadata: format is %q, this version reads %q", meta["format"], checkpointFormat)
+	}
+	iter, err = strconv.ParseInt(meta["iteration"], 10, 64)
+	if err != nil || iter < 0 || strconv.FormatInt(iter, 10) != meta["iteration"] {
+		return 0, st, cfg, fmt.Errorf("metadata: iteration is %q, want a number of steps", meta["iteration"])
+	}
+	if st, err = optimizerMeta(meta["optimizer"]); err != nil {
+		return 0, st, cfg, fmt.Errorf("metadata: optimizer: %w", err)
+	}
+	if err = json.Unmarshal([]byte(meta["config"]), &cfg); err != nil {
+		return 0, st, cfg, fmt.Errorf("metadata: config: %w", err)
+	}
+	return iter, st, cfg, nil
+}
+
+// optimizerMeta reads the optimizer's counters, all of which must be there.
+func optimizerMeta(text string) (st optim.State, err error) {
+	var in struct {
+		Steps map[string]int64
+		Scale *float32
+		Good  *uint32
+		Skips *uint32
+	}
+	dec := json.NewDecoder(strings.NewReader(text))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&in); err != nil {
+		return st, err
+	}
+	switch {
+	case dec.More():
+		return st, errors.New("has something after the closing brace")
+	case in.Steps == nil:
+		return st, errors.New("Steps is missing")
+	case in.Scale == nil || !(*in.Scale > 0):
+		return st, errors.New("Scale is missing or not positive")
+	case in.Good == nil:
+		return st, errors.New("Good is missing")
+	case in.Skips == nil:
+		return st, errors.New("Skips is missing")
+	}
+	for name, n := range in.Steps {
+		if n < 0 {
+			return st, fmt.Errorf("%d steps of %q", n, name)
+		}
+	}
+	return optim.State{Steps: in.Steps, Scale: *in.Scale, Good: *in.Good, Skips: *in.Skips}, nil
 }

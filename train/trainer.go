@@ -28,7 +28,9 @@ type Trainer struct {
 	apply    *recording  // else: the update after GradAccum passes
 	total    *ops.Tensor // else: the sum of the losses of these passes
 	loss     *ops.Tensor // of the last step
-	iter     int64       // steps done
+	health   *recording  // the norms of the state
+	norms    []*ops.Tensor
+	iter     int64 // steps done
 }
 
 // NewTrainer allocates the optimizer and records the training step: one program
@@ -107,12 +109,14 @@ func (t *Trainer) build(tokens *Tokens) error {
 	}
 	t.update = t.opt.Record(g)
 	g.Output(t.loss)
+	t.health = &recording{graph: ops.NewGraph(t.dev)}
+	t.norms = t.opt.RecordNorms(t.health.graph)
 	return nil
 }
 
-// recordings lists what a step submits.
+// recordings lists what there is to compile: what a step submits comes first.
 func (t *Trainer) recordings() []*recording {
-	return slices.DeleteFunc([]*recording{t.pass, t.apply}, func(r *recording) bool { return r == nil })
+	return slices.DeleteFunc([]*recording{t.pass, t.apply, t.health}, func(r *recording) bool { return r == nil })
 }
 
 // compile allocates and records.
@@ -145,7 +149,7 @@ func (t *Trainer) Close() error {
 		t.opt.Release()
 	}
 	t.total.Release()
-	t.pass, t.apply, t.source, t.opt = nil, nil, nil, nil
+	t.pass, t.apply, t.health, t.source, t.opt = nil, nil, nil, nil, nil
 	return err
 }
 
@@ -204,6 +208,16 @@ func (t *Trainer) Wait(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// Optimizer returns the optimizer, for its moments and groups.
+func (t *Trainer) Optimizer() *optim.AdamW { return t.opt }
+
+// Skipped waits for the submitted steps and returns how many steps of the run
+// changed nothing, because the norm of their gradient was not finite.
+func (t *Trainer) Skipped(ctx context.Context) (int64, error) {
+	st, err := t.opt.State(ctx)
+	return int64(st.Skips), err
 }
 
 // Report waits for the last step and returns its loss (the mean over its

@@ -1,0 +1,131 @@
+package train
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"github.com/lemnos-ml/lemnos/ops"
+)
+
+// NonFiniteError reports a training state from which no run can go on.
+type NonFiniteError struct {
+	Step  int64   // steps done
+	What  string  // what was looked at: "training loss", "gradient norm", or Tensor
+	Value float64 // of it
+	// Tensor is the first tensor of the state that is not finite, such as
+	// `parameter "head.weight"` or `second moment of "head.weight"`, and At the
+	// position of its first such value; "" when the state itself is finite.
+	Tensor string
+	At     []int
+}
+
+// Error implements error.
+func (e *NonFiniteError) Error() string {
+	switch {
+	case e.Tensor == "":
+		return fmt.Sprintf("train: step %d: %s is %v; parameters and moments are finite", e.Step, e.What, e.Value)
+	case e.Tensor == e.What:
+		return fmt.Sprintf("train: step %d: %s is %v at %v", e.Step, e.Tensor, e.Value, e.At)
+	}
+	return fmt.Sprintf("train: step %d: %s is %v; the first tensor that is not finite is %s, at %v", e.Step, e.What, e.Value, e.Tensor, e.At)
+}
+
+func isFinite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+
+// CheckFinite waits for the last step and returns a [*NonFiniteError] when its
+// loss, its gradient's norm, a parameter or a moment is not finite. A norm that
+// makes the loss scaler skip a step and lower the scale is no error. It needs a
+// step; it moves a few values off the device, more only when something is wrong.
+func (t *Trainer) CheckFinite(ctx context.Context) error {
+	loss, norm, _, err := t.Report(ctx)
+	if err != nil {
+		return err
+	}
+	st, err := t.opt.State(ctx)
+	if err != nil {
+		return err
+	}
+	switch scaling := t.cfg.scaler() != nil && st.Scale > 1; {
+	case !isFinite(loss):
+		return t.nonFinite(ctx, "training loss", loss)
+	case !isFinite(norm) && !scaling:
+		return t.nonFinite(ctx, "gradient norm", norm)
+	}
+	if err := t.health.step.Run(); err != nil {
+		return err
+	}
+	for _, n := range t.norms {
+		var v [4]float32
+		if err := ops.Download(ctx, n, v[:]); err != nil {
+			return err
+		}
+		if !isFinite(float64(v[0])) {
+			return t.nonFinite(ctx, "", 0)
+		}
+	}
+	return nil
+}
+
+// nonFinite looks for the first tensor of the state that is not finite and
+// returns the error; what is "" when the state is what was looked at. Then
+// nothing is an answer too: finite values may have an infinite norm.
+func (t *Trainer) nonFinite(ctx context.Context, what string, value float64) error {
+	bad := &NonFiniteError{Step: t.iter, What: what, Value: value}
+	for _, x := range t.tensors() {
+		raw, err := download(ctx, x.Tensor)
+		if err != nil {
+			return err
+		}
+		if err := t.scan(x, raw); err != nil {
+			bad.Tensor, bad.At = err.Tensor, err.At
+			if what == "" {
+				return err
+			}
+			break
+		}
+	}
+	if what == "" {
+		return nil
+	}
+	return bad
+}
+
+// scan returns an error when a value of a tensor of the state is not finite.
+func (t *Trainer) scan(x stateTensor, raw []byte) *NonFiniteError {
+	dtype := fileDType(x.DType())
+	i := firstNonFinite(dtype, raw)
+	if i < 0 {
+		return nil
+	}
+	at := make([]int, len(x.Shape()))
+	for rest, d := i, len(at)-1; d >= 0; d-- {
+		at[d], rest = rest%x.Shape()[d], rest/x.Shape()[d]
+	}
+	what := fmt.Sprintf("%s%q", x.role, x.Name())
+	return &NonFiniteError{Step: t.iter, What: what, Value: float64(floatFrom(dtype, raw[int64(i)*elementSize[dtype]:])), Tensor: what, At: at}
+}
+
+// firstNonFinite returns the index of the first NaN or infinity, or -1: the
+// exponent's bits are all set.
+func firstNonFinite(dtype string, raw []byte) int {
+	if dtype == "F32" {
+		for i := 0; i+4 <= len(raw); i += 4 {
+			if ^binary.LittleEndian.Uint32(raw[i:])&0x7f800000 == 0 {
+				return i / 4
+			}
+		}
+		return -1
+	}
+	exponent := uint16(0x7f80)
+	if dtype == "F16" {
+		exponent = 0x7c00
+	}
+	for i := 0; i+2 <= len(raw); i += 2 {
+		if ^binary.LittleEndian.Uint16(raw[i:])&exponent == 0 {
+			return i / 2
+		}
+	}
+	return -1
+}
