@@ -1,6 +1,7 @@
 // Bench measures the kernels of package shaders on one device, through the
 // calls of ops and optim that training makes. Every result is checked against
-// the host before it is timed. Times are the device's own, medians of several
+// the host before it is timed; one that differs is marked, and makes bench fail
+// at its end. Times are the device's own, medians of several
 // runs.
 //
 // Each run is paired with two copies by shaders, the yardsticks for what the
@@ -13,15 +14,14 @@
 //     with its own workgroups, several groups of 16 bytes for each invocation
 //     and, on lavapipe, words of 64 bits.
 //
-//     go run ./tools/bench [-device name] [-run regexp] [-size MiB] [-quick] [-json]
+//     go run ./tools/bench [-device name] [-run regexp] [-skip regexp] [-size MiB] [-quick] [-json file]
 package main
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"regexp"
 	"slices"
@@ -34,22 +34,24 @@ import (
 
 func main() {
 	var c config
-	device := flag.String("device", "", "index or part of the name of a device; default: the best one")
-	pattern := flag.String("run", "", "measure only rows whose name and shape match this `regexp`")
-	asJSON := flag.Bool("json", false, "print JSON")
+	flag.StringVar(&c.device, "device", "", "index or part of the name of a device; default: the best one")
+	flag.StringVar(&c.run, "run", "", "measure only rows whose name and shape match this `regexp`")
+	flag.StringVar(&c.skip, "skip", "", "leave out rows whose name and shape match this `regexp`")
+	flag.StringVar(&c.json, "json", "", "also write each row to this `file` once it is measured: a JSON object a line")
 	flag.IntVar(&c.mib, "size", 64, "`MiB` of the tensors that memory-bound kernels read")
 	flag.BoolVar(&c.quick, "quick", false, "small tensors and few runs: does it work, not how fast")
 	flag.Parse()
-	if err := run(*device, *pattern, *asJSON, c); err != nil {
+	if err := run(c); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-// config is how large and how often to measure.
+// config is what to measure, how large and how often.
 type config struct {
-	mib   int
-	quick bool
+	device, run, skip, json string
+	mib                     int
+	quick                   bool
 }
 
 // bytes is the size of the tensors that memory-bound kernels read.
@@ -68,15 +70,28 @@ func (c config) runs() (least, most int, limit time.Duration) {
 	return 7, 51, 2 * time.Second
 }
 
-func run(device, pattern string, asJSON bool, c config) error {
+// filter returns whether a row is wanted, by its name and shape.
+func (c config) filter() (func(row string) bool, error) {
+	run, err := regexp.Compile(c.run)
+	if err != nil {
+		return nil, fmt.Errorf("bench: -run: %w", err)
+	}
+	skip, err := regexp.Compile(c.skip)
+	if err != nil {
+		return nil, fmt.Errorf("bench: -skip: %w", err)
+	}
+	return func(row string) bool { return run.MatchString(row) && (c.skip == "" || !skip.MatchString(row)) }, nil
+}
+
+func run(c config) error {
 	if c.mib < 1 {
 		return fmt.Errorf("bench: -size is %d, want at least 1 MiB", c.mib)
 	}
-	wanted, err := regexp.Compile(pattern)
+	wanted, err := c.filter()
 	if err != nil {
-		return fmt.Errorf("bench: -run: %w", err)
+		return err
 	}
-	dev, err := vk.Open(&vk.Options{Device: device})
+	dev, err := vk.Open(&vk.Options{Device: c.device})
 	if err != nil {
 		return err
 	}
@@ -84,63 +99,59 @@ func run(device, pattern string, asJSON bool, c config) error {
 	if dev.Info().Caps.TimestampPeriod == 0 {
 		return fmt.Errorf("bench: %s has no time stamps", dev.Info().Name)
 	}
-	r := report{Device: dev.Info().Name, Driver: dev.Info().Driver, MiB: float64(c.bytes()) / (1 << 20)}
-	out := io.Writer(os.Stdout)
-	if asJSON {
-		out = io.Discard
+	r, err := newReport(c, dev.Info())
+	if err != nil {
+		return err
 	}
-	r.printHead(out)
+	all := append(cases(c), activationCases(c)...)
+	return errors.Join(measureAll(dev, c, all, models(dev.Info(), c), wanted, r), r.close())
+}
+
+// measureAll leaves what was wrong to the report and goes on. Its error is of what nothing can be measured without.
+func measureAll(dev *vk.Device, c config, kernels []benchmark, steps []model, wanted func(row string) bool, r *report) error {
 	copies, err := openYardsticks(dev, c)
 	if err != nil {
 		return err
 	}
 	defer copies.close()
-	for _, k := range append(cases(c), activationCases(c)...) {
+	for _, k := range kernels {
 		isYardstick := strings.HasSuffix(k.parts[0].name, "copy")
-		if !isYardstick && !slices.ContainsFunc(k.parts, func(p part) bool { return wanted.MatchString(p.name + " " + k.shape) }) {
+		if !isYardstick && !slices.ContainsFunc(k.parts, func(p part) bool { return wanted(p.name + " " + k.shape) }) {
 			continue
 		}
 		rows, err := measure(dev, k, copies, c)
-		if err != nil {
+		if errors.Is(err, vk.ErrDeviceLost) {
 			return err
 		}
-		for _, row := range rows {
-			if isYardstick || wanted.MatchString(row.Name+" "+row.Shape) {
-				row.print(out)
-				r.Rows = append(r.Rows, row)
+		r.fail(err)
+		for _, x := range rows {
+			if isYardstick || wanted(x.Name+" "+x.Shape) {
+				r.add(x)
 			}
 		}
 	}
-	trained := func(row *trainRow) {
-		row.print(out)
-		row.printKernels(out)
-		r.Train = append(r.Train, row)
-	}
-	if wanted.MatchString("bigram train step") {
-		row, err := trainStep(dev, c)
-		if err != nil {
+	for _, m := range steps {
+		if !wanted(m.name + " " + m.shape()) {
+			continue
+		}
+		x, err := m.measure(dev)
+		if errors.Is(err, vk.ErrDeviceLost) {
 			return err
 		}
-		trained(row)
-	}
-	if wanted.MatchString("transformer train step") {
-		if err := transformerSteps(dev, c, trained); err != nil {
-			return err
+		r.fail(err)
+		if err == nil {
+			r.addStep(x)
 		}
-	}
-	if asJSON {
-		e := json.NewEncoder(os.Stdout)
-		e.SetIndent("", "  ")
-		return e.Encode(r)
 	}
 	return nil
 }
 
 // opened is a benchmark that was compiled, run once and checked.
 type opened struct {
-	c    benchmark
-	step *ops.Step
-	run  *running
+	c     benchmark
+	step  *ops.Step
+	run   *running
+	wrong string // how its result differs from the host's
 }
 
 func open(dev *vk.Device, c benchmark) (*opened, error) {
@@ -151,7 +162,7 @@ func open(dev *vk.Device, c benchmark) (*opened, error) {
 		r.release()
 		return nil, fmt.Errorf("bench: %s %s: %w", c.parts[0].name, c.shape, firstError(r.err, err))
 	}
-	o := &opened{c, step, r}
+	o := &opened{c: c, step: step, run: r}
 	if err := o.check(); err != nil {
 		o.close()
 		return nil, fmt.Errorf("bench: %s %s: %w", c.parts[0].name, c.shape, err)
@@ -180,9 +191,12 @@ func (o *opened) check() error {
 		return err
 	}
 	if o.run.check == nil {
-		return fmt.Errorf("no check")
+		return errors.New("no check")
 	}
-	return o.run.check()
+	if err := o.run.check(); err != nil {
+		o.wrong = err.Error()
+	}
+	return nil
 }
 
 func (o *opened) stage() error {
@@ -276,7 +290,7 @@ func measure(dev *vk.Device, c benchmark, copies yardsticks, cfg config) ([]row,
 	rows := make([]row, len(c.parts))
 	for i, p := range c.parts {
 		ns := median(nanos[i])
-		rows[i] = row{Name: p.name, Shape: c.shape, Nanos: ns, Runs: len(nanos[i])}
+		rows[i] = row{Name: p.name, Shape: c.shape, Nanos: ns, Runs: len(nanos[i]), Wrong: o.wrong}
 		if p.flops > 0 {
 			rows[i].GFLOPS = p.flops / ns
 		} else {

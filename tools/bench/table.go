@@ -2,44 +2,58 @@ package main
 
 import (
 	"cmp"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"time"
 
 	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/vk"
 )
 
-// report is what bench prints.
+// report prints each row as it is measured, to standard output and, as JSON, to a file: what stops the program leaves
+// what was measured until then.
 type report struct {
-	Device string      `json:"device"`
-	Driver string      `json:"driver"`
-	MiB    float64     `json:"mib"` // size of the tensors that memory-bound kernels read
-	Rows   []row       `json:"kernels"`
-	Train  []*trainRow `json:"train,omitempty"`
+	out    io.Writer
+	json   *json.Encoder // nil without a file
+	file   *os.File
+	failed []error // what was wrong, missing or not written
+}
+
+// head is the file's first line.
+type head struct {
+	Device string  `json:"device"`
+	Driver string  `json:"driver"`
+	MiB    float64 `json:"mib"` // size of the tensors that memory-bound kernels read
 }
 
 // row is one kernel, or a few that work together, at one shape.
 type row struct {
 	Name   string  `json:"name"`
 	Shape  string  `json:"shape"`
-	Nanos  float64 `json:"ns"`                 // GPU time, median
-	GBs    float64 `json:"gb_per_s,omitempty"` // algorithmic bytes, in 10^9 per second
-	OfCopy float64 `json:"percent_of_copy"`    // of the plain copy's GB/s, median over the runs
-	OfBest float64 `json:"percent_of_best"`    // of the fastest copy's
+	Nanos  float64 `json:"ns"`                        // GPU time, median
+	GBs    float64 `json:"gb_per_s,omitempty"`        // algorithmic bytes, in 10^9 per second
+	OfCopy float64 `json:"percent_of_copy,omitempty"` // of the plain copy's GB/s, median over the runs
+	OfBest float64 `json:"percent_of_best,omitempty"` // of the fastest copy's
 	GFLOPS float64 `json:"gflop_per_s,omitempty"`
 	Runs   int     `json:"runs"`
+	Wrong  string  `json:"wrong,omitempty"` // how the result differs from the host's
 }
 
-// trainRow is a replayed training step of a model.
-type trainRow struct {
-	Model        string  `json:"model"`
+// stepRow is a replayed training step of a model.
+type stepRow struct {
+	Name         string  `json:"name"`
 	Shape        string  `json:"shape"`
+	Model        string  `json:"model"`
+	Nanos        float64 `json:"ns"`          // wall clock per step
 	Submissions  uint64  `json:"submissions"` // queue submissions per step
 	Dispatches   int     `json:"dispatches"`
 	Barriers     int     `json:"barriers"`
-	Nanos        float64 `json:"ns"` // wall clock per step, mean
 	TokensPerSec float64 `json:"tokens_per_s"`
+	Wrong        string  `json:"wrong,omitempty"`
 
 	Kernels []kernelShare `json:"kernels,omitempty"` // of a profiled step, most time first
 }
@@ -53,20 +67,77 @@ type kernelShare struct {
 
 const format = "%-20s %20s %11s %7s %9s %9s %8s %5s\n"
 
-// printHead starts the table; rows follow as they are measured.
-func (r report) printHead(w io.Writer) {
-	fmt.Fprintf(w, "%s, %s\n", r.Device, r.Driver)
-	fmt.Fprintf(w, "tensors of %.4g MiB; GB/s of the bytes each kernel has to move;\n%% of the GB/s of the plain and of the fastest copy in the same run\n\n", r.MiB)
-	fmt.Fprintf(w, format, "kernel", "shape", "time", "GB/s", "% of copy", "% of best", "GFLOP/s", "runs")
+// newReport starts the table, and the file when one is asked for.
+func newReport(c config, dev vk.Info) (*report, error) {
+	r, h := &report{out: os.Stdout}, head{dev.Name, dev.Driver, float64(c.bytes()) / (1 << 20)}
+	if c.json != "" {
+		var err error
+		if r.file, err = os.Create(c.json); err != nil {
+			return nil, fmt.Errorf("bench: -json: %w", err)
+		}
+		r.json = json.NewEncoder(r.file)
+	}
+	r.encode(h)
+	fmt.Fprintf(r.out, "%s, %s\n", h.Device, h.Driver)
+	fmt.Fprintf(r.out, "tensors of %.4g MiB; GB/s of the bytes each kernel has to move;\n%% of the GB/s of the plain and of the fastest copy in the same run\n\n", h.MiB)
+	fmt.Fprintf(r.out, format, "kernel", "shape", "time", "GB/s", "% of copy", "% of best", "GFLOP/s", "runs")
+	return r, nil
 }
 
-func (x row) print(w io.Writer) {
-	fmt.Fprintf(w, format, x.Name, x.Shape, short(x.Nanos), number(x.GBs, 2), number(x.OfCopy, 0), number(x.OfBest, 0), number(x.GFLOPS, 1), fmt.Sprint(x.Runs))
+func (r *report) encode(line any) {
+	if r.json != nil {
+		if err := r.json.Encode(line); err != nil {
+			r.failed = append(r.failed, fmt.Errorf("-json: %w", err))
+			r.json = nil
+		}
+	}
 }
 
-func (x trainRow) print(w io.Writer) {
-	fmt.Fprintf(w, "\n%s training step, %s: %s, %.4g tokens/s, %d submission, %d dispatches, %d barriers\n",
-		x.Model, x.Shape, short(x.Nanos), x.TokensPerSec, x.Submissions, x.Dispatches, x.Barriers)
+// close returns an error that has all that failed.
+func (r *report) close() error {
+	if r.file != nil {
+		if err := r.file.Close(); err != nil {
+			r.failed = append(r.failed, fmt.Errorf("-json: %w", err))
+		}
+	}
+	if len(r.failed) == 0 {
+		return nil
+	}
+	return fmt.Errorf("bench: %d failed:\n%w", len(r.failed), errors.Join(r.failed...))
+}
+
+// fail prints an error, if it is one, and keeps it for the end.
+func (r *report) fail(err error) {
+	if err != nil {
+		fmt.Fprintf(r.out, "  FAILED: %v\n", err)
+		r.failed = append(r.failed, err)
+	}
+}
+
+func (r *report) add(x row) {
+	r.encode(x)
+	fmt.Fprintf(r.out, format, x.Name, x.Shape, short(x.Nanos), number(x.GBs, 2), number(x.OfCopy, 0), number(x.OfBest, 0), number(x.GFLOPS, 1), fmt.Sprint(x.Runs))
+	r.checked(x.Name, x.Shape, x.Wrong)
+}
+
+func (r *report) addStep(x *stepRow) {
+	r.encode(x)
+	fmt.Fprintf(r.out, "\n%s %s, %s: %s, %.4g tokens/s, %d submissions, %d dispatches, %d barriers\n",
+		x.Name, x.Shape, x.Model, short(x.Nanos), x.TokensPerSec, x.Submissions, x.Dispatches, x.Barriers)
+	r.checked(x.Name, x.Shape, x.Wrong)
+	total := 0.0
+	for _, s := range x.Kernels {
+		total += s.Nanos
+	}
+	for _, s := range x.Kernels[:min(shown, len(x.Kernels))] {
+		fmt.Fprintf(r.out, "%5.1f%% %11s  %s, %d dispatches\n", 100*s.Nanos/total, short(s.Nanos), s.Kernel, s.Dispatches)
+	}
+}
+
+func (r *report) checked(name, shape, wrong string) {
+	if wrong != "" {
+		r.fail(fmt.Errorf("%s %s: %s", name, shape, wrong))
+	}
 }
 
 // shares adds up the dispatches of each kernel.
@@ -91,16 +162,6 @@ func shares(times []ops.KernelTime) []kernelShare {
 
 // shown is how many kernels of a step the table lists.
 const shown = 12
-
-func (x trainRow) printKernels(w io.Writer) {
-	total := 0.0
-	for _, s := range x.Kernels {
-		total += s.Nanos
-	}
-	for _, s := range x.Kernels[:min(shown, len(x.Kernels))] {
-		fmt.Fprintf(w, "%5.1f%% %11s  %s, %d dispatches\n", 100*s.Nanos/total, short(s.Nanos), s.Kernel, s.Dispatches)
-	}
-}
 
 // number leaves what was not measured empty.
 func number(x float64, decimals int) string {
