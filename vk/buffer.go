@@ -2,6 +2,7 @@ package vk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"unsafe"
 
@@ -32,14 +33,16 @@ const (
 	// bufferPadding is the most that a Vulkan buffer has behind the bytes asked for: descriptors cover
 	// whole words and items, and more (see descriptor.bytes).
 	bufferPadding = 256 + 16
-	// stagingSize is the piece in which unmapped memory is uploaded and downloaded.
+	// stagingSize is the piece in which unmapped memory is uploaded and downloaded, minStaging the least
+	// that is tried when there is no room for it.
 	stagingSize = 16 << 20
+	minStaging  = 64 << 10
 )
 
 // NewBuffer returns size bytes of zeroed device memory.
 // ErrOutOfMemory when the device has no room, or size is above Caps.MaxAllocation.
 func (d *Device) NewBuffer(size int64) (*Buffer, error) {
-	b, err := d.newBuffer(size, deviceMemoryType, &d.bufferBytes)
+	b, err := d.newBuffer(size, false)
 	d.peakBytes = max(d.peakBytes, d.bufferBytes)
 	return b, err
 }
@@ -47,10 +50,11 @@ func (d *Device) NewBuffer(size int64) (*Buffer, error) {
 // NewHostBuffer returns size zeroed bytes of the host's memory that kernels can reach: for rings that the
 // host fills and for results it reads. Bytes is never nil.
 func (d *Device) NewHostBuffer(size int64) (*Buffer, error) {
-	return d.newBuffer(size, hostMemoryType, &d.hostBytes)
+	return d.newBuffer(size, true)
 }
 
-func (d *Device) newBuffer(size int64, memoryType func([]memoryType, uint32) int, live *int64) (*Buffer, error) {
+// newBuffer makes a buffer in the host's memory or the device's.
+func (d *Device) newBuffer(size int64, host bool) (*Buffer, error) {
 	if err := d.usable(); err != nil {
 		return nil, err
 	}
@@ -63,13 +67,15 @@ func (d *Device) newBuffer(size int64, memoryType func([]memoryType, uint32) int
 	d.collect()
 	d.bufferIDs++
 	b := &Buffer{device: d, id: d.bufferIDs, size: size, programs: map[*Program]struct{}{}}
-	if err := b.create(memoryType); err != nil {
+	if err := b.create(host); err != nil {
 		d.destroyBuffer(b)
 		return nil, err
 	}
 	d.buffers[b] = struct{}{}
-	b.live = live
-	*live += size
+	if b.live = &d.bufferBytes; host {
+		b.live = &d.hostBytes
+	}
+	*b.live += size
 	if err := b.zero(); err != nil {
 		b.Release() // the device may still be at it
 		return nil, err
@@ -77,7 +83,7 @@ func (d *Device) newBuffer(size int64, memoryType func([]memoryType, uint32) int
 	return b, nil
 }
 
-func (b *Buffer) create(memoryType func([]memoryType, uint32) int) error {
+func (b *Buffer) create(host bool) error {
 	d := b.device
 	info := vulkan.BufferCreateInfo{
 		SType: vulkan.StructureTypeBufferCreateInfo,
@@ -98,11 +104,14 @@ func (b *Buffer) create(memoryType func([]memoryType, uint32) int) error {
 	needs.Deref()
 	size, align, bits := int64(needs.Size), int64(needs.Alignment), needs.MemoryTypeBits
 	needs.Free()
-	typ := memoryType(d.physical.memory, bits)
+	typ := deviceMemoryType(d.physical.memory, bits)
+	if host {
+		typ = hostMemoryType(d.physical.memory, bits)
+	}
 	if typ < 0 {
 		return fmt.Errorf("vk: buffer of %d bytes: no memory type fits (allowed: %#x)", b.size, bits)
 	}
-	memory, err := d.memory.allocate(typ, size, align)
+	memory, err := d.memory.allocate(typ, size, align, host)
 	if err != nil {
 		return err
 	}
@@ -240,10 +249,12 @@ func (b *Buffer) transferable(verb string, offset int64, size int) error {
 	return nil
 }
 
+// stagingBuffer is of the size that there is room for.
 func (d *Device) stagingBuffer() (*Buffer, error) {
-	if d.staging == nil {
-		b, err := d.NewHostBuffer(min(stagingSize, int64(d.physical.info.Caps.MaxAllocation)))
-		if err != nil {
+	size := min(stagingSize, int64(d.physical.info.Caps.MaxAllocation))
+	for d.staging == nil {
+		b, err := d.NewHostBuffer(size)
+		if size /= 4; err != nil && (size < minStaging || !errors.Is(err, ErrOutOfMemory)) {
 			return nil, err
 		}
 		d.staging = b

@@ -22,7 +22,6 @@ var (
 // resultNames are the failures that Vulkan 1.1 compute calls document.
 var resultNames = map[vulkan.Result]string{
 	vulkan.ErrorInitializationFailed: "VK_ERROR_INITIALIZATION_FAILED",
-	vulkan.ErrorMemoryMapFailed:      "VK_ERROR_MEMORY_MAP_FAILED",
 	vulkan.ErrorLayerNotPresent:      "VK_ERROR_LAYER_NOT_PRESENT",
 	vulkan.ErrorExtensionNotPresent:  "VK_ERROR_EXTENSION_NOT_PRESENT",
 	vulkan.ErrorFeatureNotPresent:    "VK_ERROR_FEATURE_NOT_PRESENT",
@@ -43,6 +42,8 @@ func resultError(result vulkan.Result, call, detail string) error {
 		return fmt.Errorf("vk: %s: %w", call, ErrDeviceLost)
 	case vulkan.ErrorOutOfHostMemory, vulkan.ErrorOutOfPoolMemory:
 		return fmt.Errorf("vk: %s: %w on the host", call, ErrOutOfMemory)
+	case vulkan.ErrorMemoryMapFailed:
+		return fmt.Errorf("vk: %s: %w to map on the host: the process's addresses or the driver's window are used up", call, ErrOutOfMemory)
 	case vulkan.ErrorOutOfDeviceMemory:
 		return fmt.Errorf("vk: %s: %w on the device", call, ErrOutOfMemory)
 	}

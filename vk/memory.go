@@ -26,11 +26,11 @@ type memory struct {
 	bytes       int64
 }
 
-// block is one VkDeviceMemory, mapped as long as it lives when the host can see it.
+// block is one VkDeviceMemory, mapped as long as it lives where that is possible.
 type block struct {
 	typ    int
 	handle vulkan.DeviceMemory
-	mapped unsafe.Pointer // nil: not host-visible
+	mapped unsafe.Pointer // nil: not host-visible, or there was no room to map it
 	ranges freeList
 }
 
@@ -104,28 +104,29 @@ func bestType(types []memoryType, bits uint32, score func(memoryType) int) int {
 	return best
 }
 
-// allocate finds size bytes of the memory type, in a block that has room or in a new one.
-func (m *memory) allocate(typ int, size, align int64) (allocation, error) {
+// allocate finds size bytes of the memory type, in a block that has room or in a new one; in a mapped one
+// where the host must see them.
+func (m *memory) allocate(typ int, size, align int64, mapped bool) (allocation, error) {
 	p := m.device.physical
 	shared := min(blockSize, roundUp(int64(p.memory[typ].heapSize/16), 1<<16), int64(p.facts.max_allocation))
 	if size <= shared/2 {
 		for _, b := range m.blocks {
-			if b.typ != typ {
+			if b.typ != typ || mapped && b.mapped == nil {
 				continue
 			}
 			if off, ok := b.ranges.take(size, align); ok {
 				return allocation{b, off, size}, nil
 			}
 		}
-		// A device that has no room for another whole block may still have it for this buffer.
-		if b, err := m.newBlock(typ, shared); err == nil {
+		// A device that has no room for another whole block, or to map one, may still have it for this buffer.
+		if b, err := m.newBlock(typ, shared, mapped); err == nil {
 			off, _ := b.ranges.take(size, align)
 			return allocation{b, off, size}, nil
 		} else if m.device.lost != nil {
 			return allocation{}, err
 		}
 	}
-	b, err := m.newBlock(typ, size)
+	b, err := m.newBlock(typ, size, mapped)
 	if err != nil {
 		return allocation{}, err
 	}
@@ -133,7 +134,9 @@ func (m *memory) allocate(typ int, size, align int64) (allocation, error) {
 	return allocation{b, off, size}, nil
 }
 
-func (m *memory) newBlock(typ int, size int64) (*block, error) {
+// newBlock maps the block if it can: the window through which a card's memory is seen, or the addresses
+// of the process, may be used up. Buffers that the host need not see do without (see Buffer.Upload).
+func (m *memory) newBlock(typ int, size int64, mapped bool) (*block, error) {
 	d := m.device
 	info := vulkan.MemoryAllocateInfo{
 		SType:           vulkan.StructureTypeMemoryAllocateInfo,
@@ -148,13 +151,15 @@ func (m *memory) newBlock(typ int, size int64) (*block, error) {
 	}
 	b := &block{typ: typ, handle: handle, ranges: newFreeList(size)}
 	if d.physical.memory[typ].flags&hostCoherent == hostCoherent {
-		var mapped unsafe.Pointer
-		result := vulkan.MapMemory(d.handle, handle, 0, vulkan.DeviceSize(size), 0, &mapped)
-		if result != vulkan.Success {
+		var base unsafe.Pointer
+		result := vulkan.MapMemory(d.handle, handle, 0, vulkan.DeviceSize(size), 0, &base)
+		switch {
+		case result == vulkan.Success:
+			b.mapped = base
+		case mapped:
 			vulkan.FreeMemory(d.handle, handle, nil)
-			return nil, d.check(result, "vkMapMemory", fmt.Sprintf("%d bytes", size))
+			return nil, d.check(result, "vkMapMemory", fmt.Sprintf("%d bytes for the host to write and read", size))
 		}
-		b.mapped = mapped
 	}
 	m.blocks = append(m.blocks, b)
 	m.allocations++

@@ -19,6 +19,7 @@ enum {
 	VK_ERROR_OUT_OF_HOST_MEMORY = -1,
 	VK_ERROR_OUT_OF_DEVICE_MEMORY = -2,
 	VK_ERROR_DEVICE_LOST = -4,
+	VK_ERROR_MEMORY_MAP_FAILED = -5,
 };
 
 typedef void (*Function)(void);
@@ -29,7 +30,7 @@ static void *lastInstance, *lastDevice;
 
 static int64_t live[KINDS];
 static int64_t calls[FAULTS];
-static int64_t first[FAULTS] = {-1, -1, -1, -1}, last[FAULTS] = {-1, -1, -1, -1};
+static int64_t first[FAULTS] = {-1, -1, -1, -1, -1}, last[FAULTS] = {-1, -1, -1, -1, -1};
 static int64_t injected;
 static int lost;
 
@@ -156,11 +157,16 @@ static void ourDestroyPipeline(void *device, uint64_t handle, const void *alloca
 	}
 FALLIBLE(AllocateCommandBuffers, (void *device, const void *info, void **buffers), (device, info, buffers))
 FALLIBLE(AllocateDescriptorSets, (void *device, const void *info, uint64_t *sets), (device, info, sets))
-FALLIBLE(MapMemory, (void *device, uint64_t memory, uint64_t offset, uint64_t size, uint32_t flags, void **data),
-	(device, memory, offset, size, flags, data))
 FALLIBLE(BindBufferMemory, (void *device, uint64_t buffer, uint64_t memory, uint64_t offset), (device, buffer, memory, offset))
 FALLIBLE(BeginCommandBuffer, (void *command, const void *info), (command, info))
 FALLIBLE(ResetFences, (void *device, uint32_t count, const uint64_t *fences), (device, count, fences))
+
+static int32_t (*realMapMemory)(void *, uint64_t, uint64_t, uint64_t, uint32_t, void **);
+static int32_t ourMapMemory(void *device, uint64_t memory, uint64_t offset, uint64_t size, uint32_t flags, void **data) {
+	if (befalls(FAULT_MAP)) return VK_ERROR_MEMORY_MAP_FAILED;
+	int32_t result = limits_check_mapping(size);
+	return result == VK_SUCCESS ? realMapMemory(device, memory, offset, size, flags, data) : result;
+}
 
 // A recording that could not be ended is over all the same, so the real call is made.
 static int32_t (*realEndCommandBuffer)(void *);

@@ -63,16 +63,17 @@ type Fault int
 const (
 	DeviceMemory Fault = C.FAULT_DEVICE_MEMORY // vkAllocateMemory: VK_ERROR_OUT_OF_DEVICE_MEMORY
 	// HostMemory: VK_ERROR_OUT_OF_HOST_MEMORY from every vkCreate call but vkCreateInstance, from
-	// vkAllocateCommandBuffers, vkAllocateDescriptorSets, vkMapMemory, vkBindBufferMemory,
+	// vkAllocateCommandBuffers, vkAllocateDescriptorSets, vkBindBufferMemory,
 	// vkBeginCommandBuffer, vkEndCommandBuffer, vkResetFences and vkQueueSubmit.
 	HostMemory Fault = C.FAULT_HOST_MEMORY
+	MapFailure Fault = C.FAULT_MAP    // vkMapMemory: VK_ERROR_MEMORY_MAP_FAILED
 	LostSubmit Fault = C.FAULT_SUBMIT // vkQueueSubmit: VK_ERROR_DEVICE_LOST
 	LostWait   Fault = C.FAULT_WAIT   // vkWaitForFences: VK_ERROR_DEVICE_LOST
 )
 
 // String says what fails.
 func (f Fault) String() string {
-	return [...]string{"device memory", "host memory", "lost at submit", "lost at wait"}[f]
+	return [...]string{"device memory", "host memory", "map failure", "lost at submit", "lost at wait"}[f]
 }
 
 // Wrap returns a vkGetInstanceProcAddr that hands out counting functions around those of proc.

@@ -12,11 +12,12 @@ enum {
 };
 
 // Faults, each with the calls that it can befall.
-enum { FAULT_DEVICE_MEMORY, FAULT_HOST_MEMORY, FAULT_SUBMIT, FAULT_WAIT, FAULTS };
+enum { FAULT_DEVICE_MEMORY, FAULT_HOST_MEMORY, FAULT_MAP, FAULT_SUBMIT, FAULT_WAIT, FAULTS };
 
 // Limits of a device, 0 where they are not lowered.
 typedef struct {
 	uint64_t allocation;               // bytes in one vkAllocateMemory
+	uint64_t mapping;                  // and in one vkMapMemory
 	uint32_t storage_range, alignment; // bytes of a descriptor, and what its offset is a multiple of
 	uint32_t storage_buffers, texel_buffers, texels, push_bytes;
 	uint32_t shared_memory, invocations, local[3], groups[3];

@@ -10,6 +10,7 @@
 enum {
 	VK_SUCCESS = 0,
 	VK_ERROR_OUT_OF_DEVICE_MEMORY = -2,
+	VK_ERROR_MEMORY_MAP_FAILED = -5,
 	VK_ERROR_EXTENSION_NOT_PRESENT = -7,
 	VK_ERROR_FEATURE_NOT_PRESENT = -8,
 	VK_ERROR_UNKNOWN = -13,
@@ -166,6 +167,11 @@ int32_t limits_check_device(const void *info) {
 // No violation: a device may lack the memory for less, too.
 int32_t limits_check_memory(const void *info) {
 	return above(((const MemoryInfo *)info)->size, limits.allocation) ? VK_ERROR_OUT_OF_DEVICE_MEMORY : VK_SUCCESS;
+}
+
+// Nor here: the addresses of the process, or the window to a card's memory, may be used up.
+int32_t limits_check_mapping(uint64_t size) {
+	return above(size, limits.mapping) ? VK_ERROR_MEMORY_MAP_FAILED : VK_SUCCESS;
 }
 
 int32_t limits_check_set_layout(const void *info) {

@@ -7,6 +7,7 @@ import "C"
 // violations. 0 is the device's own.
 type Limits struct {
 	Allocation         uint64 // bytes in one vkAllocateMemory; more is out of device memory, and no violation
+	Mapping            uint64 // bytes in one vkMapMemory; more fails, and is no violation
 	StorageRange       uint32 // bytes of a storage buffer's descriptor
 	Alignment          uint32 // of the offsets of storage and texel buffers, at least
 	StorageBuffers     uint32 // per stage and set
@@ -37,7 +38,7 @@ var Minimum = Limits{
 // know of it, and none may be in use meanwhile.
 func Limit(l Limits) {
 	c := C.interpose_limits{
-		allocation:    C.uint64_t(l.Allocation),
+		allocation: C.uint64_t(l.Allocation), mapping: C.uint64_t(l.Mapping),
 		storage_range: C.uint32_t(l.StorageRange), alignment: C.uint32_t(l.Alignment),
 		storage_buffers: C.uint32_t(l.StorageBuffers), texel_buffers: C.uint32_t(l.TexelBuffers),
 		texels: C.uint32_t(l.Texels), push_bytes: C.uint32_t(l.PushBytes),

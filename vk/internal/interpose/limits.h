@@ -12,6 +12,7 @@ int limits_hide_extensions(void);
 int32_t limits_check_nothing(const void *info);
 int32_t limits_check_device(const void *info);
 int32_t limits_check_memory(const void *info);
+int32_t limits_check_mapping(uint64_t size);
 int32_t limits_check_set_layout(const void *info);
 int32_t limits_check_pipeline_layout(const void *info);
 int32_t limits_check_buffer_view(const void *info);
