@@ -85,6 +85,12 @@ func (d *Device) newBuffer(size int64, host bool) (*Buffer, error) {
 
 func (b *Buffer) create(host bool) error {
 	d := b.device
+	if d.compileOnly {
+		if host {
+			b.mapped = make([]byte, b.capacity())
+		}
+		return nil
+	}
 	info := vulkan.BufferCreateInfo{
 		SType: vulkan.StructureTypeBufferCreateInfo,
 		Size:  vulkan.DeviceSize(b.capacity()),
@@ -132,6 +138,9 @@ func (b *Buffer) capacity() int64 { return roundUp(b.size, 16) + bufferPadding -
 
 // zero clears the whole buffer: memory comes from other processes and from released buffers.
 func (b *Buffer) zero() error {
+	if b.device.compileOnly {
+		return nil
+	}
 	if b.mapped != nil && b.cached {
 		clear(b.mapped)
 		return nil
@@ -166,7 +175,7 @@ func (s Span) check(d *Device) error {
 		return fmt.Errorf("no buffer")
 	case b.device != d:
 		return fmt.Errorf("a buffer of another device")
-	case b.released || b.handle == nil:
+	case b.released:
 		return fmt.Errorf("a released buffer of %d bytes", b.size)
 	case s.Offset < 0 || s.Size <= 0 || s.Offset > b.size || s.Size > b.size-s.Offset:
 		return fmt.Errorf("%d bytes at offset %d of a buffer of %d", s.Size, s.Offset, b.size)
@@ -186,6 +195,9 @@ func (b *Buffer) Upload(ctx context.Context, offset int64, data []byte) error {
 	}
 	if b.mapped != nil {
 		copy(b.mapped[offset:], data)
+		return nil
+	}
+	if d.compileOnly {
 		return nil
 	}
 	staging, err := d.stagingBuffer()
@@ -211,6 +223,9 @@ func (b *Buffer) Download(ctx context.Context, offset int64, data []byte) error 
 		return err
 	}
 	d := b.device
+	if d.compileOnly {
+		return fmt.Errorf("vk: download: %w", errCompileOnly)
+	}
 	if err := d.Wait(ctx); err != nil {
 		return err
 	}
@@ -264,7 +279,7 @@ func (d *Device) stagingBuffer() (*Buffer, error) {
 
 // Release gives the memory back once no submitted work can use it. Releasing again does nothing.
 func (b *Buffer) Release() {
-	if b == nil || b.released || b.handle == nil {
+	if b == nil || b.released {
 		return
 	}
 	b.released = true

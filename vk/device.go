@@ -16,16 +16,21 @@ type Options struct {
 	// CacheDir is the folder of the pipeline cache. Empty: $LEMNOS_CACHE, or lemnos in
 	// os.UserCacheDir. "off": no cache on disk.
 	CacheDir string
+	// CompileOnly opens the device to see what its compiler makes of kernels: see Kernel.Executables. Buffers have
+	// no memory, uploads are dropped, programs are checked but not recorded; what would run or read is an error.
+	// So a driver without its hardware will do. Nothing comes from the cache.
+	CompileOnly bool
 }
 
 // Device is an open device with one queue. It is for one goroutine at a time.
 type Device struct {
-	physical *physical
-	handle   vulkan.Device
-	queue    vulkan.Queue
-	commands vulkan.CommandPool
-	closed   bool
-	lost     error // the first error that wraps ErrDeviceLost
+	physical    *physical
+	handle      vulkan.Device
+	queue       vulkan.Queue
+	commands    vulkan.CommandPool
+	compileOnly bool // no queue, commands, fences, memory and cache
+	closed      bool
+	lost        error // the first error that wraps ErrDeviceLost
 
 	memory    memory
 	buffers   map[*Buffer]struct{}
@@ -81,10 +86,11 @@ func Open(o *Options) (*Device, error) {
 		return nil, err
 	}
 	d := &Device{
-		physical: list[i],
-		buffers:  map[*Buffer]struct{}{},
-		programs: map[*Program]struct{}{},
-		kernels:  map[string]*Kernel{},
+		physical:    list[i],
+		compileOnly: o.CompileOnly,
+		buffers:     map[*Buffer]struct{}{},
+		programs:    map[*Program]struct{}{},
+		kernels:     map[string]*Kernel{},
 	}
 	d.memory.device = d
 	if err := d.create(o); err != nil {
@@ -97,12 +103,18 @@ func Open(o *Options) (*Device, error) {
 // create makes the device and what it always has; on an error free destroys what there is.
 func (d *Device) create(o *Options) error {
 	p := d.physical
+	if !o.CompileOnly {
+		p.facts.statistics = 0 // a driver that collects them may compile more slowly
+	}
 	family := uint32(p.facts.queue_family)
 	handle, result := createDevice(p.handle, &p.facts)
 	if result != vulkan.Success {
 		return d.check(result, "vkCreateDevice", "")
 	}
 	d.handle = handle
+	if o.CompileOnly {
+		return nil
+	}
 	var queue vulkan.Queue
 	vulkan.GetDeviceQueue(handle, family, 0, &queue)
 	d.queue = queue
@@ -186,7 +198,9 @@ func (d *Device) free() {
 	if d.handle == nil {
 		return
 	}
-	vulkan.DeviceWaitIdle(d.handle) // also when the device is lost: the specification lets it return at once
+	if !d.compileOnly {
+		vulkan.DeviceWaitIdle(d.handle) // also when the device is lost: the specification lets it return at once
+	}
 	for p := range d.programs {
 		d.destroyProgram(p)
 	}

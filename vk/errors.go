@@ -16,7 +16,8 @@ var (
 	// ErrOutOfMemory: not enough memory, on the device or the host; also a buffer larger than the device allows.
 	ErrOutOfMemory = errors.New("out of memory")
 
-	errClosed = errors.New("vk: device is closed")
+	errClosed      = errors.New("vk: device is closed")
+	errCompileOnly = errors.New("the device was opened for compiling only")
 )
 
 // resultNames are the failures that Vulkan 1.1 compute calls document.

@@ -32,7 +32,8 @@ type Kernel struct {
 	descriptors []descriptor
 	pushBytes   int
 	local       [3]uint32
-	subgroup    bool // each workgroup is one subgroup
+	subgroup    bool              // each workgroup is one subgroup
+	constants   map[uint32]uint32 // values given to its specialization constants
 
 	setLayout vulkan.DescriptorSetLayout
 	layout    vulkan.PipelineLayout
@@ -68,6 +69,10 @@ func (d *Device) Kernel(name string, spirv []byte, spec map[uint32]uint32) (*Ker
 	ids, values, err := s.specConstants(spec)
 	if err != nil {
 		return nil, fmt.Errorf("vk: kernel %s: %w", name, err)
+	}
+	k.constants = make(map[uint32]uint32, len(ids))
+	for i, id := range ids {
+		k.constants[id] = values[i]
 	}
 	if err := k.create(s.words, ids, values); err != nil {
 		d.destroyKernel(k)
@@ -145,6 +150,13 @@ func (k *Kernel) PushBytes() int { return k.pushBytes }
 
 // LocalSize is the workgroup size, specialization constants applied.
 func (k *Kernel) LocalSize() [3]uint32 { return k.local }
+
+// Constant is the value that the specialization constant was given; ok is false when the shader does not have it, or
+// it was left at its default.
+func (k *Kernel) Constant(id uint32) (value uint32, ok bool) {
+	value, ok = k.constants[id]
+	return value, ok
+}
 
 func (d *Device) destroyKernel(k *Kernel) {
 	if k.pipeline != nil {

@@ -234,8 +234,10 @@ func (p *Program) End() error {
 			return p.err
 		}
 	}
-	if p.err = p.record(); p.err != nil {
-		return p.err
+	if !p.device.compileOnly {
+		if p.err = p.record(); p.err != nil {
+			return p.err
+		}
 	}
 	for b := range p.buffers {
 		b.programs[p] = struct{}{}

@@ -43,6 +43,11 @@ enum {
 	STYPE_PROPERTIES_SUBGROUP_SIZE = 1000225000,
 	STYPE_REQUIRED_SUBGROUP_SIZE = 1000225001,
 	STYPE_FEATURES_SUBGROUP_SIZE = 1000225002,
+	STYPE_FEATURES_PIPELINE_EXECUTABLE_PROPERTIES = 1000269000,
+	STYPE_PIPELINE_INFO = 1000269001,
+	STYPE_PIPELINE_EXECUTABLE_PROPERTIES = 1000269002,
+	STYPE_PIPELINE_EXECUTABLE_INFO = 1000269003,
+	STYPE_PIPELINE_EXECUTABLE_STATISTIC = 1000269004,
 	STYPE_PROPERTIES_MAINTENANCE_4 = 1000413001,
 
 	INSTANCE_ENUMERATE_PORTABILITY = 1,
@@ -52,6 +57,7 @@ enum {
 	REQUIRE_FULL_SUBGROUPS = 2,
 	DESCRIPTOR_UNIFORM_TEXEL_BUFFER = 4,
 	DESCRIPTOR_STORAGE_BUFFER = 7,
+	PIPELINE_CAPTURE_STATISTICS = 0x40,
 
 	// Positions in VkPhysicalDeviceFeatures, an array of 55 VkBool32.
 	FEATURE_COUNT = 55,
@@ -69,6 +75,7 @@ typedef struct { uint32_t type; void *next; uint32_t features[FEATURE_COUNT]; } 
 typedef struct { uint32_t type; void *next; uint32_t buffer, uniform, push, input_output; } Features16BitStorage;
 typedef struct { uint32_t type; void *next; uint32_t float16, int8; } FeaturesFloat16Int8;
 typedef struct { uint32_t type; void *next; uint32_t control, full; } FeaturesSubgroupSize;
+typedef struct { uint32_t type; void *next; uint32_t info; } FeaturesPipelineExecutableProperties;
 
 typedef struct { uint32_t type; void *next; uint64_t properties[PROPERTIES_WORDS]; } Properties2;
 typedef struct { uint32_t type; void *next; uint32_t size, stages, operations, quad; } PropertiesSubgroup;
@@ -127,5 +134,17 @@ typedef struct {
 	uint32_t type; const void *next;
 	uint32_t flags; PipelineShaderStageCreateInfo stage; uint64_t layout, base; int32_t base_index;
 } ComputePipelineCreateInfo;
+
+typedef struct { uint32_t type; const void *next; uint64_t pipeline; } PipelineInfo;
+typedef struct { uint32_t type; const void *next; uint64_t pipeline; uint32_t index; } PipelineExecutableInfo;
+typedef struct {
+	uint32_t type; void *next;
+	uint32_t stages; char name[256], description[256]; uint32_t subgroup_size;
+} PipelineExecutableProperties;
+typedef struct {
+	uint32_t type; void *next;
+	char name[256], description[256]; uint32_t format;
+	union { uint32_t b32; int64_t i64; uint64_t u64; double f64; } value; // by format, in this order
+} PipelineExecutableStatistic;
 
 #endif

@@ -45,6 +45,10 @@ static struct {
 	int32_t (VKAPI *CreateShaderModule)(void *, const ShaderModuleCreateInfo *, const void *, uint64_t *);
 	void (VKAPI *DestroyShaderModule)(void *, uint64_t, const void *);
 	int32_t (VKAPI *CreateComputePipelines)(void *, uint64_t, uint32_t, const ComputePipelineCreateInfo *, const void *, uint64_t *);
+
+	// Of VK_KHR_pipeline_executable_properties; NULL where the loader is older.
+	int32_t (VKAPI *GetPipelineExecutablePropertiesKHR)(void *, const PipelineInfo *, uint32_t *, PipelineExecutableProperties *);
+	int32_t (VKAPI *GetPipelineExecutableStatisticsKHR)(void *, const PipelineExecutableInfo *, uint32_t *, PipelineExecutableStatistic *);
 } vk;
 
 // A function pointer is stored through its bytes: the types differ from slot to slot.
@@ -96,6 +100,8 @@ const char *lemnos_load_instance(void *instance) {
 	LOAD(instance, CreateShaderModule);
 	LOAD(instance, DestroyShaderModule);
 	LOAD(instance, CreateComputePipelines);
+	load(instance, "vkGetPipelineExecutablePropertiesKHR", &vk.GetPipelineExecutablePropertiesKHR);
+	load(instance, "vkGetPipelineExecutableStatisticsKHR", &vk.GetPipelineExecutableStatisticsKHR);
 	return NULL;
 }
 
@@ -157,6 +163,7 @@ static void query_queues(void *physical, lemnos_caps *caps) {
 }
 
 static const char *const float16_extension = "VK_KHR_shader_float16_int8";
+static const char *const statistics_extension = "VK_KHR_pipeline_executable_properties";
 static const char *const subgroup_size_extension = "VK_EXT_subgroup_size_control";
 
 // Whether pipelines may ask for full subgroups of the device's own size.
@@ -198,12 +205,18 @@ void lemnos_query(void *physical, lemnos_caps *caps) {
 	FeaturesFloat16Int8 arithmetic16 = {.type = STYPE_FEATURES_FLOAT16_INT8};
 	Features16BitStorage storage16 = {.type = STYPE_FEATURES_16BIT_STORAGE};
 	Features2 features = {.type = STYPE_FEATURES_2, .next = &storage16};
+	FeaturesPipelineExecutableProperties executables = {.type = STYPE_FEATURES_PIPELINE_EXECUTABLE_PROPERTIES};
 	if (has_extension(physical, float16_extension)) storage16.next = &arithmetic16;
+	if (vk.GetPipelineExecutableStatisticsKHR && has_extension(physical, statistics_extension)) {
+		executables.next = storage16.next;
+		storage16.next = &executables;
+	}
 	vk.GetPhysicalDeviceFeatures2(physical, &features);
 	caps->float64 = features.features[FEATURE_FLOAT64];
 	caps->int64 = features.features[FEATURE_INT64];
 	caps->storage16 = storage16.buffer;
 	caps->float16 = arithmetic16.float16;
+	caps->statistics = executables.info;
 }
 
 // lemnos_create_device makes a device with one queue and enables what caps reports.
@@ -214,7 +227,8 @@ int32_t lemnos_create_device(void *physical, const lemnos_caps *caps, void **dev
 	features.features[FEATURE_FLOAT64] = caps->float64;
 	features.features[FEATURE_INT64] = caps->int64;
 	FeaturesSubgroupSize subgroup = {.type = STYPE_FEATURES_SUBGROUP_SIZE, .next = &storage16, .control = 1, .full = 1};
-	const char *extensions[3];
+	FeaturesPipelineExecutableProperties executables = {.type = STYPE_FEATURES_PIPELINE_EXECUTABLE_PROPERTIES, .info = 1};
+	const char *extensions[4];
 	uint32_t count = 0;
 	if (caps->float16) {
 		extensions[count++] = float16_extension;
@@ -223,6 +237,11 @@ int32_t lemnos_create_device(void *physical, const lemnos_caps *caps, void **dev
 	if (caps->require_subgroup) {
 		extensions[count++] = subgroup_size_extension;
 		features.next = &subgroup;
+	}
+	if (caps->statistics) {
+		extensions[count++] = statistics_extension;
+		executables.next = storage16.next;
+		storage16.next = &executables;
 	}
 	static const char *const portability = "VK_KHR_portability_subset"; // must be enabled where it exists
 	if (has_extension(physical, portability)) extensions[count++] = portability;
@@ -311,7 +330,8 @@ int32_t lemnos_descriptor_set(void *device, uint64_t pool, uint64_t layout, uint
 // lemnos_pipeline compiles the entry point "main", for full subgroups of subgroup_size invocations unless that is 0; the
 // shader module lives only during the call.
 int32_t lemnos_pipeline(void *device, uint64_t cache, uint64_t layout, const uint32_t *code, size_t code_bytes,
-	uint32_t spec_count, const uint32_t *spec_ids, const uint32_t *spec_values, uint32_t subgroup_size, uint64_t *pipeline) {
+	uint32_t spec_count, const uint32_t *spec_ids, const uint32_t *spec_values, uint32_t subgroup_size, int statistics,
+	uint64_t *pipeline) {
 	SpecializationMapEntry *entries = calloc(spec_count ? spec_count : 1, sizeof *entries);
 	if (!entries) return VK_ERROR_OUT_OF_HOST_MEMORY;
 	for (uint32_t i = 0; i < spec_count; i++) {
@@ -324,7 +344,7 @@ int32_t lemnos_pipeline(void *device, uint64_t cache, uint64_t layout, const uin
 	if (result == VK_SUCCESS) {
 		RequiredSubgroupSize required = {.type = STYPE_REQUIRED_SUBGROUP_SIZE, .size = subgroup_size};
 		ComputePipelineCreateInfo info = {
-			.type = STYPE_COMPUTE_PIPELINE_CREATE_INFO,
+			.type = STYPE_COMPUTE_PIPELINE_CREATE_INFO, .flags = statistics ? PIPELINE_CAPTURE_STATISTICS : 0,
 			.stage = {
 				.type = STYPE_PIPELINE_SHADER_STAGE_CREATE_INFO, .next = subgroup_size ? &required : NULL,
 				.flags = subgroup_size ? REQUIRE_FULL_SUBGROUPS : 0, .stage = STAGE_COMPUTE,
@@ -336,5 +356,40 @@ int32_t lemnos_pipeline(void *device, uint64_t cache, uint64_t layout, const uin
 		vk.DestroyShaderModule(device, module, NULL);
 	}
 	free(entries);
+	return result;
+}
+
+// lemnos_executables lists what a pipeline was compiled to, lemnos_statistics what is known of one of them. Both are called
+// twice, as Vulkan's own: without a list they count.
+int32_t lemnos_executables(void *device, uint64_t pipeline, uint32_t *count, lemnos_executable *list) {
+	PipelineInfo info = {.type = STYPE_PIPELINE_INFO, .pipeline = pipeline};
+	if (!list) return vk.GetPipelineExecutablePropertiesKHR(device, &info, count, NULL);
+	PipelineExecutableProperties *all = calloc(*count, sizeof *all);
+	if (!all) return VK_ERROR_OUT_OF_HOST_MEMORY;
+	for (uint32_t i = 0; i < *count; i++) all[i].type = STYPE_PIPELINE_EXECUTABLE_PROPERTIES;
+	int32_t result = vk.GetPipelineExecutablePropertiesKHR(device, &info, count, all);
+	for (uint32_t i = 0; i < *count; i++) {
+		memcpy(list[i].name, all[i].name, sizeof list[i].name);
+		memcpy(list[i].description, all[i].description, sizeof list[i].description);
+		list[i].subgroup_size = all[i].subgroup_size;
+	}
+	free(all);
+	return result;
+}
+
+int32_t lemnos_statistics(void *device, uint64_t pipeline, uint32_t executable, uint32_t *count, lemnos_statistic *list) {
+	PipelineExecutableInfo info = {.type = STYPE_PIPELINE_EXECUTABLE_INFO, .pipeline = pipeline, .index = executable};
+	if (!list) return vk.GetPipelineExecutableStatisticsKHR(device, &info, count, NULL);
+	PipelineExecutableStatistic *all = calloc(*count, sizeof *all);
+	if (!all) return VK_ERROR_OUT_OF_HOST_MEMORY;
+	for (uint32_t i = 0; i < *count; i++) all[i].type = STYPE_PIPELINE_EXECUTABLE_STATISTIC;
+	int32_t result = vk.GetPipelineExecutableStatisticsKHR(device, &info, count, all);
+	for (uint32_t i = 0; i < *count; i++) {
+		memcpy(list[i].name, all[i].name, sizeof list[i].name);
+		memcpy(list[i].description, all[i].description, sizeof list[i].description);
+		double values[] = {all[i].value.b32 != 0, (double)all[i].value.i64, (double)all[i].value.u64, all[i].value.f64};
+		list[i].value = values[all[i].format & 3];
+	}
+	free(all);
 	return result;
 }

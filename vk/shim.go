@@ -153,6 +153,39 @@ func (d *Device) newPipeline(layout vulkan.PipelineLayout, code, specIDs, specVa
 	var pipeline C.uint64_t
 	result := C.lemnos_pipeline(unsafe.Pointer(d.handle), raw(d.cache), raw(layout),
 		(*C.uint32_t)(unsafe.SliceData(code)), C.size_t(4*len(code)), C.uint32_t(len(specIDs)),
-		(*C.uint32_t)(unsafe.SliceData(specIDs)), (*C.uint32_t)(unsafe.SliceData(specValues)), subgroup, &pipeline)
+		(*C.uint32_t)(unsafe.SliceData(specIDs)), (*C.uint32_t)(unsafe.SliceData(specValues)), subgroup,
+		C.int(d.physical.facts.statistics), &pipeline)
 	return made[vulkan.Pipeline](pipeline, result)
+}
+
+func (d *Device) executables(pipeline vulkan.Pipeline) ([]Executable, vulkan.Result) {
+	var count C.uint32_t
+	result := C.lemnos_executables(unsafe.Pointer(d.handle), raw(pipeline), &count, nil)
+	if result != 0 || count == 0 {
+		return nil, vulkan.Result(result)
+	}
+	list := make([]C.lemnos_executable, count)
+	result = C.lemnos_executables(unsafe.Pointer(d.handle), raw(pipeline), &count, &list[0])
+	executables := make([]Executable, count)
+	for i := range executables {
+		e := &list[i]
+		executables[i] = Executable{Name: C.GoString(&e.name[0]), Description: C.GoString(&e.description[0]), SubgroupSize: uint32(e.subgroup_size)}
+	}
+	return executables, vulkan.Result(result)
+}
+
+func (d *Device) statistics(pipeline vulkan.Pipeline, executable int) ([]Statistic, vulkan.Result) {
+	var count C.uint32_t
+	result := C.lemnos_statistics(unsafe.Pointer(d.handle), raw(pipeline), C.uint32_t(executable), &count, nil)
+	if result != 0 || count == 0 {
+		return nil, vulkan.Result(result)
+	}
+	list := make([]C.lemnos_statistic, count)
+	result = C.lemnos_statistics(unsafe.Pointer(d.handle), raw(pipeline), C.uint32_t(executable), &count, &list[0])
+	statistics := make([]Statistic, count)
+	for i := range statistics {
+		s := &list[i]
+		statistics[i] = Statistic{Name: C.GoString(&s.name[0]), Description: C.GoString(&s.description[0]), Value: float64(s.value)}
+	}
+	return statistics, vulkan.Result(result)
 }

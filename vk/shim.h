@@ -16,6 +16,7 @@ typedef struct {
 	uint64_t max_buffer;           // bytes in one vkCreateBuffer; 0 where the driver cannot say
 	uint32_t float64, int64;       // features; 0 or 1
 	uint32_t storage16, float16;   // features; 0 or 1
+	uint32_t statistics;           // 1: the compiler's statistics can be had
 	uint32_t queue_family;         // the one to use; UINT32_MAX: no compute queue
 	uint32_t timestamp_bits;       // valid bits of that family's timestamps
 	char driver_name[256];         // empty where the driver cannot say
@@ -33,6 +34,16 @@ typedef struct {
 	uint32_t binding, type; // VkDescriptorType
 	uint64_t buffer, offset, size, view;
 } lemnos_descriptor;
+
+// One of the programs that a pipeline was compiled to, and a figure about one.
+typedef struct {
+	char name[256], description[256];
+	uint32_t subgroup_size;
+} lemnos_executable;
+typedef struct {
+	char name[256], description[256];
+	double value;
+} lemnos_statistic;
 
 void *lemnos_open_library(const char *name);
 const char *lemnos_load(void *get_instance_proc_addr);
@@ -54,6 +65,9 @@ int32_t lemnos_descriptor_pool(void *device, uint32_t sets, uint32_t storage, ui
 int32_t lemnos_descriptor_set(void *device, uint64_t pool, uint64_t layout, uint32_t count,
 	const lemnos_descriptor *descriptors, uint64_t *set);
 int32_t lemnos_pipeline(void *device, uint64_t cache, uint64_t layout, const uint32_t *code, size_t code_bytes,
-	uint32_t spec_count, const uint32_t *spec_ids, const uint32_t *spec_values, uint32_t subgroup_size, uint64_t *pipeline);
+	uint32_t spec_count, const uint32_t *spec_ids, const uint32_t *spec_values, uint32_t subgroup_size, int statistics,
+	uint64_t *pipeline);
+int32_t lemnos_executables(void *device, uint64_t pipeline, uint32_t *count, lemnos_executable *list);
+int32_t lemnos_statistics(void *device, uint64_t pipeline, uint32_t executable, uint32_t *count, lemnos_statistic *list);
 
 #endif

@@ -62,6 +62,9 @@ func (d *Device) Submit(ps ...*Program) (Ticket, error) {
 	if len(ps) == 0 {
 		return d.submitted, nil
 	}
+	if d.compileOnly {
+		return 0, fmt.Errorf("vk: submit: %w", errCompileOnly)
+	}
 	d.growBatch(len(ps))
 	for i, p := range ps {
 		if err := p.submittable(d); err != nil {

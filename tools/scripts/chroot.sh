@@ -18,7 +18,7 @@ root=$chroots/$name
 
 case $name in
 trixie) suite=trixie packages=(wine64 wine) ;;
-intel) suite=trixie packages=(gcc g++ meson ninja-build pkgconf python3-mako python3-packaging python3-yaml bison flex
+intel) suite=trixie packages=(xz-utils gcc g++ meson ninja-build pkgconf python3-mako python3-packaging python3-yaml bison flex
 	libdrm-dev libexpat1-dev zlib1g-dev libzstd-dev libelf-dev glslang-tools) ;;
 sid) suite=sid packages=(mesa-drm-shim) ;;
 *) echo "chroot: no chroot ${name:-named}; there are: trixie intel sid" >&2; exit 2 ;;
@@ -46,10 +46,7 @@ inside() {
 		exec chroot "$1" /usr/bin/env --chdir="$PWD" "${@:2}"' inside "$@"
 }
 
-apt_get() {
-	inside "$building" env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Acquire::Retries=3 -o APT::Sandbox::User=root \
-		-o DPkg::Options::=--force-unsafe-io "$@"
-}
+apt_get() { inside "$building" env DEBIAN_FRONTEND=noninteractive apt-get -q -y "$@"; }
 
 # build_intel_stub compiles what Debian does not package, from its source of the Mesa that it does.
 build_intel_stub() {
@@ -58,7 +55,7 @@ build_intel_stub() {
 	mkdir "$building/mesa"
 	inside "$building" bash -ec '
 		cd /mesa
-		apt-get -q -o APT::Sandbox::User=root source --download-only mesa
+		apt-get -q source --download-only mesa
 		tar -xf mesa_*.orig.tar.* --strip-components=1
 		meson setup build -Dtools=drm-shim,intel -Dvulkan-drivers=intel_hasvk -Dgallium-drivers= -Dplatforms= -Dopengl=false \
 			-Dglx=disabled -Degl=disabled -Dgles1=disabled -Dgles2=disabled -Dllvm=disabled
@@ -77,7 +74,7 @@ build() {
 	exec 9>"$chroots/$name.lock"
 	flock 9 # another may be building it
 	[[ ! -d $root ]] || return 0
-	building=$(mktemp -d "$chroots/building.XXXXXX")
+	building=$(mktemp -d -p "$chroots")
 	trap 'rm -rf "$building"' EXIT
 	chmod 755 "$building"
 	log=$chroots/$name.log
@@ -87,8 +84,16 @@ build() {
 	(
 		set -ex
 		debootstrap --variant=minbase "$suite" "$building" "$from"
+		# A mirror may be a copy that is no longer renewed.
+		cat >"$building/etc/apt/apt.conf.d/90chroot" <<-'END'
+			Acquire::Retries "3";
+			Acquire::Check-Valid-Until "false";
+			APT::Install-Recommends "false";
+			APT::Sandbox::User "root";
+			DPkg::Options { "--force-unsafe-io"; };
+		END
 		apt_get update
-		apt_get install --no-install-recommends mesa-vulkan-drivers vulkan-validationlayers "${packages[@]}"
+		apt_get install mesa-vulkan-drivers vulkan-validationlayers "${packages[@]}"
 		[[ $name != intel ]] || build_intel_stub
 		apt_get clean
 	) >"$log" 2>&1 9>&- </dev/null
