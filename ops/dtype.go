@@ -51,6 +51,14 @@ type Number interface {
 	float32 | int32 | uint32 | uint16
 }
 
+// Bits returns a number as a 16-bit float type stores it, rounded to nearest even.
+func (d DType) Bits(f float32) uint16 {
+	if d == F16 {
+		return toF16(f)
+	}
+	return toBF16(f)
+}
+
 // toF16 rounds to binary16, to nearest even, keeping subnormals, infinities and NaN.
 func toF16(f float32) uint16 {
 	b := f32bits(f)

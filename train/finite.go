@@ -99,12 +99,8 @@ func (t *Trainer) scan(x stateTensor, raw []byte) *NonFiniteError {
 	if i < 0 {
 		return nil
 	}
-	at := make([]int, len(x.Shape()))
-	for rest, d := i, len(at)-1; d >= 0; d-- {
-		at[d], rest = rest%x.Shape()[d], rest/x.Shape()[d]
-	}
 	what := fmt.Sprintf("%s%q", x.role, x.Name())
-	return &NonFiniteError{Step: t.iter, What: what, Value: float64(floatFrom(dtype, raw[int64(i)*elementSize[dtype]:])), Tensor: what, At: at}
+	return &NonFiniteError{Step: t.iter, What: what, Value: float64(floatFrom(dtype, raw[int64(i)*elementSize[dtype]:])), Tensor: what, At: indexOf(i, x.Shape())}
 }
 
 // firstNonFinite returns the index of the first NaN or infinity, or -1: the

@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,30 +19,35 @@ import (
 // HuggingFace is an open folder of a pretrained model as the transformers package
 // saves it: config.json, and model.safetensors or the files that
 // model.safetensors.index.json lists. The model is of GPT-2's kind
-// (GPT2LMHeadModel) or of Llama's (LlamaForCausalLM). The tokenizer.json beside
-// them is for [NewTokenizer].
+// (GPT2LMHeadModel) or of Llama's (LlamaForCausalLM, MistralForCausalLM). The
+// tokenizer.json beside them is for [NewTokenizer].
 type HuggingFace struct {
 	// Config is the structure of the model. Context is the longest it was made
-	// for; with RoPE, and cutting learned positions off, a shorter one will do.
+	// for, and at most the window of its attention; with RoPE, and cutting learned
+	// positions off, a shorter one will do.
 	Config nn.TransformerConfig
+	// BOS, EOS and Pad are the ids of the tokens that begin, end and fill up texts,
+	// as the folder says; there may be none.
+	BOS, EOS, Pad []int32
 
 	dir     string
+	object  hfObject // config.json
 	files   []*File
 	tensors []hfTensor
-	source  map[string]*File // of each tensor, by the name in the file
-	prefix  string           // what the files' names lack of the full names
+	source  map[string]*File  // of each tensor, by the name in the file
+	theirs  map[string]string // the name in the file, by the full name
 }
 
 // OpenHuggingFace opens a folder. Before it returns, the configuration and the
 // name, shape and type (F32, F16 or BF16) of every tensor are checked; errors name
-// the tensor. Values are read when they are asked for.
+// the field or the tensor. Values are read when they are asked for.
 func OpenHuggingFace(dir string) (*HuggingFace, error) {
-	c, kind, err := readHFConfig(filepath.Join(dir, "config.json"))
-	if err != nil {
-		return nil, err
+	h := &HuggingFace{dir: dir, source: map[string]*File{}, theirs: map[string]string{}}
+	kind, err := h.configuration()
+	if err == nil {
+		err = h.open()
 	}
-	h := &HuggingFace{Config: c, dir: dir, source: map[string]*File{}}
-	if err = h.open(); err == nil {
+	if err == nil {
 		err = h.match(kind)
 	}
 	if err != nil {
@@ -51,14 +56,48 @@ func OpenHuggingFace(dir string) (*HuggingFace, error) {
 	return h, nil
 }
 
-// IsHuggingFace reports whether path is a folder with a config.json that names a
-// model type, which the folder of a run does not.
-func IsHuggingFace(path string) bool {
-	data, err := readSmall(filepath.Join(path, "config.json"))
-	var config struct {
-		Type string `json:"model_type"`
+// configuration reads config.json.
+func (h *HuggingFace) configuration() (kind string, err error) {
+	path := filepath.Join(h.dir, configName)
+	data, err := readSmall(path)
+	if err != nil {
+		return "", fmt.Errorf("train: %w", err)
 	}
-	return err == nil && json.Unmarshal(data, &config) == nil && config.Type != ""
+	if h.object, err = parseHFObject(data); err == nil {
+		h.Config, kind, err = h.object.structure()
+	}
+	ids := struct {
+		BOS hfIDs `json:"bos_token_id"`
+		EOS hfIDs `json:"eos_token_id"`
+		Pad hfIDs `json:"pad_token_id"`
+	}{}
+	if err == nil {
+		err = h.object.decode(&ids)
+	}
+	if err != nil {
+		return "", fmt.Errorf("train: %s: %w", path, err)
+	}
+	h.BOS, h.EOS, h.Pad = ids.BOS, ids.EOS, ids.Pad
+	return kind, nil
+}
+
+// IsHuggingFace reports whether path is a folder with a config.json that names a
+// model type, which that of a run does not, or that can't be read: then it is for
+// [OpenHuggingFace] to say why.
+func IsHuggingFace(path string) bool {
+	if info, err := os.Stat(filepath.Join(path, configName)); err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	if newest, _, err := Latest(path, checkpointName); err != nil || newest != "" {
+		return false
+	}
+	data, err := readSmall(filepath.Join(path, configName))
+	if err != nil {
+		return true
+	}
+	o, err := parseHFObject(data)
+	_, named := o.get("model_type")
+	return err != nil || named
 }
 
 // Close closes the files.
@@ -87,32 +126,62 @@ func (h *HuggingFace) open() error {
 	path := filepath.Join(h.dir, "model.safetensors.index.json")
 	data, err := readSmall(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("train: %s has neither model.safetensors nor model.safetensors.index.json: %w", h.dir, fs.ErrNotExist)
+		return h.noModel()
+	}
+	if err != nil {
+		return fmt.Errorf("train: %w", err)
 	}
 	var index struct {
 		Files map[string]string `json:"weight_map"`
 	}
-	if err == nil {
-		err = json.Unmarshal(data, &index)
+	if err := json.Unmarshal(data, &index); err != nil {
+		return fmt.Errorf("train: %s: %w", path, jsonError(data, err))
 	}
-	if err != nil {
-		return fmt.Errorf("train: %s: %w", path, err)
-	}
-	opened := map[string]*File{}
-	for _, name := range slices.Sorted(maps.Keys(index.Files)) {
-		base := index.Files[name]
-		f := opened[base]
-		if f == nil {
-			if base != filepath.Base(base) || strings.ContainsAny(base, `/\`) || filepath.Ext(base) != checkpointExt {
-				return fmt.Errorf("train: %s: tensor %q is in %q, which is not a safetensors file of the folder", path, name, base)
-			}
-			if f, err = OpenSafetensors(filepath.Join(h.dir, base)); err != nil {
-				return err
-			}
-			h.files, opened[base] = append(h.files, f), f
+	return h.openShards(path, index.Files)
+}
+
+// noModel says what the folder has instead of the files that are read.
+func (h *HuggingFace) noModel() error {
+	for _, name := range []string{"pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack", "adapter_model.safetensors"} {
+		if _, err := os.Stat(filepath.Join(h.dir, name)); err == nil {
+			return fmt.Errorf("train: %s has no model.safetensors, but %s, which is not read: save the model with safe_serialization, or take it from where it is stored as safetensors", h.dir, name)
 		}
+	}
+	return fmt.Errorf("train: %s has neither model.safetensors nor model.safetensors.index.json: %w", h.dir, fs.ErrNotExist)
+}
+
+// openShards opens the files that an index lists by the names of their tensors.
+func (h *HuggingFace) openShards(path string, index map[string]string) error {
+	names := slices.Sorted(maps.Keys(index))
+	opened, missing := map[string]*File{}, []string{}
+	for _, name := range names {
+		base := index[name]
+		if base != filepath.Base(base) || strings.ContainsAny(base, `/\`) || filepath.Ext(base) != checkpointExt {
+			return fmt.Errorf("train: %s: tensor %q is in %q, which is not a safetensors file of the folder", path, name, base)
+		}
+		if _, seen := opened[base]; seen {
+			continue
+		}
+		opened[base] = nil
+		if _, err := os.Stat(filepath.Join(h.dir, base)); errors.Is(err, fs.ErrNotExist) {
+			missing = append(missing, base)
+		}
+	}
+	if len(missing) > 0 {
+		slices.Sort(missing)
+		return fmt.Errorf("train: %s lists %d files, of which %d are missing, %s: download them: %w", path, len(opened), len(missing), strings.Join(missing, " "), fs.ErrNotExist)
+	}
+	for _, base := range slices.Sorted(maps.Keys(opened)) {
+		f, err := OpenSafetensors(filepath.Join(h.dir, base))
+		if err != nil {
+			return err
+		}
+		h.files, opened[base] = append(h.files, f), f
+	}
+	for _, name := range names {
+		f := opened[index[name]]
 		if _, _, ok := f.Info(name); !ok {
-			return fmt.Errorf("train: %s: tensor %q is not in %s", path, name, base)
+			return fmt.Errorf("train: %s: tensor %q is not in %s", path, name, index[name])
 		}
 		h.source[name] = f
 	}
@@ -130,16 +199,14 @@ func (h *HuggingFace) match(kind string) error {
 		layout, base = llamaLayout, "model."
 	}
 	h.tensors = layout(h.Config)
-	if _, ok := h.source[h.tensors[0].name]; !ok {
-		h.prefix = base // saved from the model without a head
+	if err := h.name(base); err != nil {
+		return err
 	}
-	wanted := map[string]bool{}
 	for _, t := range h.tensors {
-		name := h.name(t)
-		wanted[name] = true
+		name, ok := h.theirs[t.name]
 		f := h.source[name]
-		if f == nil {
-			return fmt.Errorf("train: %s: tensor %q is missing", h.dir, name)
+		if !ok {
+			return fmt.Errorf("train: %s: tensor %q is missing", h.dir, t.name)
 		}
 		dtype, shape, _ := f.Info(name)
 		if dtype != "F32" && dtype != "F16" && dtype != "BF16" {
@@ -149,21 +216,44 @@ func (h *HuggingFace) match(kind string) error {
 			return fmt.Errorf("train: %s: tensor %q is %v, want %v", f.path, name, shape, t.shape)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(h.source)) {
-		if !wanted[name] && !hfIgnored(name, h.Config.Tied) {
-			return fmt.Errorf("train: %s: tensor %q is not one of this model", h.source[name].path, name)
+	return nil
+}
+
+// name finds the full name of each tensor of the files, which they may lack the base
+// of, as it is saved from the model without a head.
+func (h *HuggingFace) name(base string) error {
+	full := map[string]bool{hfHead: true} // the head may be stored again where it is tied
+	for _, t := range h.tensors {
+		full[t.name] = true
+	}
+	find := func(name string) (string, bool) {
+		if !full[name] {
+			name = base + name
+		}
+		return name, full[name]
+	}
+	for _, theirs := range slices.Sorted(maps.Keys(h.source)) {
+		name, ok := unwrap(theirs, find)
+		other, twice := h.theirs[name]
+		switch {
+		case !ok && !hfIgnored(theirs, h.source[theirs].tensors[theirs].shape):
+			return fmt.Errorf("train: %s: tensor %q is not one of this model", h.source[theirs].path, theirs)
+		case !ok:
+		case twice:
+			return fmt.Errorf("train: %s: tensors %q and %q are both %q of this model", h.source[theirs].path, other, theirs, name)
+		default:
+			h.theirs[name] = theirs
 		}
 	}
 	return nil
 }
 
-func (h *HuggingFace) name(t hfTensor) string { return strings.TrimPrefix(t.name, h.prefix) }
-
 // each calls f with every parameter under its name here. The values are valid
 // until f returns.
 func (h *HuggingFace) each(f func(name string, shape []int, values []float32) error) error {
 	for _, t := range h.tensors {
-		values, err := h.source[h.name(t)].floats(h.name(t))
+		name := h.theirs[t.name]
+		values, err := h.source[name].floats(name)
 		if err != nil {
 			return err
 		}
@@ -203,6 +293,9 @@ func (h *HuggingFace) load(ctx context.Context, params *ops.Params, targets func
 		}
 	}
 	return h.each(func(name string, _ []int, values []float32) error {
+		if err := checkStored(values, params.DType()); err != nil {
+			return err
+		}
 		for _, p := range targets(params.ByName(name)) {
 			if err := ops.Upload(ctx, p, values[:p.Len()]); err != nil {
 				return err
@@ -218,70 +311,4 @@ func fits(ours, theirs []int, name string) bool {
 		return len(ours) == 2 && len(theirs) == 2 && ours[0] <= theirs[0] && ours[1] == theirs[1]
 	}
 	return slices.Equal(ours, theirs)
-}
-
-// ExportHuggingFace writes a transformer as a folder that the transformers package
-// loads: config.json and model.safetensors, in the type of the parameters.
-// Structures that neither GPT-2 nor Llama has are errors. Interleaved RoPE becomes
-// Llama's by a change of order in queries and keys, and biases that GPT-2 has and
-// the model has not become zeros. A tokenizer is not written.
-func ExportHuggingFace(ctx context.Context, dir string, c nn.TransformerConfig, params *ops.Params) error {
-	return exportHF(dir, c, fileDType(params.DType()), func(name string) (hfSource, bool) {
-		p := params.ByName(name)
-		if p == nil {
-			return hfSource{}, false
-		}
-		return hfSource{fileDType(p.DType()), p.Shape(), func() ([]byte, error) { return download(ctx, p) }}, true
-	})
-}
-
-// hfSource is a parameter to be exported.
-type hfSource struct {
-	dtype string
-	shape []int
-	read  func() ([]byte, error)
-}
-
-func exportHF(dir string, c nn.TransformerConfig, dtype string, source func(name string) (hfSource, bool)) error {
-	fail := func(err error) error { return fmt.Errorf("train: export to %s: %w", dir, err) }
-	if err := errors.Join(c.Validate(), checkExport(dir)); err != nil {
-		return fail(err)
-	}
-	config, kind, err := hfConfig(c, dtype)
-	if err != nil {
-		return fail(err)
-	}
-	layout := gpt2Layout
-	if kind == "llama" {
-		layout = llamaLayout
-	}
-	var entries []Entry
-	for _, t := range layout(c) {
-		var parts []hfSource
-		for _, name := range t.ours {
-			s, ok := source(name)
-			switch {
-			case !ok && strings.HasSuffix(name, ".bias") && !c.Bias:
-				s = hfSource{dtype, t.ourShape(), func() ([]byte, error) { return make([]byte, int64(t.ourShape()[0])*elementSize[dtype]), nil }}
-			case !ok:
-				return fail(fmt.Errorf("parameter %q is missing", name))
-			case s.dtype != dtype || !slices.Equal(s.shape, t.ourShape()):
-				return fail(fmt.Errorf("parameter %q is %s%v, want %s%v", name, s.dtype, s.shape, dtype, t.ourShape()))
-			}
-			parts = append(parts, s)
-		}
-		entries = append(entries, Entry{Name: t.name, DType: dtype, Shape: t.shape, Write: func(w io.Writer) error { return writeHF(w, t, dtype, parts) }})
-	}
-	// The transformers package asks for the format's name.
-	if err := SaveFile(filepath.Join(dir, "model.safetensors"), map[string]string{"format": "pt"}, entries); err != nil {
-		return err
-	}
-	data, err := json.MarshalIndent(config, "", "  ")
-	if err != nil {
-		return fail(err)
-	}
-	return replaceFile(osFiles{}, filepath.Join(dir, "config.json"), func(w io.Writer) error {
-		_, err := w.Write(append(data, '\n'))
-		return err
-	})
 }

@@ -2,14 +2,16 @@ package train
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/lemnos-ml/lemnos/nn"
 )
 
-// hfGPT2 is the config.json of a GPT2LMHeadModel.
+// hfGPT2 is what the config.json of a GPT2LMHeadModel says of the structure.
 type hfGPT2 struct {
 	Architectures []string `json:"architectures"`
 	ModelType     string   `json:"model_type"`
@@ -26,15 +28,11 @@ type hfGPT2 struct {
 	Dropout       hfFloat  `json:"resid_pdrop"`
 	EmbedDropout  hfFloat  `json:"embd_pdrop"`
 	AttnDropout   hfFloat  `json:"attn_pdrop"`
-	Begin         *int     `json:"bos_token_id"`
-	End           *int     `json:"eos_token_id"`
-
-	ScaleWeights   bool `json:"scale_attn_weights"`
-	ScaleByLayer   bool `json:"scale_attn_by_inverse_layer_idx"`
-	CrossAttention bool `json:"add_cross_attention"`
+	Begin         hfIDs    `json:"bos_token_id"`
+	End           hfIDs    `json:"eos_token_id"`
 }
 
-// hfLlama is the config.json of a LlamaForCausalLM.
+// hfLlama is the same of a LlamaForCausalLM or a MistralForCausalLM.
 type hfLlama struct {
 	Architectures []string `json:"architectures"`
 	ModelType     string   `json:"model_type"`
@@ -45,7 +43,7 @@ type hfLlama struct {
 	FFN           int      `json:"intermediate_size"`
 	Layers        int      `json:"num_hidden_layers"`
 	Heads         int      `json:"num_attention_heads"`
-	KVHeads       int      `json:"num_key_value_heads"` // null: num_attention_heads
+	KVHeads       int      `json:"num_key_value_heads"` // Llama, null: num_attention_heads
 	HeadSize      int      `json:"head_dim,omitempty"`  // null: hidden_size/num_attention_heads
 	Activation    string   `json:"hidden_act"`
 	NormEps       hfFloat  `json:"rms_norm_eps"`
@@ -53,11 +51,8 @@ type hfLlama struct {
 	Tied          bool     `json:"tie_word_embeddings"`
 	AttentionBias bool     `json:"attention_bias"`
 	FFNBias       bool     `json:"mlp_bias"`
-	Begin         *int     `json:"bos_token_id"`
-	End           *int     `json:"eos_token_id"`
-
-	RopeScaling    *hfRope `json:"rope_scaling,omitempty"`
-	RopeParameters *hfRope `json:"rope_parameters,omitempty"` // of newer versions, with rope_theta inside
+	Begin         hfIDs    `json:"bos_token_id"`
+	End           hfIDs    `json:"eos_token_id"`
 }
 
 // hfFloat is written with a point, as Python tells numbers apart by it.
@@ -72,51 +67,72 @@ func (f hfFloat) MarshalJSON() ([]byte, error) {
 	return data, err
 }
 
-// hfRope are the variations of RoPE, of which there is only the plain one here.
-type hfRope struct {
-	Type    string  `json:"rope_type"`
-	OldType string  `json:"type"`
-	Theta   hfFloat `json:"rope_theta"`
-	Partial hfFloat `json:"partial_rotary_factor"`
+// hfMeaning lists fields that change what a model computes, with the values that
+// leave it what is computed here; so does null. For reasons of speed, of rounding, of
+// training or of generating text there are many more, which do not matter.
+var hfMeaning = map[string][]string{
+	"scale_attn_weights":              {"true"},
+	"scale_attn_by_inverse_layer_idx": {"false"},
+	"add_cross_attention":             {"false"},
+	"is_encoder_decoder":              {"false"},
+	"is_causal":                       {"true"},
+	"pruned_heads":                    {"{}"},
+	"partial_rotary_factor":           {"1", "1.0"},
+	"quantization_config":             {},
 }
 
-func (r *hfRope) plain() bool {
-	return r == nil || (r.Type == "" || r.Type == "default") && (r.OldType == "" || r.OldType == "default") && (r.Partial == 0 || r.Partial == 1)
-}
-
-// readHFConfig returns the structure that a config.json describes, and whether it
-// is GPT-2's kind or Llama's. Keys that are absent have the defaults of the
-// transformers package.
-func readHFConfig(path string) (c nn.TransformerConfig, kind string, err error) {
-	data, err := readSmall(path)
-	if err != nil {
-		return c, "", fmt.Errorf("train: %w", err)
+// checkMeaning refuses fields with values that mean something else.
+func (o hfObject) checkMeaning() error {
+	for _, key := range slices.Sorted(maps.Keys(hfMeaning)) {
+		if value, ok := o.get(key); ok && !slices.Contains(hfMeaning[key], value) {
+			return fmt.Errorf("%s: %s is %.200s, which is not supported", o.place(key), key, value)
+		}
 	}
+	return nil
+}
+
+// structure returns what the config.json of a model describes, and whether it is
+// GPT-2's kind or Llama's. Keys that are absent have the defaults of the
+// transformers package.
+func (o hfObject) structure() (c nn.TransformerConfig, kind string, err error) {
 	var model struct {
 		Type string `json:"model_type"`
 	}
-	if err = json.Unmarshal(data, &model); err == nil {
-		switch kind = model.Type; kind {
-		case "gpt2":
-			c, err = parseHFGPT2(data)
-		case "llama":
-			c, err = parseHFLlama(data)
-		default:
-			err = fmt.Errorf("model_type is %q, want gpt2 or llama", model.Type)
-		}
+	if err := o.decode(&model); err != nil {
+		return c, "", err
+	}
+	if err := o.checkMeaning(); err != nil {
+		return c, "", err
+	}
+	switch kind = model.Type; kind {
+	case "gpt2":
+		c, err = o.gpt2()
+	case "llama", "mistral":
+		c, err = o.llama(kind)
+		kind = "llama"
+	default:
+		err = fmt.Errorf("model_type is %q, want gpt2, llama or mistral", kind)
 	}
 	if err == nil {
 		err = c.Validate()
 	}
-	if err != nil {
-		return c, "", fmt.Errorf("train: %s: %w", path, err)
-	}
-	return c, kind, nil
+	return c, kind, err
 }
 
-func parseHFGPT2(data []byte) (nn.TransformerConfig, error) {
-	h := hfGPT2{Vocab: gpt2Vocab, Context: 1024, Width: 768, Layers: 12, Heads: 12, Activation: "gelu_new", NormEps: 1e-5, Tied: true, ScaleWeights: true}
-	if err := json.Unmarshal(data, &h); err != nil {
+// gpt2Names are other names that transformers takes for fields of a GPT2Config.
+var gpt2Names = map[string]string{"n_embd": "hidden_size", "n_positions": "max_position_embeddings", "n_head": "num_attention_heads", "n_layer": "num_hidden_layers"}
+
+func (o hfObject) gpt2() (nn.TransformerConfig, error) {
+	h := hfGPT2{Vocab: gpt2Vocab, Context: 1024, Width: 768, Layers: 12, Heads: 12, Activation: "gelu_new", NormEps: 1e-5, Tied: true}
+	named := hfObject{maps.Clone(o.fields), o.text}
+	for name, other := range gpt2Names {
+		if v, ok := o.fields[other]; ok {
+			if _, ok := o.fields[name]; !ok {
+				named.fields[name] = v
+			}
+		}
+	}
+	if err := named.decode(&h); err != nil {
 		return nn.TransformerConfig{}, err
 	}
 	c := nn.TransformerConfig{Vocab: h.Vocab, Context: h.Context, Layers: h.Layers, Heads: h.Heads, Width: h.Width, FFN: h.FFN,
@@ -134,83 +150,134 @@ func parseHFGPT2(data []byte) (nn.TransformerConfig, error) {
 	default:
 		return c, fmt.Errorf("activation_function is %q, want gelu_new, gelu_pytorch_tanh, gelu_fast, gelu, silu or swish", h.Activation)
 	}
-	switch {
-	case !h.ScaleWeights:
-		return c, errors.New("scale_attn_weights is false: attention is always scaled here")
-	case h.ScaleByLayer:
-		return c, errors.New("scale_attn_by_inverse_layer_idx is true, which is not supported")
-	case h.CrossAttention:
-		return c, errors.New("add_cross_attention is true: only decoders without an encoder are supported")
-	}
 	return c, nil
 }
 
-func parseHFLlama(data []byte) (nn.TransformerConfig, error) {
+func (o hfObject) llama(kind string) (nn.TransformerConfig, error) {
 	h := hfLlama{Vocab: 32000, Context: 2048, Width: 4096, FFN: 11008, Layers: 32, Heads: 32, Activation: "silu", NormEps: 1e-6, RopeTheta: 1e4}
-	if err := json.Unmarshal(data, &h); err != nil {
+	if kind == "mistral" {
+		h.Context, h.FFN = 131072, 14336
+		if _, ok := o.fields["num_key_value_heads"]; !ok {
+			h.KVHeads = 8
+		}
+	}
+	if err := o.decode(&h); err != nil {
 		return nn.TransformerConfig{}, err
 	}
 	c := nn.TransformerConfig{Vocab: h.Vocab, Context: h.Context, Layers: h.Layers, Heads: h.Heads, KVHeads: h.KVHeads, Width: h.Width, FFN: h.FFN,
 		Norm: "rmsnorm", NormEps: float64(h.NormEps), Activation: "swiglu", Positions: "rope_half", RopeTheta: float64(h.RopeTheta),
 		Tied: h.Tied, Bias: h.AttentionBias, Init: "truncated_normal"}
-	if r := h.RopeParameters; r != nil && r.Theta != 0 {
-		c.RopeTheta = float64(r.Theta)
-	}
 	switch {
 	case h.Activation != "silu" && h.Activation != "swish":
 		return c, fmt.Errorf("hidden_act is %q, want silu", h.Activation)
-	case !h.RopeScaling.plain():
-		return c, fmt.Errorf("rope_scaling is %+v: only plain RoPE is supported", *h.RopeScaling)
-	case !h.RopeParameters.plain():
-		return c, fmt.Errorf("rope_parameters are %+v: only plain RoPE is supported", *h.RopeParameters)
 	case h.HeadSize != 0 && h.Heads != 0 && h.HeadSize*h.Heads != h.Width:
 		return c, fmt.Errorf("head_dim is %d, want hidden_size/num_attention_heads, which is %d/%d", h.HeadSize, h.Width, h.Heads)
 	case h.AttentionBias != h.FFNBias:
 		return c, fmt.Errorf("attention_bias is %v and mlp_bias %v: only biases everywhere or nowhere are supported", h.AttentionBias, h.FFNBias)
 	}
+	window, err := o.window(kind)
+	if err != nil {
+		return c, err
+	}
+	if window > 0 {
+		c.Context = min(c.Context, window)
+	}
+	for _, key := range []string{"rope_scaling", "rope_parameters"} {
+		theta, err := o.rope(key, h.Context)
+		if err != nil {
+			return c, err
+		}
+		switch _, set := o.get("rope_theta"); {
+		case theta == 0:
+		case key == "rope_scaling" && set && theta != float64(h.RopeTheta): // versions of transformers differ
+			return c, fmt.Errorf("%s: rope_scaling has rope_theta %v, beside rope_theta %v", o.place(key), theta, h.RopeTheta)
+		default:
+			c.RopeTheta = theta
+		}
+	}
 	return c, nil
 }
 
-// hfConfig returns the config.json of a structure, and whether it is GPT-2's kind
-// or Llama's. A structure that is neither is an error that says which field.
-func hfConfig(c nn.TransformerConfig, dtype string) (config any, kind string, err error) {
-	torch := map[string]string{"F32": "float32", "F16": "float16", "BF16": "bfloat16"}[dtype]
-	var text *int // the token around texts, where the vocabulary is GPT-2's
-	if c.Vocab == gpt2Vocab {
-		text = new(int)
-		*text = gpt2Vocab - 1
+// window returns how many positions attention looks back at, which is as far as the
+// model is the same as one without a window; 0 is no limit.
+func (o hfObject) window(kind string) (int, error) {
+	h := struct {
+		Window int      `json:"sliding_window"`
+		Used   bool     `json:"use_sliding_window"`
+		Layers []string `json:"layer_types"`
+	}{Used: true}
+	if _, ok := o.fields["sliding_window"]; !ok && kind == "mistral" {
+		h.Window = 4096
 	}
-	kvHeads := c.KVHeads
-	if kvHeads == 0 {
-		kvHeads = c.Heads
+	if err := o.decode(&h); err != nil {
+		return 0, err
 	}
-	unfit := func(field, value, want string) error {
-		return fmt.Errorf("%s is %s, want %s: with the rest it is not a model of Hugging Face's", field, value, want)
+	if h.Window < 0 {
+		return 0, fmt.Errorf("%s: sliding_window is %d, want a positive number or null", o.place("sliding_window"), h.Window)
 	}
-	switch c.Norm {
-	case "layernorm":
-		activation := map[string]string{"gelu_tanh": "gelu_new", "gelu": "gelu", "silu": "silu"}[c.Activation]
-		switch {
-		case c.Positions != "learned":
-			return nil, "", unfit("positions", c.Positions, "learned")
-		case activation == "":
-			return nil, "", unfit("activation", c.Activation, "gelu_tanh, gelu or silu")
-		case kvHeads != c.Heads:
-			return nil, "", unfit("kv_heads", fmt.Sprint(kvHeads), fmt.Sprint(c.Heads))
+	slides := h.Layers == nil && kind == "mistral" // Llama itself heeds no window
+	for i, t := range h.Layers {
+		switch t {
+		case "full_attention":
+		case "sliding_attention":
+			slides = true
+		default:
+			return 0, fmt.Errorf("%s: layer_types has %q for layer %d, want full_attention", o.place("layer_types"), t, i)
 		}
-		return hfGPT2{Architectures: []string{"GPT2LMHeadModel"}, ModelType: "gpt2", DType: torch, Vocab: c.Vocab, Context: c.Context, Width: c.Width,
-			Layers: c.Layers, Heads: c.Heads, FFN: c.FFN, Activation: activation, NormEps: hfFloat(c.NormEps), Tied: c.Tied,
-			Dropout: hfFloat(c.Dropout), EmbedDropout: hfFloat(c.Dropout), Begin: text, End: text, ScaleWeights: true}, "gpt2", nil
-	case "rmsnorm":
-		switch {
-		case c.Positions != "rope" && c.Positions != "rope_half":
-			return nil, "", unfit("positions", c.Positions, "rope or rope_half")
-		case c.Activation != "swiglu":
-			return nil, "", unfit("activation", c.Activation, "swiglu")
-		}
-		return hfLlama{Architectures: []string{"LlamaForCausalLM"}, ModelType: "llama", DType: torch, Vocab: c.Vocab, Context: c.Context, Width: c.Width,
-			FFN: c.FFN, Layers: c.Layers, Heads: c.Heads, KVHeads: kvHeads, Activation: "silu", NormEps: hfFloat(c.NormEps), RopeTheta: hfFloat(c.RopeTheta), Tied: c.Tied,
-			AttentionBias: c.Bias, FFNBias: c.Bias}, "llama", nil
 	}
-	return nil, "", unfit("norm", c.Norm, "layernorm or rmsnorm")
+	if !h.Used || !slides {
+		return 0, nil
+	}
+	return h.Window, nil
+}
+
+// ropeFields are those of all variations of RoPE that are known here; the ones that
+// rope does not look at change nothing where it finds no scaling.
+var ropeFields = []string{"rope_type", "type", "rope_theta", "factor", "partial_rotary_factor", "attention_factor", "original_max_position_embeddings",
+	"low_freq_factor", "high_freq_factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim", "truncate", "finetuned"}
+
+// rope checks that the variation of RoPE under a key is the plain one, and returns
+// the base that it sets, or 0. Scaling by 1 is none, and "dynamic" begins beyond the
+// model's context.
+func (o hfObject) rope(key string, context int) (theta float64, err error) {
+	text, ok := o.get(key)
+	if !ok {
+		return 0, nil
+	}
+	refused := fmt.Errorf("%s: %s is %.300s: only plain RoPE is supported", o.place(key), key, text)
+	inner, err := parseHFObject([]byte(text))
+	if err != nil {
+		return 0, fmt.Errorf("%s: %s is %.300s, want an object", o.place(key), key, text)
+	}
+	h := struct {
+		Type      string  `json:"rope_type"`
+		OldType   string  `json:"type"`
+		Theta     hfFloat `json:"rope_theta"`
+		Factor    hfFloat `json:"factor"`
+		Partial   hfFloat `json:"partial_rotary_factor"`
+		Attention hfFloat `json:"attention_factor"`
+		Context   int     `json:"original_max_position_embeddings"`
+	}{Partial: 1, Attention: 1}
+	if err := inner.decode(&h); err != nil {
+		return 0, fmt.Errorf("%s: %s: %w", o.place(key), key, err)
+	}
+	for name := range inner.fields {
+		if !slices.Contains(ropeFields, name) {
+			return 0, refused
+		}
+	}
+	plain := h.Partial == 1 && h.Attention == 1
+	switch kind := cmp.Or(h.Type, h.OldType, "default"); kind {
+	case "default":
+	case "linear", "llama3", "yarn":
+		plain = plain && h.Factor == 1
+	case "dynamic":
+		plain = plain && (h.Factor == 1 || h.Context == 0 || h.Context == context)
+	default:
+		plain = false
+	}
+	if !plain {
+		return 0, refused
+	}
+	return float64(h.Theta), nil
 }

@@ -1,9 +1,7 @@
 package train
 
 import (
-	"encoding/binary"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -158,37 +156,34 @@ func headLayout(c nn.TransformerConfig) []hfTensor {
 	return []hfTensor{{name: hfHead, shape: []int{c.Vocab, c.Width}, ours: []string{hfHead}}}
 }
 
-// hfIgnored reports tensors that files may have beside the parameters: masks and
-// frequencies that older versions stored, and the head again where it is tied.
-func hfIgnored(name string, tied bool) bool {
-	for _, end := range []string{".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq"} {
-		if strings.HasSuffix(name, end) {
+// hfIgnored reports tensors that files may have beside the parameters: masks, and
+// what positions are turned by, which older versions stored.
+func hfIgnored(name string, shape []int) bool {
+	if len(shape) == 1 && !strings.HasSuffix(name, ".inv_freq") { // a bias indeed
+		return false
+	}
+	for _, end := range []string{".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq", ".rotary_emb.cos_cached", ".rotary_emb.sin_cached"} {
+		if strings.HasSuffix("."+name, end) {
 			return true
 		}
 	}
-	return tied && name == hfHead
+	return false
 }
 
-// writeHF writes one tensor from its parts.
-func writeHF(w io.Writer, t hfTensor, dtype string, parts []hfSource) error {
-	var raw []byte
-	for _, part := range parts {
-		data, err := part.read()
-		if err != nil {
-			return err
+// unwrap returns the name of a parameter that find knows, from the name in a file
+// of a model that was wrapped when it was saved: by torch.compile, by data-parallel
+// training, or as the field of a larger module.
+func unwrap(name string, find func(name string) (string, bool)) (string, bool) {
+	parts := slices.DeleteFunc(strings.Split(name, "."), func(part string) bool {
+		return part == "_orig_mod" || part == "_fsdp_wrapped_module" || part == "_checkpoint_wrapped_module"
+	})
+	for {
+		if found, ok := find(strings.Join(parts, ".")); ok {
+			return found, true
 		}
-		raw = append(raw, data...)
+		if len(parts) < 2 || !slices.Contains([]string{"module", "model", "transformer"}, parts[0]) {
+			return name, false
+		}
+		parts = parts[1:]
 	}
-	if elementSize[dtype] == 4 {
-		return writeJoined[uint32](w, t, raw)
-	}
-	return writeJoined[uint16](w, t, raw)
-}
-
-func writeJoined[T uint16 | uint32](w io.Writer, t hfTensor, raw []byte) error {
-	values := make([]T, len(raw)/binary.Size(T(0)))
-	if _, err := binary.Decode(raw, binary.LittleEndian, values); err != nil {
-		return err
-	}
-	return binary.Write(w, binary.LittleEndian, join(t, values))
 }

@@ -233,13 +233,13 @@ func TestHuggingFaceExportErrors(t *testing.T) {
 	} {
 		c.change(&c.config)
 		dir := t.TempDir()
-		wantError(t, exportHF(dir, c.config, "F32", none), c.want, dir)
+		wantError(t, hfExport{dir: dir, structure: c.config, dtype: "F32", source: none}.write(), c.want, dir)
 		if left, _ := os.ReadDir(dir); len(left) != 0 {
 			t.Errorf("%s: %s was left behind", c.want, left[0].Name())
 		}
 	}
 	small := func(name string) (hfSource, bool) { return hfSource{"F32", []int{1}, nil}, true }
-	wantError(t, exportHF(t.TempDir(), gpt2, "F32", small), `"token_embeddings.weight" is F32[1], want F32[50 32]`)
+	wantError(t, hfExport{dir: t.TempDir(), structure: gpt2, dtype: "F32", source: small}.write(), `"token_embeddings.weight" is [1], want [50 32]`)
 }
 
 // Interleaved pairs (0,1)(2,3) of two heads become halves: (0,2)(1,3).

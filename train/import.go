@@ -1,7 +1,9 @@
 package train
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -11,8 +13,9 @@ import (
 
 // ImportTorch makes the state that of a checkpoint that PyTorch wrote, see
 // [OpenTorch]: parameters, AdamW's moments and step counts, and the iteration.
-// Tensors are matched by name and shape; a missing, extra or differently shaped
-// one is an error, and nothing is changed. Hyper-parameters stay those of the
+// Tensors are matched by name and shape, names without what wrappers such as
+// torch.compile put before them; a missing, extra or differently shaped one, and a
+// value that is not finite, is an error, and nothing is changed. Hyper-parameters stay those of the
 // configuration; a run of torch.optim.AdamW goes on as it was with
 // Config.AdamW "torch".
 func (t *Trainer) ImportTorch(ctx context.Context, path string) error {
@@ -22,7 +25,8 @@ func (t *Trainer) ImportTorch(ctx context.Context, path string) error {
 	}
 	defer c.Close()
 	params := t.model.Params()
-	if err := matchTorch(c, params); err != nil {
+	theirs, err := matchTorch(c, params)
+	if err != nil {
 		return fmt.Errorf("train: import %s: %w", path, err)
 	}
 	states, err := c.StateByName(nil)
@@ -44,11 +48,12 @@ func (t *Trainer) ImportTorch(ctx context.Context, path string) error {
 	}
 	for _, p := range params.All() {
 		m, v, master := t.opt.Moments(p)
-		uploads = append(uploads, upload{p, c.Model[p.Name()]})
+		name := theirs[p.Name()]
+		uploads = append(uploads, upload{p, c.Model[name]})
 		if master != nil {
-			uploads = append(uploads, upload{master, c.Model[p.Name()]})
+			uploads = append(uploads, upload{master, c.Model[name]})
 		}
-		if s, ok := states[p.Name()]; ok {
+		if s, ok := states[name]; ok {
 			if !slices.Equal(s.ExpAvg.Shape, p.Shape()) {
 				return fmt.Errorf("train: import %s: moments of %q are %v, want %v", path, p.Name(), s.ExpAvg.Shape, p.Shape())
 			}
@@ -58,7 +63,10 @@ func (t *Trainer) ImportTorch(ctx context.Context, path string) error {
 	}
 	values := make([][]float32, len(uploads))
 	for i, u := range uploads {
-		if values[i], err = u.from.Floats(); err != nil {
+		if values[i], err = u.from.Floats(); err == nil {
+			err = errors.Join(checkFinite(values[i], u.from.Shape), checkStored(values[i], u.to.DType()))
+		}
+		if err != nil {
 			return fmt.Errorf("train: import %s: %q: %w", path, u.to.Name(), err)
 		}
 	}
@@ -71,20 +79,33 @@ func (t *Trainer) ImportTorch(ctx context.Context, path string) error {
 	return t.opt.SetState(ctx, st)
 }
 
-// matchTorch compares names and shapes with the model's.
-func matchTorch(c *TorchCheckpoint, params *ops.Params) error {
-	for _, p := range params.All() {
-		switch in := c.Model[p.Name()]; {
-		case in == nil:
-			return fmt.Errorf("tensor %q is missing", p.Name())
-		case !slices.Equal(in.Shape, p.Shape()):
-			return fmt.Errorf("tensor %q is %v, want %v", p.Name(), in.Shape, p.Shape())
-		}
-	}
+// matchTorch compares names and shapes with the model's, and returns the name in the
+// file of each parameter: its own, or one that says that the model was wrapped.
+func matchTorch(c *TorchCheckpoint, params *ops.Params) (theirs map[string]string, err error) {
+	theirs = map[string]string{}
+	var extra error
+	find := func(name string) (string, bool) { return name, params.ByName(name) != nil }
 	for _, name := range c.Names {
-		if params.ByName(name) == nil {
-			return fmt.Errorf("tensor %q is not one of this model", name)
+		ours, ok := unwrap(name, find)
+		other, twice := theirs[ours]
+		switch {
+		case !ok && !hfIgnored(name, c.Model[name].Shape):
+			extra = cmp.Or(extra, fmt.Errorf("tensor %q is not one of this model", name))
+		case !ok:
+		case twice:
+			return nil, fmt.Errorf("tensors %q and %q are both %q of this model", other, name, ours)
+		default:
+			theirs[ours] = name
 		}
 	}
-	return nil
+	for _, p := range params.All() {
+		name, ok := theirs[p.Name()]
+		if !ok {
+			return nil, fmt.Errorf("tensor %q is missing", p.Name())
+		}
+		if shape := c.Model[name].Shape; !slices.Equal(shape, p.Shape()) {
+			return nil, fmt.Errorf("tensor %q is %v, want %v", name, shape, p.Shape())
+		}
+	}
+	return theirs, extra
 }

@@ -128,6 +128,7 @@ func (t *Trainer) StartFrom(ctx context.Context, path string) error {
 			return err
 		}
 		defer h.Close()
+		t.origin = string(h.object.text)
 		return h.load(ctx, params, targets)
 	}
 	f, _, err := openCheckpoint(path)
@@ -135,8 +136,13 @@ func (t *Trainer) StartFrom(ctx context.Context, path string) error {
 		return err
 	}
 	defer f.Close()
+	t.origin = f.meta[originKey]
 	return loadParams(ctx, f, params, targets)
 }
+
+// originKey is the metadata of a checkpoint with the config.json of the Hugging Face
+// folder that training started from, for the export.
+const originKey = "huggingface"
 
 // openCheckpoint opens a checkpoint of a transformer, or the newest in a folder,
 // and compares the sizes of its configuration with its tensors, so that no model
@@ -200,23 +206,27 @@ func checkSizes(f *File, cfg Config) error {
 // itself is the target of a parameter where there is no other.
 func itself(p *ops.Tensor) []*ops.Tensor { return []*ops.Tensor{p} }
 
-// loadParams uploads a checkpoint's parameters to all that targets returns for
-// each, rounded to their type. The shapes are compared first; of learned positions
-// there may be fewer, and the first are taken.
+// loadParams uploads a checkpoint's parameters, the master weights where there are
+// any, to all that targets returns for each, rounded to their type. The shapes are
+// compared first; of learned positions there may be fewer, and the first are taken.
 func loadParams(ctx context.Context, f *File, params *ops.Params, targets func(*ops.Tensor) []*ops.Tensor) error {
 	for _, p := range params.All() {
-		dtype, shape, ok := f.Info(p.Name())
+		dtype, shape, ok := f.Info(f.weights(p.Name()))
 		if !ok || !fits(p.Shape(), shape, p.Name()) || dtype != "F32" && dtype != "F16" && dtype != "BF16" {
 			return fmt.Errorf("train: %s: tensor %q is %s%v, want F32, F16 or BF16 of %v", f.path, p.Name(), dtype, shape, p.Shape())
 		}
 	}
 	for _, p := range params.All() {
-		values, err := f.floats(p.Name())
+		values, err := f.floats(f.weights(p.Name()))
 		if err != nil {
 			return err
 		}
+		values = values[:p.Len()]
+		if err := checkStored(values, params.DType()); err != nil {
+			return fmt.Errorf("train: %s: tensor %q: %w", f.path, p.Name(), err)
+		}
 		for _, to := range targets(p) {
-			if err := ops.Upload(ctx, to, values[:p.Len()]); err != nil {
+			if err := ops.Upload(ctx, to, values); err != nil {
 				return fmt.Errorf("train: %s: %q: %w", f.path, p.Name(), err)
 			}
 		}
@@ -224,8 +234,28 @@ func loadParams(ctx context.Context, f *File, params *ops.Params, targets func(*
 	return nil
 }
 
-// floats returns the values of a tensor of type F32, F16 or BF16.
+// weights returns the name of the tensor of a checkpoint with a parameter's values:
+// its master weights, or itself.
+func (f *File) weights(param string) string {
+	if _, ok := f.tensors[prefixMaster+param]; ok {
+		return prefixMaster + param
+	}
+	return param
+}
+
+// floats returns the values of a tensor of type F32, F16 or BF16, all finite.
 func (f *File) floats(name string) ([]float32, error) {
+	values, err := f.anyFloats(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkFinite(values, f.tensors[name].shape); err != nil {
+		return nil, fmt.Errorf("train: %s: tensor %q: %w", f.path, name, err)
+	}
+	return values, nil
+}
+
+func (f *File) anyFloats(name string) ([]float32, error) {
 	raw, err := f.bytes(name)
 	if err != nil {
 		return nil, err
@@ -255,6 +285,10 @@ func (f *File) bytes(name string) ([]byte, error) {
 // ExportCheckpoint writes the transformer of a checkpoint, or of the newest in the
 // folder of a run, as [ExportHuggingFace] does, and beside it the tokenizer.json
 // that the run used, if any. It needs no device.
+//
+// Where training started from a Hugging Face folder, the new folder is like that
+// one: the same config.json, the same types of values (of the master weights, where
+// there are any), and the files of the tokenizer, which must still be there.
 func ExportCheckpoint(path, dir string) error {
 	f, cfg, err := openCheckpoint(path)
 	if err != nil {
@@ -262,19 +296,42 @@ func ExportCheckpoint(path, dir string) error {
 	}
 	defer f.Close()
 	dtype, _, _ := f.Info("token_embeddings.weight")
-	err = exportHF(dir, cfg.Transformer(), dtype, func(name string) (hfSource, bool) {
+	e := hfExport{dir: dir, structure: cfg.Transformer(), dtype: dtype, origin: f.meta[originKey]}
+	e.source = func(name string) (hfSource, bool) {
+		if e.origin != "" {
+			name = f.weights(name)
+		}
 		dtype, shape, ok := f.Info(name)
 		return hfSource{dtype, shape, func() ([]byte, error) { return f.bytes(name) }}, ok
-	})
-	if err != nil || slices.Contains(tokenizers, cfg.Tokenizer) {
+	}
+	if err := e.write(); err != nil {
 		return err
 	}
-	data, err := readSmall(cfg.Tokenizer)
-	if err != nil {
-		return fmt.Errorf("train: export to %s: the tokenizer is missing: %w", dir, err)
+	if IsHuggingFace(cfg.From) {
+		if err := copyBeside(dir, cfg.From, []string{generationName}); err != nil {
+			return err
+		}
 	}
-	return replaceFile(osFiles{}, filepath.Join(dir, tokenizerName), func(w io.Writer) error {
-		_, err := w.Write(data)
-		return err
-	})
+	return exportTokenizer(dir, cfg)
+}
+
+// exportTokenizer copies the tokenizer that a run used, with what is beside it.
+func exportTokenizer(dir string, cfg Config) error {
+	switch {
+	case !slices.Contains(tokenizers, cfg.Tokenizer):
+		data, err := readSmall(cfg.Tokenizer)
+		if err != nil {
+			return fmt.Errorf("train: export to %s: the tokenizer is missing: %w", dir, err)
+		}
+		if err := copyBeside(dir, filepath.Dir(cfg.Tokenizer), tokenizerFiles); err != nil {
+			return err
+		}
+		return replaceFile(osFiles{}, filepath.Join(dir, tokenizerName), func(w io.Writer) error {
+			_, err := w.Write(data)
+			return err
+		})
+	case cfg.Tokenizer != "bytes" && IsHuggingFace(cfg.From):
+		return copyBeside(dir, cfg.From, tokenizerFiles)
+	}
+	return nil
 }

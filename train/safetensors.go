@@ -96,6 +96,12 @@ func readSafetensors(r io.ReaderAt, size int64, path string) (*File, error) {
 	}
 	length := binary.LittleEndian.Uint64(prefix[:])
 	if length > maxHeader {
+		head := make([]byte, min(512, size))
+		if _, err := r.ReadAt(head, 0); err == nil || err == io.EOF {
+			if what := foreign(head); what != "" {
+				return nil, fmt.Errorf("train: %s is not a safetensors file, but %s", path, what)
+			}
+		}
 		return nil, fmt.Errorf("train: %s: a header of %d bytes, more than the %d allowed: not a safetensors file", path, length, maxHeader)
 	}
 	f.start = 8 + int64(length)

@@ -74,6 +74,9 @@ func (t *Trainer) Snapshot(ctx context.Context) (*Snapshot, error) {
 	}
 	s := &Snapshot{Iteration: t.iter, meta: map[string]string{
 		"format": checkpointFormat, "iteration": strconv.FormatInt(t.iter, 10), "optimizer": string(optState), "config": string(cfg)}}
+	if t.origin != "" {
+		s.meta[originKey] = t.origin
+	}
 	for _, x := range t.tensors() {
 		raw, err := download(ctx, x.Tensor)
 		if err != nil {
@@ -116,7 +119,7 @@ func (t *Trainer) Restore(ctx context.Context, path string) error {
 	if err := t.opt.SetState(ctx, st); err != nil {
 		return err
 	}
-	t.iter = iter
+	t.iter, t.origin = iter, f.meta[originKey]
 	return nil
 }
 

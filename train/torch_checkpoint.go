@@ -259,7 +259,7 @@ func (c *TorchCheckpoint) parameters() []string {
 	for _, name := range c.Names {
 		t := c.Model[name]
 		at := place{t.storage, t.offset}
-		if seen[at] && t.Len() > 0 || !strings.Contains(t.DType, "F") {
+		if seen[at] && t.Len() > 0 || !strings.Contains(t.DType, "F") || hfIgnored(name, t.Shape) {
 			continue
 		}
 		seen[at] = true

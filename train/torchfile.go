@@ -2,6 +2,7 @@ package train
 
 import (
 	"archive/zip"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -59,6 +60,10 @@ func (a *torchArchive) index() error {
 	}
 	archive, err := zip.NewReader(a.data, a.data.Size())
 	if err != nil {
+		head := make([]byte, min(512, a.data.Size()))
+		if _, err := a.data.ReadAt(head, 0); err == nil && !bytes.HasPrefix(head, []byte("PK")) && foreign(head) != "" {
+			return errors.New("it is " + foreign(head))
+		}
 		return fmt.Errorf("not a file of torch.save, or truncated: %w", err)
 	}
 	for _, entry := range archive.File {

@@ -30,7 +30,8 @@ type Trainer struct {
 	loss     *ops.Tensor // of the last step
 	health   *recording  // the norms of the state
 	norms    []*ops.Tensor
-	iter     int64 // steps done
+	iter     int64  // steps done
+	origin   string // config.json of the Hugging Face folder that training started from
 }
 
 // NewTrainer allocates the optimizer and records the training step: one program

@@ -1,0 +1,170 @@
+package train
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// hfObject is a JSON object with the text of every value as it was written, so that
+// what is not understood can be written again.
+type hfObject struct {
+	fields map[string]hfValue
+	text   []byte
+}
+
+type hfValue struct {
+	raw string
+	at  int64 // in hfObject.text; -1 for a value that has been set since
+}
+
+// parseHFObject reads what Python's json writes: JSON, and NaN and infinities.
+func parseHFObject(text []byte) (hfObject, error) {
+	o := hfObject{map[string]hfValue{}, text}
+	if !utf8.Valid(text) {
+		return o, errors.New("it is not UTF-8")
+	}
+	clean := quoteNonFinite(text)
+	var whole json.RawMessage
+	if err := json.Unmarshal(clean, &whole); err != nil {
+		return o, jsonError(text, err)
+	}
+	dec := json.NewDecoder(bytes.NewReader(clean))
+	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
+		return o, fmt.Errorf("it starts with %v, want a JSON object", open)
+	}
+	for dec.More() { // the syntax is right: Token and Decode can't fail
+		key, _ := dec.Token()
+		var raw json.RawMessage
+		dec.Decode(&raw)
+		end := dec.InputOffset()
+		at := end - int64(len(raw))
+		o.fields[key.(string)] = hfValue{string(text[at:end]), at}
+	}
+	return o, nil
+}
+
+// Strings, which may hold such words, and the words.
+var nonFinite = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|-?\b(?:NaN|Infinity)\b`)
+
+// quoteNonFinite makes NaN and infinities JSON of the same length: strings, which no
+// field of a number takes.
+func quoteNonFinite(text []byte) []byte {
+	return nonFinite.ReplaceAllFunc(text, func(word []byte) []byte {
+		if word[0] == '"' {
+			return word
+		}
+		quoted := bytes.Repeat([]byte(`"`), len(word))
+		copy(quoted[1:], word[1:len(word)-1])
+		return quoted
+	})
+}
+
+// get returns a value's text without white space; ok is false where it is null or
+// absent.
+func (o hfObject) get(key string) (text string, ok bool) {
+	v, ok := o.fields[key]
+	var b bytes.Buffer
+	if json.Compact(&b, []byte(v.raw)) == nil {
+		v.raw = b.String()
+	}
+	return v.raw, ok && v.raw != "null"
+}
+
+// place says where a value is.
+func (o hfObject) place(key string) string { return place(o.text, o.fields[key].at) }
+
+// decode fills the struct that into points to: each field with the value of its JSON
+// key, where there is one that is not null.
+func (o hfObject) decode(into any) error {
+	s := reflect.ValueOf(into).Elem()
+	for i := range s.NumField() {
+		key := jsonKey(s.Type().Field(i))
+		if _, ok := o.get(key); !ok {
+			continue
+		}
+		raw := o.fields[key].raw
+		if err := json.Unmarshal(quoteNonFinite([]byte(raw)), s.Field(i).Addr().Interface()); err != nil {
+			return fmt.Errorf("%s: %s is %.80s, want %s", o.place(key), key, raw, hfKind(s.Field(i).Interface()))
+		}
+	}
+	return nil
+}
+
+// jsonKey returns the name that a field has in JSON.
+func jsonKey(f reflect.StructField) string {
+	key, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+	return key
+}
+
+func hfKind(field any) string {
+	switch field.(type) {
+	case hfFloat, *hfFloat:
+		return "a number"
+	case hfIDs:
+		return "an id or a list of ids"
+	case []string:
+		return "a list of strings"
+	case int:
+		return "an integer"
+	case bool:
+		return "true or false"
+	}
+	return "a string"
+}
+
+// set gives a field a value.
+func (o hfObject) set(key string, value any) error {
+	raw, err := json.Marshal(value)
+	o.fields[key] = hfValue{string(raw), -1}
+	return err
+}
+
+// bytes returns the object as the transformers package writes it: a line for each
+// field, in the order of their names.
+func (o hfObject) bytes() []byte {
+	var b bytes.Buffer
+	b.WriteString("{")
+	for i, key := range slices.Sorted(maps.Keys(o.fields)) {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, "\n  %s: %s", quoteJSON(key), o.fields[key].raw)
+	}
+	b.WriteString("\n}\n")
+	return b.Bytes()
+}
+
+// hfIDs are token ids: Hugging Face's files have one, a list, or null.
+type hfIDs []int32
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (ids *hfIDs) UnmarshalJSON(data []byte) error {
+	var one int32
+	if json.Unmarshal(data, &one) == nil {
+		*ids = hfIDs{one}
+		return nil
+	}
+	var list []int32
+	err := json.Unmarshal(data, &list)
+	*ids = list
+	return err
+}
+
+// MarshalJSON implements json.Marshaler.
+func (ids hfIDs) MarshalJSON() ([]byte, error) {
+	switch len(ids) {
+	case 0:
+		return []byte("null"), nil
+	case 1:
+		return json.Marshal(ids[0])
+	}
+	return json.Marshal([]int32(ids))
+}
