@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 )
@@ -136,6 +137,7 @@ type faultyFiles struct {
 	t      *testing.T
 	failAt int
 	crash  bool
+	mu     sync.Mutex
 	done   []string
 	synced map[string]bool // files whose every write was synced
 }
@@ -143,6 +145,8 @@ type faultyFiles struct {
 var errInjected = errors.New("injected")
 
 func (f *faultyFiles) step(operation string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.done = append(f.done, operation)
 	if n := len(f.done) - 1; n == f.failAt || f.crash && n > f.failAt {
 		return fmt.Errorf("%s: %w", operation, errInjected)
@@ -155,7 +159,10 @@ func (f *faultyFiles) MkdirAll(dir string) error {
 }
 
 func (f *faultyFiles) Rename(from, to string) error {
-	if !f.synced[from] {
+	f.mu.Lock()
+	synced := f.synced[from]
+	f.mu.Unlock()
+	if !synced {
 		f.t.Errorf("%s is renamed before it is synced", from)
 	}
 	return cmpErr(f.step("rename"), func() error { return f.osFiles.Rename(from, to) })
@@ -199,7 +206,7 @@ type faultyFile struct {
 }
 
 func (f *faultyFile) Write(p []byte) (int, error) {
-	f.files.synced[f.path] = false
+	f.written(false)
 	if err := f.files.step("write"); err != nil {
 		n, _ := f.outFile.Write(p[:len(p)/2])
 		return n, err
@@ -208,7 +215,7 @@ func (f *faultyFile) Write(p []byte) (int, error) {
 }
 
 func (f *faultyFile) WriteAt(p []byte, offset int64) (int, error) {
-	f.files.synced[f.path] = false
+	f.written(false)
 	if err := f.files.step("write at"); err != nil {
 		n, _ := f.outFile.WriteAt(p[:len(p)/2], offset)
 		return n, err
@@ -218,8 +225,15 @@ func (f *faultyFile) WriteAt(p []byte, offset int64) (int, error) {
 
 func (f *faultyFile) Sync() error {
 	err := cmpErr(f.files.step("sync"), f.outFile.Sync)
-	f.files.synced[f.path] = err == nil
+	f.written(err == nil)
 	return err
+}
+
+// written notes whether all that was written to the file is synced.
+func (f *faultyFile) written(synced bool) {
+	f.files.mu.Lock()
+	defer f.files.mu.Unlock()
+	f.files.synced[f.path] = synced
 }
 
 func (f *faultyFile) Close() error {
