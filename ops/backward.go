@@ -1,15 +1,28 @@
 package ops
 
-import "slices"
+import (
+	"errors"
+	"slices"
+)
 
-// BackwardOptions changes what Backward does; nil means the defaults.
+// BackwardOptions says what Backward does, whatever the parameters' optimizer
+// wants.
 type BackwardOptions struct {
-	// Seed is d loss: an f32 scalar on the device, by default 1. A loss scale or
-	// the 1/k of gradient accumulation goes here.
+	// Seed is d loss: an f32 scalar on the device, by default 1. The 1/k of
+	// gradient accumulation goes here.
 	Seed *Tensor
 	// Accumulate adds to the gradients that the parameters' arena holds instead
 	// of overwriting them.
 	Accumulate bool
+	// Optimizer is whose pass this is; for an Optimizer's own Backward to set.
+	Optimizer Optimizer
+}
+
+// Optimizer is what updates parameters by their gradients.
+type Optimizer interface {
+	// Backward appends the backward pass of factor·loss that the update expects,
+	// such as one that starts from a loss scale.
+	Backward(g *Graph, loss *Tensor, factor float32)
 }
 
 // record puts an operation on the tape: back receives d out and must hand
@@ -21,6 +34,11 @@ func (g *Graph) record(op string, out *Tensor, back func(dy *Tensor), inputs ...
 	for _, t := range inputs {
 		if !g.check(!g.forgotten[t], op, "%v was made inside Recompute, which hands out its result only", t) {
 			return
+		}
+	}
+	for _, t := range inputs {
+		if t.param != nil {
+			g.sets[t.param.set] = true
 		}
 	}
 	g.needs[out] = true
@@ -44,27 +62,75 @@ func (g *Graph) Grad(t *Tensor) *Tensor { return g.grads[t] }
 
 // Backward appends the operations that compute d loss / d p for every parameter
 // p that loss, an f32 scalar, depends on. The others' gradients are not touched.
+// It comes once, after the loss and before an optimizer's Record.
+//
+// Backward(loss, nil) is what the optimizer of the parameters needs (see
+// [Params.SetOptimizer]): it starts from the loss scale if there is one. With
+// options, be they empty, Backward does what they say.
 func (g *Graph) Backward(loss *Tensor, o *BackwardOptions) {
+	const op = "backward"
+	if !g.ok(op, loss) || !g.check(loss.dtype == F32 && loss.Len() == 1, op, "loss is %v, want one f32 value", loss) ||
+		!g.check(g.needs[loss], op, "no parameter feeds into the loss") ||
+		!g.check(len(g.grads) == 0, op, "called twice on one graph") ||
+		!g.check(len(g.updated) == 0, op, "an optimizer was recorded before it, which would use the gradients of the run before: call Backward first, then Record") {
+		return
+	}
 	if o == nil {
+		opt, err := g.onlyOptimizer()
+		switch {
+		case err != nil:
+			g.fail(op, "%w", err)
+			return
+		case opt != nil:
+			opt.Backward(g, loss, 1)
+			return
+		}
 		o = &BackwardOptions{}
-	}
-	if !g.ok("backward", loss) {
-		return
-	}
-	if !g.check(loss.dtype == F32 && loss.Len() == 1, "backward", "loss is %v, want one f32 value", loss) ||
-		!g.check(g.needs[loss], "backward", "no parameter feeds into the loss") ||
-		!g.check(len(g.grads) == 0, "backward", "called twice on one graph") {
-		return
 	}
 	seed := o.Seed
 	if seed == nil {
 		seed = g.constant(1)
 	}
-	if !g.ok("backward", seed) || !g.check(seed.dtype == F32 && seed.Len() == 1, "backward", "seed is %v, want one f32 value", seed) {
+	if !g.ok(op, seed) || !g.check(seed.dtype == F32 && seed.Len() == 1, op, "seed is %v, want one f32 value", seed) {
 		return
 	}
-	g.accumulate = o.Accumulate
+	g.accumulate, g.optimizer = o.Accumulate, o.Optimizer
 	g.walk(g.tape, loss, seed)
+}
+
+// onlyOptimizer returns the optimizer of the parameter sets in this graph, nil
+// when they have none.
+func (g *Graph) onlyOptimizer() (only Optimizer, err error) {
+	for p := range g.sets {
+		if only != nil && p.optimizer != nil && p.optimizer != only {
+			return nil, errors.New("parameters of two optimizers: say which one's backward pass this is by calling its Backward")
+		}
+		if p.optimizer != nil {
+			only = p.optimizer
+		}
+	}
+	return only, nil
+}
+
+// Optimizer returns whose backward pass the graph has: nil for one that starts
+// from 1 and overwrites, or before Backward.
+func (g *Graph) Optimizer() Optimizer { return g.optimizer }
+
+// Updates declares that the operations that follow change params by their
+// gradients. An optimizer calls it when it records. It fails when Backward has
+// yet to come, or did not find a gradient for one of them, or when the graph
+// updates one already.
+func (g *Graph) Updates(op string, params ...*Tensor) {
+	if !g.ok(op, params...) || !g.check(len(g.tape) == 0 || len(g.grads) > 0, op, "the gradients would be those of the run before: call Backward first, then Record") {
+		return
+	}
+	for _, t := range params {
+		if !g.check(len(g.grads) == 0 || g.grads[t] != nil, op, "the loss of this graph does not depend on %v, it has no gradient", t) ||
+			!g.check(!g.updated[t], op, "the graph updates %v already", t) {
+			return
+		}
+		g.updated[t] = true
+	}
 }
 
 // walk follows a tape backwards from y, whose gradient is dy.

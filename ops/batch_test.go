@@ -76,7 +76,8 @@ func TestSpec5BatchReachesEveryWindow(t *testing.T) {
 		tokens[i] = uint16(i)
 	}
 	g := ops.NewGraph(dev)
-	x, y, _ := g.Batch(tensor(t, dev, ops.U16, []int{n}, tokens), b, m, 1)
+	x, y, at := g.Batch(tensor(t, dev, ops.U16, []int{n}, tokens), b, m, 1)
+	must(t, ops.Upload(ctx, at, []uint32{0, 0, 0, 0}))
 	g.Output(x)
 	g.Output(y)
 	run(t, g)
@@ -105,7 +106,8 @@ func TestSpec5BatchReachesEveryWindow(t *testing.T) {
 func TestSpec5BatchOneWindow(t *testing.T) {
 	dev := vktest.Open(t)
 	g := ops.NewGraph(dev)
-	x, _, _ := g.Batch(tensor(t, dev, ops.U32, []int{4}, []uint32{9, 8, 7, 6}), 2, 3, 5)
+	x, _, at := g.Batch(tensor(t, dev, ops.U32, []int{4}, []uint32{9, 8, 7, 6}), 2, 3, 5)
+	must(t, ops.Upload(ctx, at, []uint32{0, 0, 0, 0}))
 	g.Output(x)
 	run(t, g)
 	got := make([]int32, 6)

@@ -3,6 +3,7 @@ package ops
 import (
 	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,9 +20,6 @@ func (g *Graph) Compile() (*Step, error) {
 	l, err := g.layOut()
 	if err != nil {
 		return nil, err
-	}
-	if g.built {
-		return nil, fmt.Errorf("ops: compile: called twice")
 	}
 	g.built = true
 	s := &Step{graph: g, dev: g.dev, layout: l}
@@ -72,11 +70,17 @@ func (g *Graph) layOut() (*layout, error) {
 	switch {
 	case g.immediate:
 		return nil, fmt.Errorf("ops: compile: an immediate graph has run already")
+	case g.built:
+		return nil, errors.New("ops: compile: called twice")
 	case g.err != nil:
 		g.Release()
 		return nil, g.err
 	case g.layout != nil:
 		return g.layout, nil
+	}
+	if !g.check(len(g.updated) == 0 || len(g.tape) == 0 || len(g.grads) > 0, "compile", "an optimizer was recorded, but Backward was never called: the gradients would be those of the run before") {
+		g.Release()
+		return nil, g.err
 	}
 	g.compiled = true
 	calls, err := g.schedule()
@@ -138,10 +142,16 @@ func (g *Graph) schedule() ([]*scheduled, error) {
 		if !use {
 			continue
 		}
-		for _, t := range c.Args {
+		for i, t := range c.Args {
 			needed[t.mem] = true
+			if in := t.mem.input; in != nil && c.kernel.Bindings()[i]&vk.Read != 0 {
+				in.read = true
+			}
 		}
 		live = append(live, c)
+	}
+	if len(live) == 0 && len(g.outputs) == 0 {
+		return nil, errors.New("ops: compile: the graph computes nothing that is kept: call Output with what is to be read after a run")
 	}
 	slices.Reverse(live)
 	seen := map[*memory]bool{}
@@ -159,6 +169,11 @@ func (g *Graph) schedule() ([]*scheduled, error) {
 					m.last = len(live)
 				}
 			}
+		}
+	}
+	for _, o := range g.outputs {
+		if m := o.tensor.mem; m.graph != nil && m.input == nil && !seen[m] {
+			return nil, fmt.Errorf("ops: output: nothing computes %v", o.tensor)
 		}
 	}
 	for _, c := range live {

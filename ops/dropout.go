@@ -3,11 +3,14 @@ package ops
 import "math"
 
 // Train turns [Graph.Dropout] on for the operations that follow. random is
-// u32[4] on the device, written before each run: (k low, k high, seed low,
+// u32[4] on the device, written before each run (an Input that is not is an error): (k low, k high, seed low,
 // seed high), k the number of the step.
 func (g *Graph) Train(random *Tensor) {
 	if g.ok("train", random) && g.check(random.dtype == U32 && random.Len() == 4, "train", "random is %v, want u32[4]", random) {
 		g.random = random
+		if random.mem.input != nil {
+			g.StageEachRun(random, "Upload with the number of the step")
+		}
 	}
 }
 

@@ -143,5 +143,8 @@ func ExampleGraph_Dispatch() {
 		log.Fatal(err)
 	}
 	defer step.Close()
+	if err := ops.Upload(context.Background(), x, make([]float32, 1024)); err != nil {
+		log.Fatal(err)
+	}
 	fmt.Println(step.Run())
 }

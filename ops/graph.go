@@ -22,6 +22,9 @@ type Graph struct {
 	grads     map[*Tensor]*Tensor // gradients found so far by Backward
 	sole      map[*Tensor]bool    // tensors whose gradient in grads is nobody else's too
 	forgotten map[*Tensor]bool    // made inside Recompute: no gradient flows back to them
+	sets      map[*Params]bool    // whose parameters operations read
+	optimizer Optimizer           // whose backward pass the graph has, if it is one's
+	updated   map[*Tensor]bool    // parameters that the graph updates
 	head      int                 // values of logits that LinearCrossEntropy holds at a time
 	inputs    []*input
 	outputs   []*output
@@ -73,7 +76,8 @@ type input struct {
 	tensor *Tensor
 	shadow []byte // what the next Run sends
 	call   string // what has to stage it before each Run; "": it may stay as it is
-	staged bool   // since the last Run
+	staged bool   // since the last Run when there is a call, else ever
+	read   bool   // by an operation; set by Compile
 }
 
 // output is a tensor mirrored to the host after each run.
@@ -96,7 +100,7 @@ func (o *output) slot(run int64) []byte {
 // NewGraph returns an empty graph on dev.
 func NewGraph(dev *vk.Device) *Graph {
 	g := &Graph{dev: dev, tune: tune(dev.Info()), needs: map[*Tensor]bool{}, grads: map[*Tensor]*Tensor{},
-		sole: map[*Tensor]bool{}, forgotten: map[*Tensor]bool{}, head: headChunk}
+		sole: map[*Tensor]bool{}, forgotten: map[*Tensor]bool{}, sets: map[*Params]bool{}, updated: map[*Tensor]bool{}, head: headChunk}
 	g.status, g.err = NewTensor(dev, U32, 4)
 	if g.err == nil {
 		g.owned = append(g.owned, g.status)
@@ -150,7 +154,7 @@ func (g *Graph) Release() {
 // New returns an intermediate, placed by Compile; in an immediate graph it has
 // memory at once. Its values are undefined until a kernel writes them.
 func (g *Graph) New(dt DType, shape ...int) *Tensor {
-	if g.err != nil {
+	if !g.ok("new") {
 		return &Tensor{dtype: dt, shape: slices.Clone(shape), mem: &memory{}}
 	}
 	if g.immediate {
@@ -169,8 +173,8 @@ func (g *Graph) New(dt DType, shape ...int) *Tensor {
 	return &Tensor{dtype: dt, shape: slices.Clone(shape), mem: &memory{dev: g.dev, size: size, graph: g}}
 }
 
-// Input returns a tensor that the host writes with [Upload] before a run, as
-// often as it changes; until then it holds zeros. The values travel through a
+// Input returns a tensor that the host writes with [Upload] before the first run
+// and then as often as it changes; Run refuses one that was never written. The values travel through a
 // ring, so staging the next step does not disturb the one that is running.
 func (g *Graph) Input(name string, dt DType, shape ...int) *Tensor {
 	t := g.New(dt, shape...)
@@ -232,11 +236,7 @@ func (g *Graph) Dispatch(op string, calls ...Call) {
 // add appends a node, and runs it when the graph is immediate.
 func (g *Graph) add(op string, calls ...Call) *node {
 	n := &node{op: op, where: caller(), calls: calls}
-	if g.err != nil {
-		return n
-	}
-	if g.compiled {
-		g.fail(op, "the graph is compiled already")
+	if !g.ok(op) {
 		return n
 	}
 	g.nodes = append(g.nodes, n)
@@ -248,10 +248,11 @@ func (g *Graph) add(op string, calls ...Call) *node {
 	return n
 }
 
-// ok reports whether an operation may go on: no earlier error, and every
-// argument exists, lives on this device and belongs to this graph or to nobody.
+// ok reports whether an operation may go on: no earlier error, the graph can
+// still be extended, and every argument exists, lives on this device and belongs
+// to this graph or to nobody.
 func (g *Graph) ok(op string, args ...*Tensor) bool {
-	if g.err != nil {
+	if !g.check(!g.compiled, op, "the graph is compiled already, what it computes is fixed") {
 		return false
 	}
 	for i, t := range args {
@@ -259,7 +260,7 @@ func (g *Graph) ok(op string, args ...*Tensor) bool {
 		case t == nil:
 			g.fail(op, "argument %d is nil", i)
 		case t.mem.graph == nil && t.mem.buf == nil && !t.mem.later:
-			g.fail(op, "%v has no memory: allocate its parameter set first, or it was released", t)
+			g.fail(op, "%v has no memory: %s", t, noMemory)
 		case t.mem.dev != g.dev:
 			g.fail(op, "%v lives on another device", t)
 		case t.mem.graph != nil && t.mem.graph != g:

@@ -16,6 +16,7 @@ func TestStageEachRun(t *testing.T) {
 	g := ops.NewGraph(dev)
 	rate, x := g.Input("rate", ops.F32, 1), g.Input("x", ops.F32, 1)
 	g.StageEachRun(rate, "Stage")
+	must(t, ops.Upload(ctx, x, []float32{0}))
 	y := g.Add(rate, x)
 	g.Output(y)
 	s := compile(t, g)
@@ -56,6 +57,7 @@ func TestStepAfterDeviceClose(t *testing.T) {
 	x := g.Input("x", ops.F32, 4)
 	y := g.Scale(x, 2)
 	g.Output(y)
+	must(t, ops.Upload(ctx, x, []float32{1, 2, 3, 4}))
 	s, err := g.Compile()
 	if err := errors.Join(err, s.Run(), dev.Close()); err != nil {
 		t.Fatal(err)

@@ -198,7 +198,7 @@ func TestSpec1LinearCrossEntropyBadTarget(t *testing.T) {
 	ops.SetHead(g, 1)
 	ids := make([]int32, 300)
 	ids[200] = 9
-	loss := g.LinearCrossEntropy(g.Input("h", ops.F32, 300, 4), g.Input("w", ops.F32, 9, 4), tensor(t, dev, ops.I32, []int{300}, ids), nil)
+	loss := g.LinearCrossEntropy(tensor[float32](t, dev, ops.F32, []int{300, 4}, nil), tensor[float32](t, dev, ops.F32, []int{9, 4}, nil), tensor(t, dev, ops.I32, []int{300}, ids), nil)
 	g.Output(loss)
 	s := compile(t, g)
 	if err := s.Run(); err != nil {

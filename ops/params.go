@@ -17,6 +17,8 @@ type Params struct {
 	byName map[string]*Tensor
 	banks  []*Bank
 	err    error
+
+	optimizer Optimizer
 }
 
 // Bank is one flat arena of a parameter set: Values and Grads are vectors of
@@ -128,6 +130,14 @@ func (p *Params) Release() {
 	}
 	p.banks = nil
 }
+
+// SetOptimizer makes Backward(loss, nil), of losses that depend on p, the backward
+// pass of o; of nil, the plain one. Optimizers that scale the loss or accumulate
+// gradients call it, so that no caller can forget to.
+func (p *Params) SetOptimizer(o Optimizer) { p.optimizer = o }
+
+// Optimizer returns what SetOptimizer was called with last.
+func (p *Params) Optimizer() Optimizer { return p.optimizer }
 
 // All returns the parameters in the order they were added.
 func (p *Params) All() []*Tensor { return p.list }

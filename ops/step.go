@@ -42,12 +42,10 @@ type Step struct {
 // has not finished it waits for that one first.
 func (s *Step) Run() error {
 	if s.closed {
-		return fmt.Errorf("ops: run: the step is closed")
+		return errors.New("ops: run: the step is closed")
 	}
-	for _, in := range s.graph.inputs {
-		if in.call != "" && !in.staged {
-			return fmt.Errorf("ops: run: %v is not staged for run %d: call %s before each Run", in.tensor, s.runs+1, in.call)
-		}
+	if err := s.missing(); err != nil {
+		return fmt.Errorf("ops: run: %w", err)
 	}
 	slot := s.runs % ring
 	if err := s.dev.WaitTicket(background, s.tickets[slot]); err != nil {
@@ -63,7 +61,24 @@ func (s *Step) Run() error {
 	s.tickets[slot] = t
 	s.runs++
 	for _, in := range s.graph.inputs {
-		in.staged = false
+		in.staged = in.staged && in.call == ""
+	}
+	return nil
+}
+
+// missing reports what the caller has yet to do before the next run.
+func (s *Step) missing() error {
+	if s.graph.err != nil { // of an operation that came after Compile
+		return s.graph.err
+	}
+	for _, in := range s.graph.inputs {
+		switch {
+		case in.staged || !in.read:
+		case in.call != "":
+			return fmt.Errorf("%v is not staged for run %d: call %s before each Run", in.tensor, s.runs+1, in.call)
+		default:
+			return fmt.Errorf("%v has no values yet: Upload them before the first Run", in.tensor)
+		}
 	}
 	return nil
 }
@@ -71,6 +86,9 @@ func (s *Step) Run() error {
 // Ready waits until the next Run would not have to wait: until at most one run
 // is unfinished.
 func (s *Step) Ready(ctx context.Context) error {
+	if s.closed {
+		return errors.New("ops: ready: the step is closed")
+	}
 	if err := s.dev.WaitTicket(ctx, s.tickets[s.runs%ring]); err != nil {
 		return fmt.Errorf("ops: ready: %w", err)
 	}

@@ -234,7 +234,7 @@ func TestImmediateInput(t *testing.T) {
 func TestProfile(t *testing.T) {
 	dev := vktest.Open(t)
 	g := ops.NewGraph(dev)
-	y := g.Add(g.Scale(tensor(t, dev, ops.F32, []int{4}, []float32{1, 2, 3, 4}), 2), g.Input("x", ops.F32, 4))
+	y := g.Add(g.Scale(tensor(t, dev, ops.F32, []int{4}, []float32{1, 2, 3, 4}), 2), tensor[float32](t, dev, ops.F32, []int{4}, nil))
 	g.Output(y)
 	s := compile(t, g)
 	times, err := s.Profile(ctx)
@@ -253,7 +253,7 @@ func TestProfile(t *testing.T) {
 func TestWaitHonorsContext(t *testing.T) {
 	dev := vktest.Open(t)
 	g := ops.NewGraph(dev)
-	y := g.Scale(g.Input("x", ops.F32, 1<<20), 2)
+	y := g.Scale(tensor[float32](t, dev, ops.F32, []int{1 << 20}, nil), 2)
 	g.Output(y)
 	s := compile(t, g)
 	if err := s.Run(); err != nil {

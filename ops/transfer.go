@@ -24,11 +24,14 @@ func Upload[T Number](ctx context.Context, t *Tensor, data []T) error {
 		in.staged = true
 		return nil
 	}
+	if t.mem.graph != nil {
+		return fmt.Errorf("ops: upload: %v is an intermediate of a graph, which its operations compute", t)
+	}
 	if err := t.mem.allocate(); err != nil {
 		return err
 	}
 	if t.mem.buf == nil {
-		return fmt.Errorf("ops: upload: %v has no memory: it is an intermediate, not yet allocated or released", t)
+		return fmt.Errorf("ops: upload: %v has no memory: %s", t, noMemory)
 	}
 	raw := bytesOf(data)
 	if !isRaw[T](t) {
@@ -64,6 +67,8 @@ func Download[T Number](ctx context.Context, t *Tensor, dst []T) error {
 		raw = raw[t.offset : t.offset+t.Bytes()]
 	case t.mem.mirror != nil && t.mem.mirror.step != nil:
 		return fmt.Errorf("ops: download: the step that computes %v has not run yet", t)
+	case t.mem.graph == nil && t.mem.buf == nil:
+		return fmt.Errorf("ops: download: %v has no memory: %s", t, noMemory)
 	case t.mem.buf == nil || !t.mem.keep:
 		return fmt.Errorf("ops: download: the values of %v are not kept; ask for them with Graph.Output", t)
 	case isRaw[T](t):
@@ -81,6 +86,9 @@ func Download[T Number](ctx context.Context, t *Tensor, dst []T) error {
 	decode(dst, t, raw)
 	return nil
 }
+
+// noMemory is why a tensor that is no intermediate has none.
+const noMemory = "allocate its parameter set first, or it was released"
 
 // Item returns the single value of an f32 scalar, such as a loss.
 func Item(ctx context.Context, t *Tensor) (float32, error) {

@@ -22,8 +22,9 @@ func TestAccumulate(t *testing.T) {
 		for _, scaler := range []*optim.Scaler{nil, {Init: 1024}} {
 			t.Run(fmt.Sprint(dt, " scaling=", scaler != nil), func(t *testing.T) {
 				p := newParams(t, dev, dt, opstest.Round(dt.String(), opstest.Uniform(3, v*5, 1)), opstest.Round(dt.String(), opstest.Uniform(4, v*5, 1)))
-				hyper := optim.Hyper{Beta2: 0.5, Eps: 1e-8}
+				hyper := optim.Hyper{Beta1: optim.Zero, Beta2: 0.5}
 				a := newOptimizer(t, p, &optim.Options{Scaler: scaler, Accumulate: true, Groups: []optim.Group{{Params: p.All(), Hyper: hyper}}})
+				a.SetLR(0)
 				single := newOptimizer(t, p, &optim.Options{Scaler: scaler, Groups: []optim.Group{{Params: p.All(), Hyper: hyper}}})
 
 				// pass computes the gradient of one batch by way of optimizer a.

@@ -22,6 +22,8 @@ type AdamW struct {
 	scaler  *ops.Tensor // u32[4]: scale bits, good steps, steps skipped so far
 	steps   []int64     // taken by each parameter, in the order of params.All
 
+	noRate bool // every group's learning rate is 0, because nobody has set one
+
 	last  *Update // the update staged last, whose runs may not be settled
 	skips uint32  // skipped steps accounted for in steps
 }
@@ -66,6 +68,7 @@ func NewAdamW(p *ops.Params, o *Options) (*AdamW, error) {
 			a.group[t] = i
 		}
 	}
+	a.noRate = !slices.ContainsFunc(a.groups, func(g Group) bool { return g.LR != 0 })
 	if o.MaxNorm != nil {
 		if err := checkMaxNorm(*o.MaxNorm); err != nil {
 			return nil, err
@@ -84,6 +87,9 @@ func NewAdamW(p *ops.Params, o *Options) (*AdamW, error) {
 	if err := a.alloc(); err != nil {
 		a.Release()
 		return nil, err
+	}
+	if a.ownBackward() {
+		p.SetOptimizer(a)
 	}
 	return a, nil
 }
@@ -160,11 +166,15 @@ func (a *AdamW) Release() {
 	}
 	a.banks = nil
 	a.scaler.Release()
+	if a.params.Optimizer() == ops.Optimizer(a) {
+		a.params.SetOptimizer(nil)
+	}
 }
 
 // SetLR sets the learning rate of every group, for the steps staged from now
 // on; Stage refuses an impossible one.
 func (a *AdamW) SetLR(lr float64) {
+	a.noRate = false
 	for i := range a.groups {
 		a.groups[i].LR = lr
 	}
@@ -172,7 +182,10 @@ func (a *AdamW) SetLR(lr float64) {
 
 // Groups returns the parameter groups; their hyper-parameters may be changed
 // between steps.
-func (a *AdamW) Groups() []Group { return a.groups }
+func (a *AdamW) Groups() []Group {
+	a.noRate = false // they are the caller's from now on
+	return a.groups
+}
 
 // Moments returns the state of parameter t, f32 tensors of its shape; master is
 // nil for f32 parameters. They are nil for a tensor that is not a parameter of

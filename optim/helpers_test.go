@@ -1,6 +1,7 @@
 package optim_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -196,7 +197,8 @@ func (r reference) join(part func(*opstest.AdamW64) []float64) []float64 {
 
 // hyperOf translates the reference's options.
 func hyperOf(o opstest.AdamWOptions) optim.Hyper {
-	return optim.Hyper{LR: o.LR, Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps, WeightDecay: o.Decay}
+	exact := func(v float64) float64 { return cmp.Or(v, optim.Zero) }
+	return optim.Hyper{LR: o.LR, Beta1: exact(o.Beta1), Beta2: exact(o.Beta2), Eps: exact(o.Eps), WeightDecay: o.Decay}
 }
 
 func variantOf(torch bool) optim.Variant {

@@ -1,6 +1,7 @@
 package optim
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 
@@ -8,17 +9,30 @@ import (
 )
 
 // Hyper are AdamW's hyper-parameters (Loshchilov and Hutter, "Decoupled weight
-// decay regularization", 2019).
+// decay regularization", 2019). A Beta1, Beta2 or Eps of 0 is its default; [Zero]
+// is 0 itself.
 type Hyper struct {
-	LR          float64 // learning rate α ≥ 0
-	Beta1       float64 // decay of the first moment, in [0, 1)
-	Beta2       float64 // decay of the second moment, in [0, 1)
-	Eps         float64 // ε ≥ 0, added to the root of the second moment
+	LR          float64 // learning rate α ≥ 0; here or by SetLR
+	Beta1       float64 // decay of the first moment, in [0, 1); 0: 0.9
+	Beta2       float64 // decay of the second moment, in [0, 1); 0: 0.95
+	Eps         float64 // ε ≥ 0, added to the root of the second moment; 0: 1e-8
 	WeightDecay float64 // λ ≥ 0, decoupled: the parameter shrinks by α·λ per step
 }
 
+// Zero asks for a Beta1, Beta2 or Eps of 0, which the fields of [Hyper] take for
+// their default. It is the smallest positive number: no step differs from one
+// with 0.
+const Zero = math.SmallestNonzeroFloat64
+
 // DefaultHyper returns α = 1e-3, β = (0.9, 0.95), ε = 1e-8, λ = 0.
 func DefaultHyper() Hyper { return Hyper{LR: 1e-3, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8} }
+
+// orDefaults returns h without fields that stand for their default.
+func (h Hyper) orDefaults() Hyper {
+	d := DefaultHyper()
+	h.Beta1, h.Beta2, h.Eps = cmp.Or(h.Beta1, d.Beta1), cmp.Or(h.Beta2, d.Beta2), cmp.Or(h.Eps, d.Eps)
+	return h
+}
 
 // Validate returns an error that names the first impossible field and its value.
 func (h Hyper) Validate() error {

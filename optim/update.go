@@ -34,10 +34,12 @@ const maxClasses = 1024
 // none are named they are those that Backward found a gradient for, or, in a
 // graph without Backward, all. The others, and those in no group, neither count
 // in the norm nor move, and their step count stays. Errors stick to g, which
-// must be one to compile.
+// must be one to compile: Backward that comes after Record, or is another
+// optimizer's, a parameter that is updated twice.
 func (a *AdamW) Record(g *ops.Graph, params ...*ops.Tensor) *Update {
+	reached := g.Reached(a.params)
 	if len(params) == 0 {
-		if params = g.Reached(a.params); params == nil {
+		if params = reached; params == nil {
 			params = a.params.All()
 		}
 	}
@@ -50,7 +52,11 @@ func (a *AdamW) Record(g *ops.Graph, params ...*ops.Tensor) *Update {
 	case a.banks == nil:
 		err = errors.New("the optimizer was released")
 	case len(params) == 0:
-		err = errors.New("no parameter of the optimizer's groups to update")
+		err = errors.New("no parameter of the optimizer's groups has a gradient in this graph")
+	case reached != nil && a.ownBackward() && g.Optimizer() != ops.Optimizer(a):
+		err = errors.New("the backward pass of this graph is not this optimizer's, which scales the loss or accumulates gradients: create the optimizer before g.Backward(loss, nil), or call its Backward")
+	case reached != nil && !a.ownBackward() && g.Optimizer() != nil:
+		err = errors.New("the backward pass of this graph is another optimizer's, which scales the loss or accumulates gradients: call this one's Backward")
 	}
 	u := &Update{opt: a, params: a.positions(params), class: make([]uint32, len(params))}
 	if err == nil {
@@ -61,9 +67,11 @@ func (a *AdamW) Record(g *ops.Graph, params ...*ops.Tensor) *Update {
 		return u
 	}
 	g.Own(u.table.tables...)
+	g.Updates("adamw", params...)
 	classes := min(len(params), maxClasses)
 	u.words = make([]uint32, classes*16)
 	u.hyper = g.Input("adamw", ops.U32, classes, 16)
+	g.StageEachRun(u.hyper, "Update.Stage")
 	u.ctrl = g.Input("clip control", ops.F32, 8)
 	u.scaler = a.scaler
 	grads := a.gradients()
@@ -133,13 +141,16 @@ func (u *Update) Skipped(ctx context.Context) (bool, error) {
 // Stage computes the numbers of the next step, from the groups'
 // hyper-parameters and each tensor's step count, and stages them for the next
 // Run of step, the compiled graph that u was recorded in. Call it once before
-// each Run, and Run before Stage of another recording of the same optimizer. It
+// each Run, which is an error without it, and Run before Stage of another recording of the same optimizer. It
 // allocates nothing, except where the optimizer changes from one recording to
 // another, which also waits for the device.
 func (u *Update) Stage(step *ops.Step) error {
 	a := u.opt
 	if u.hyper == nil || step == nil {
 		return errors.New("optim: stage: the graph was not compiled")
+	}
+	if a.noRate {
+		return errors.New("optim: stage: the learning rate is 0: set Hyper.LR or call SetLR")
 	}
 	for i := range a.groups {
 		if err := a.groups[i].Hyper.Validate(); err != nil {
@@ -171,8 +182,8 @@ func (u *Update) Stage(step *ops.Step) error {
 	}
 	pending := step.Runs() - u.settled // at most one, as Ready waited
 	for c, i := range u.leader {
-		h := &a.groups[a.group[u.table.params[i]]].Hyper
-		u.stageClass(u.words[c*16:c*16+16], h, a.steps[u.params[i]]+pending+1)
+		h := a.groups[a.group[u.table.params[i]]].Hyper.orDefaults()
+		u.stageClass(u.words[c*16:c*16+16], &h, a.steps[u.params[i]]+pending+1)
 	}
 	return ops.Upload(context.Background(), u.hyper, u.words)
 }

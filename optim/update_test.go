@@ -82,6 +82,7 @@ func TestSpec2ParametersWithoutGradient(t *testing.T) {
 	a := newOptimizer(t, p, &optim.Options{Groups: []optim.Group{{Params: p.All(), Hyper: h}}})
 	g := ops.NewGraph(dev)
 	ids := g.Input("ids", ops.I32, 4)
+	must(t, ops.Upload(ctx, ids, make([]int32, 4)))
 	g.Backward(g.CrossEntropy(g.Embed(used, ids), ids, nil), nil)
 	u := a.Record(g)
 	step, err := g.Compile()
@@ -111,7 +112,7 @@ func TestSpec2EpsilonZero(t *testing.T) {
 		init, grad := opstest.Uniform(1, 15, 1), opstest.Uniform(2, 15, 1)
 		grad[7] = 0
 		p := newParams(t, dev, ops.F32, init)
-		a := newOptimizer(t, p, &optim.Options{Variant: variant, Groups: []optim.Group{{Params: p.All(), Hyper: optim.Hyper{LR: 1e-3, Beta1: 0.9, Beta2: 0.95}}}})
+		a := newOptimizer(t, p, &optim.Options{Variant: variant, Groups: []optim.Group{{Params: p.All(), Hyper: optim.Hyper{LR: 1e-3, Eps: optim.Zero}}}})
 		r := record(t, a, dev)
 		ref := newReference(ops.F32, init)
 		for range 3 {

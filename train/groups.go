@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/lemnos-ml/lemnos/ops"
@@ -26,7 +27,8 @@ func (c Config) groups(m Model) ([]optim.Group, error) {
 			table[t] = true
 		}
 	}
-	decays := optim.Group{Hyper: optim.Hyper{LR: c.LRMax, Beta1: c.Betas[0], Beta2: c.Betas[1], Eps: c.Eps, WeightDecay: c.WeightDecay}}
+	exact := func(v float64) float64 { return cmp.Or(v, optim.Zero) }
+	decays := optim.Group{Hyper: optim.Hyper{LR: c.LRMax, Beta1: exact(c.Betas[0]), Beta2: exact(c.Betas[1]), Eps: exact(c.Eps), WeightDecay: c.WeightDecay}}
 	spared := decays
 	spared.WeightDecay = 0
 	for _, t := range m.Params().All() {

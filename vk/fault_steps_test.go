@@ -181,7 +181,7 @@ func trainingSteps(cache string) (err error) {
 	g := ops.NewGraph(d)
 	x, y, at := g.Batch(tokens, b, m, 7)
 	loss := g.CrossEntropy(g.Embed(table, x), y, nil)
-	g.Backward(loss, &ops.BackwardOptions{Seed: opt.LossScale()})
+	g.Backward(loss, nil)
 	update := opt.Record(g)
 	g.Output(loss)
 	step, err := g.Compile()

@@ -86,6 +86,7 @@ func dropoutCase(dt ops.DType, n int) benchmark {
 		data := normals(n)
 		random := r.graph.Input("random", ops.U32, 4)
 		r.graph.Train(random)
+		r.stage = func(*ops.Step) error { return ops.Upload(r.ctx, random, []uint32{0, 0, 1, 0}) }
 		y := r.graph.Dropout(r.tensor(dt, data, n), 0.5)
 		r.graph.Output(y)
 		r.check = func() error {

@@ -1,0 +1,135 @@
+package ops_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/vk/vktest"
+)
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantError(t testing.TB, what string, err error, want string) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%s: error %v, want %q", what, err, want)
+	}
+}
+
+// Run refuses an input that was never written, and one that belongs to a single
+// run when it is that of the run before; one that no operation reads is no matter.
+func TestRunNeedsItsInputs(t *testing.T) {
+	dev := vktest.Open(t)
+	g := ops.NewGraph(dev)
+	x, random := g.Input("x", ops.F32, 4), g.Input("random", ops.U32, 4)
+	g.Input("unread", ops.F32, 4)
+	g.Train(random)
+	tokens := g.Input("tokens", ops.U16, 5)
+	first, _, at := g.Batch(tokens, 1, 2, 7)
+	y := g.Dropout(x, 0.5)
+	g.Output(y)
+	g.Output(first)
+	s := compile(t, g)
+	number := []uint32{0, 0, 0, 0}
+	for _, c := range []struct {
+		want  string
+		stage func() error
+	}{
+		{"x f32[4] has no values yet", func() error { return ops.Upload(ctx, x, []float32{1, 2, 3, 4}) }},
+		{"random u32[4] is not staged for run 1", func() error { return ops.Upload(ctx, random, number) }},
+		{"tokens u16[5] has no values yet", func() error { return ops.Upload(ctx, tokens, []uint16{1, 2, 3, 4, 5}) }},
+		{"batch u32[4] is not staged for run 1", func() error { return ops.Upload(ctx, at, number) }},
+	} {
+		wantError(t, "run", s.Run(), c.want)
+		if s.Runs() != 0 {
+			t.Fatalf("%d runs after an error, want none", s.Runs())
+		}
+		must(t, c.stage())
+	}
+	must(t, s.Run())
+	wantError(t, "second run", s.Run(), "random u32[4] is not staged for run 2: call Upload with the number of the step before each Run")
+	must(t, ops.Upload(ctx, random, number))
+	wantError(t, "second run", s.Run(), "batch u32[4] is not staged for run 2: call Upload with the number of the batch before each Run")
+	must(t, ops.Upload(ctx, at, number))
+	must(t, s.Run())
+}
+
+// What comes after Compile is an error of the call, or of the next Run, and never
+// a step that lacks it.
+func TestAfterCompile(t *testing.T) {
+	dev := vktest.Open(t)
+	x := tensor(t, dev, ops.F32, []int{4}, []float32{1, 2, 3, 4})
+	for name, late := range map[string]func(g *ops.Graph, y *ops.Tensor){
+		"operation":    func(g *ops.Graph, y *ops.Tensor) { g.Scale(x, 3) },
+		"output":       func(g *ops.Graph, y *ops.Tensor) { g.Output(y) },
+		"input":        func(g *ops.Graph, y *ops.Tensor) { g.Input("late", ops.F32, 4) },
+		"intermediate": func(g *ops.Graph, y *ops.Tensor) { g.New(ops.F32, 4) },
+		"train":        func(g *ops.Graph, y *ops.Tensor) { g.Train(tensor(t, dev, ops.U32, []int{4}, []uint32{1, 2, 3, 4})) },
+		"heed":         func(g *ops.Graph, y *ops.Tensor) { g.Heed(ops.NewGraph(dev)) },
+		"dispatch":     func(g *ops.Graph, y *ops.Tensor) { g.Dispatch("mine") },
+		"require grad": func(g *ops.Graph, y *ops.Tensor) { g.RequireGrad(x) },
+	} {
+		g := ops.NewGraph(dev)
+		y := g.Scale(x, 2)
+		z := g.Scale(y, 2)
+		g.Output(z)
+		s := compile(t, g)
+		must(t, s.Run())
+		late(g, y)
+		wantError(t, name, g.Err(), "the graph is compiled already")
+		wantError(t, name+", then Run", s.Run(), "the graph is compiled already")
+		wantError(t, name+", then Download", ops.Download(ctx, y, make([]float32, 4)), "ask for them with Graph.Output")
+		if _, err := g.Compile(); err == nil {
+			t.Errorf("%s: compiled again", name)
+		}
+		if got := values(t, z)[3]; got != 16 { // of the run before
+			t.Errorf("%s: the output is %v, want 16", name, got)
+		}
+	}
+}
+
+// A graph whose results nobody can read is refused, and an output that has none.
+func TestCompileWithoutOutput(t *testing.T) {
+	dev := vktest.Open(t)
+	for name, build := range map[string]func(g *ops.Graph){
+		"nothing kept":  func(g *ops.Graph) { g.Scale(g.Input("x", ops.F32, 4), 2) },
+		"no operations": func(g *ops.Graph) {},
+	} {
+		g := ops.NewGraph(dev)
+		build(g)
+		_, err := g.Compile()
+		wantError(t, name, err, "call Output")
+	}
+	g := ops.NewGraph(dev)
+	g.Output(g.New(ops.F32, 4))
+	_, err := g.Compile()
+	wantError(t, "an output that is not computed", err, "nothing computes f32[4]")
+}
+
+// A tensor that is released under a compiled step fails the run.
+func TestReleasedUnderStep(t *testing.T) {
+	dev := vktest.Open(t)
+	x := tensor(t, dev, ops.F32, []int{4}, []float32{1, 2, 3, 4})
+	g := ops.NewGraph(dev)
+	g.Output(g.Scale(x, 2))
+	s := compile(t, g)
+	x.Release()
+	wantError(t, "run", s.Run(), "was released")
+	wantError(t, "upload", ops.Upload(ctx, x, []float32{1, 2, 3, 4}), "has no memory")
+	wantError(t, "download", ops.Download(ctx, x, make([]float32, 4)), "or it was released")
+	p := ops.NewParams(dev, ops.F32)
+	w := p.Add("w", 4)
+	must(t, p.Alloc())
+	p.Release()
+	wantError(t, "upload to a released set", ops.Upload(ctx, w, []float32{1, 2, 3, 4}), "has no memory")
+	g = ops.NewGraph(dev)
+	g.Scale(w, 2)
+	wantError(t, "a parameter of a released set", g.Err(), "has no memory")
+	g.Release()
+}
