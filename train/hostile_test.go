@@ -2,13 +2,16 @@ package train
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime/metrics"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // The readers of files of others must neither panic nor take much memory, whatever the file holds. Each reads a file
@@ -22,6 +25,8 @@ var hostileReaders = map[string]struct {
 	"npy":         {readHostileNPY, 16, func(t testing.TB) [][]byte { return seedFiles(t, "*.npy") }},
 	"safetensors": {readHostileSafetensors, 48, safetensorsSeeds},
 	"torch":       {readHostileTorch, 96, func(t testing.TB) [][]byte { return append(seedFiles(t, "*.pt"), bombs(t, 100)...) }},
+	"huggingface": {readHostileHuggingFace, 512, func(t testing.TB) [][]byte { return append(seedFiles(t, "hf-*/config.json"), oddHuggingFace...) }},
+	"config":      {readHostileConfig, 256, configSeeds},
 }
 
 func readHostileNPY(_ testing.TB, data []byte) error {
@@ -47,15 +52,14 @@ func readHostileSafetensors(t testing.TB, data []byte) error {
 }
 
 func readHostileTorch(t testing.TB, data []byte) error {
-	path := filepath.Join(t.TempDir(), "x.pt")
-	if err := os.WriteFile(path, data, 0o666); err != nil {
-		t.Fatal(err)
-	}
-	c, err := OpenTorch(path)
+	a, err := readTorchArchive(bytes.NewReader(data), int64(len(data)), "x")
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	c, err := a.checkpoint("x")
+	if err != nil {
+		return err
+	}
 	for _, x := range c.Model {
 		if n, err := io.Copy(io.Discard, x.Open()); err != nil || n != int64(x.Len())*elementSize[x.DType] || n > int64(len(data)) {
 			t.Fatalf("%d bytes of a %s tensor of shape %v in a file of %d: %v", n, x.DType, x.Shape, len(data), err)
@@ -63,6 +67,68 @@ func readHostileTorch(t testing.TB, data []byte) error {
 	}
 	c.StateByName(nil)
 	return nil
+}
+
+// What is read of a config.json can be written and read again.
+func readHostileHuggingFace(t testing.TB, data []byte) error {
+	o, err := parseHFObject(data)
+	if err != nil {
+		return err
+	}
+	again, err := parseHFObject(o.bytes())
+	if err != nil || len(again.fields) != len(o.fields) {
+		t.Fatalf("%q was written as %q: %v", data, o.bytes(), err)
+	}
+	for key, value := range o.fields {
+		if again.fields[key].raw != value.raw {
+			t.Fatalf("%q: %q was written as %q", key, value.raw, again.fields[key].raw)
+		}
+	}
+	c, _, err := o.structure()
+	if other, _, err2 := again.structure(); c != other || (err == nil) != (err2 == nil) {
+		t.Fatalf("%+v, %v, was written as %+v, %v", c, err, other, err2)
+	}
+	if err == nil && c.Validate() != nil {
+		t.Fatalf("an impossible structure is accepted: %v", c.Validate())
+	}
+	return err
+}
+
+var oddHuggingFace = [][]byte{
+	[]byte(`{"model_type": "llama", "rope_scaling": {"rope_type": "llama3", "factor": 1.0}, "eos_token_id": [2, 3], "x": [NaN, -Infinity, "\"NaN"]}`),
+	[]byte(`{"model_type": "mistral", "sliding_window": 512, "layer_types": ["sliding_attention"], "rope_parameters": {"rope_theta": 1e6}, "dtype": "bfloat16"}`),
+	[]byte(`{"model_type": "gpt2", "hidden_size": 64, "n_inner": null, "pruned_heads": {}, "tie_word_embeddings": true}`),
+}
+
+// What is read of a configuration and is possible can be written and read again.
+func readHostileConfig(t testing.TB, data []byte) error {
+	c := DefaultConfig()
+	if err := c.parse(data); err != nil {
+		return err
+	}
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	text, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := DefaultConfig()
+	if err := again.parse(text); err != nil || again != c {
+		t.Fatalf("%+v was written as %s and read as %+v, %v", c, text, again, err)
+	}
+	if rate := c.schedule().At(c.TotalSteps / 2); !(rate >= 0 && rate <= max(c.LRMax, c.LRMin)*1.001) {
+		t.Fatalf("%+v: the learning rate is %v", c, rate)
+	}
+	return nil
+}
+
+func configSeeds(t testing.TB) [][]byte {
+	whole, err := json.Marshal(finetune())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return [][]byte{whole, []byte(`{"total_steps": 100, "betas": [0.9, 0.999], "grad_clip_norm": "none"}`), []byte("{\n\"seed\": 1,\n \"lr_max\": NaN}"), []byte(`{"from": "x"}`)}
 }
 
 func seedFiles(t testing.TB, pattern string) (seeds [][]byte) {
@@ -124,14 +190,19 @@ func bombs(t testing.TB, n int) (files [][]byte) {
 // checkHostile reads data and fails when that takes too much memory.
 func checkHostile(t testing.TB, format string, data []byte) error {
 	t.Helper()
-	reader := hostileReaders[format]
 	var err error
 	// Buffers of io.Copy and the like do not grow with the file.
-	if used, limit := allocated(func() { err = reader.read(t, data) }), 256<<10+reader.limit*uint64(len(data)); used > limit {
+	used := allocated(func() { err = hostileReaders[format].read(t, data) })
+	checkMemory(t, format, data, used, 256<<10)
+	return err
+}
+
+func checkMemory(t testing.TB, format string, data []byte, used, beside uint64) {
+	t.Helper()
+	if limit := beside + hostileReaders[format].limit*uint64(len(data)); used > limit {
 		os.WriteFile(filepath.Join(os.TempDir(), "lemnos-hostile-"+format), data, 0o666)
 		t.Fatalf("%d bytes took %d bytes of memory, more than %d (kept in the temporary folder)", len(data), used, limit)
 	}
-	return err
 }
 
 // mutate returns a changed copy of one of the seeds: bytes set, inserted, removed, copied from elsewhere.
@@ -212,7 +283,7 @@ func mutatePickle(t testing.TB, random *rand.Rand, seeds [][]byte) []byte {
 	if err != nil {
 		return seed // legacy.pt is none
 	}
-	defer a.data.Close()
+	defer a.close()
 	var parts []string
 	for name, entry := range a.entries {
 		content, err := a.read(entry, 1<<20)
@@ -231,7 +302,22 @@ func fuzz(f *testing.F, format string) {
 	for _, seed := range hostileReaders[format].seeds(f) {
 		f.Add(seed)
 	}
-	f.Fuzz(func(t *testing.T, data []byte) { checkHostile(t, format, data) })
+	f.Fuzz(func(t *testing.T, data []byte) {
+		// Reading these counters stops nothing; they lag behind by some blocks for each size of object.
+		var counters [2][1]metrics.Sample
+		start := time.Now()
+		for i := range counters {
+			if i == 1 {
+				hostileReaders[format].read(t, data)
+			}
+			counters[i][0].Name = "/gc/heap/allocs:bytes"
+			metrics.Read(counters[i][:])
+		}
+		checkMemory(t, format, data, counters[1][0].Value.Uint64()-counters[0][0].Value.Uint64(), 4<<20)
+		if took := time.Since(start); took > 5*time.Second {
+			t.Fatalf("%d bytes took %v", len(data), took)
+		}
+	})
 }
 
 // FuzzNPY reads mutated NumPy files.
@@ -240,5 +326,11 @@ func FuzzNPY(f *testing.F) { fuzz(f, "npy") }
 // FuzzSafetensors reads mutated safetensors files.
 func FuzzSafetensors(f *testing.F) { fuzz(f, "safetensors") }
 
-// FuzzTorch reads mutated files of torch.save.
-func FuzzTorch(f *testing.F) { fuzz(f, "torch") }
+// FuzzTorchFile reads mutated files of torch.save.
+func FuzzTorchFile(f *testing.F) { fuzz(f, "torch") }
+
+// FuzzHuggingFaceConfig reads mutated config.json files of models.
+func FuzzHuggingFaceConfig(f *testing.F) { fuzz(f, "huggingface") }
+
+// FuzzConfig reads mutated configurations of runs.
+func FuzzConfig(f *testing.F) { fuzz(f, "config") }

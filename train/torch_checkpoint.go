@@ -51,19 +51,28 @@ func OpenTorch(path string) (*TorchCheckpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &TorchCheckpoint{path: path, archive: archive, Model: map[string]*TorchTensor{}, State: map[int]TorchState{}}
-	object, err := archive.unpickle()
+	c, err := archive.checkpoint(path)
+	if err != nil {
+		return nil, errors.Join(err, archive.close())
+	}
+	return c, nil
+}
+
+// checkpoint reads what is saved in the archive.
+func (a *torchArchive) checkpoint(path string) (*TorchCheckpoint, error) {
+	c := &TorchCheckpoint{path: path, archive: a, Model: map[string]*TorchTensor{}, State: map[int]TorchState{}}
+	object, err := a.unpickle()
 	if err == nil {
 		err = c.extract(object)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("train: %s: %w", path, err), archive.data.Close())
+		return nil, fmt.Errorf("train: %s: %w", path, err)
 	}
 	return c, nil
 }
 
 // Close unmaps the file. The tensors can't be read after that.
-func (c *TorchCheckpoint) Close() error { return c.archive.data.Close() }
+func (c *TorchCheckpoint) Close() error { return c.archive.close() }
 
 func (c *TorchCheckpoint) extract(object any) error {
 	model, err := dictField(object, "the file", "model_state")

@@ -22,7 +22,9 @@ const maxPickleSize = 16 << 20
 // torchArchive is the zip file that torch.save writes: NAME/data.pkl describes the objects, NAME/data/KEY holds the
 // values of a storage.
 type torchArchive struct {
-	data     *mapped
+	data     io.ReaderAt
+	size     int64
+	close    func() error
 	entries  map[string]*zip.File
 	prefix   string // NAME/
 	storages map[string]*torchStorage
@@ -42,9 +44,19 @@ func openTorchArchive(path string) (*torchArchive, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &torchArchive{data: data, entries: map[string]*zip.File{}, storages: map[string]*torchStorage{}}
+	a, err := readTorchArchive(data, data.Size(), path)
+	if err != nil {
+		return nil, errors.Join(err, data.Close())
+	}
+	a.close = data.Close
+	return a, nil
+}
+
+// readTorchArchive finds the parts of a file of that size.
+func readTorchArchive(r io.ReaderAt, size int64, path string) (*torchArchive, error) {
+	a := &torchArchive{data: r, size: size, entries: map[string]*zip.File{}, storages: map[string]*torchStorage{}}
 	if err := a.index(); err != nil {
-		return nil, errors.Join(fmt.Errorf("train: %s: %w", path, err), data.Close())
+		return nil, fmt.Errorf("train: %s: %w", path, err)
 	}
 	return a, nil
 }
@@ -58,9 +70,9 @@ func (a *torchArchive) index() error {
 	if start[0] == 0x80 && string(start[2:13]) == "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50" {
 		return errors.New("the format of before PyTorch 1.6 is not read: load and save it again with a newer PyTorch")
 	}
-	archive, err := zip.NewReader(a.data, a.data.Size())
+	archive, err := zip.NewReader(a.data, a.size)
 	if err != nil {
-		head := make([]byte, min(512, a.data.Size()))
+		head := make([]byte, min(512, a.size))
 		if _, err := a.data.ReadAt(head, 0); err == nil && !bytes.HasPrefix(head, []byte("PK")) && foreign(head) != "" {
 			return errors.New("it is " + foreign(head))
 		}
@@ -101,7 +113,7 @@ func (a *torchArchive) locate(entry *zip.File) (offset int64, err error) {
 	if offset, err = entry.DataOffset(); err != nil {
 		return 0, fmt.Errorf("zip entry %q: %w", entry.Name, err)
 	}
-	if size := entry.UncompressedSize64; offset < 0 || offset > a.data.Size() || size > uint64(a.data.Size()-offset) {
+	if size := entry.UncompressedSize64; offset < 0 || offset > a.size || size > uint64(a.size-offset) {
 		return 0, fmt.Errorf("zip entry %q of %d bytes does not lie inside the file: truncated or damaged", entry.Name, size)
 	}
 	return offset, nil
@@ -184,7 +196,7 @@ func (a *torchArchive) openStorage(key, dtype string) (*torchStorage, error) {
 		return nil, fmt.Errorf("zip entry %q: %d bytes are no whole number of values of %s", name, size, dtype)
 	}
 	// Entries that overlap could make a small file endless to verify.
-	if a.stored += size; a.stored > a.data.Size() {
+	if a.stored += size; a.stored > a.size {
 		return nil, errors.New("the storages together are larger than the file")
 	}
 	r, err := entry.Open()

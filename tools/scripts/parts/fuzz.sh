@@ -3,6 +3,6 @@
 part_fuzz() {
 	local file target
 	grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' . | sort | while IFS=: read -r file target; do
-		go test -run '^$' -fuzz "^${target#func }\$" -fuzztime "${FUZZTIME:-20s}" "$(dirname "$file")"
+		go test -run '^$' -fuzz "^${target#func }\$" -fuzztime "${FUZZTIME:-20s}" -fuzzminimizetime 100x "$(dirname "$file")"
 	done
 }
