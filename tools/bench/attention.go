@@ -7,13 +7,17 @@ import (
 	"github.com/lemnos-ml/lemnos/ops"
 )
 
-// attentionCases lists attention as small models have it.
+// attentionCases lists attention as small models have it and, on GPUs, GPT-2.
 func attentionCases(c config) []benchmark {
 	if c.quick {
 		return []benchmark{attentionCase(ops.F32, 1, 40, 4, 2, 16)}
 	}
-	return []benchmark{attentionCase(ops.F32, 12, 64, 4, 4, 32), attentionCase(ops.F32, 1, 128, 9, 3, 64),
+	list := []benchmark{attentionCase(ops.F32, 12, 64, 4, 4, 32), attentionCase(ops.F32, 1, 128, 9, 3, 64),
 		attentionCase(ops.F32, 8, 256, 6, 6, 64), attentionCase(ops.BF16, 8, 256, 6, 6, 64)}
+	if c.gpu {
+		list = append(list, attentionCase(ops.F32, 8, 1024, 12, 12, 64), attentionCase(ops.BF16, 8, 1024, 12, 12, 64))
+	}
+	return list
 }
 
 // attentionCase is causal attention and its gradient from a cross-entropy of the

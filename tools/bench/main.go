@@ -52,6 +52,7 @@ type config struct {
 	device, run, skip, json string
 	mib                     int
 	quick                   bool
+	gpu                     bool // the device is one: sizes that take a processor minutes are measured too
 }
 
 // bytes is the size of the tensors that memory-bound kernels read.
@@ -99,12 +100,13 @@ func run(c config) error {
 	if dev.Info().Caps.TimestampPeriod == 0 {
 		return fmt.Errorf("bench: %s has no time stamps", dev.Info().Name)
 	}
+	c.gpu = dev.Info().Kind != vk.CPU
 	r, err := newReport(c, dev.Info())
 	if err != nil {
 		return err
 	}
 	all := append(cases(c), activationCases(c)...)
-	return errors.Join(measureAll(dev, c, all, models(dev.Info(), c), wanted, r), r.close())
+	return errors.Join(measureAll(dev, c, all, models(c), wanted, r), r.close())
 }
 
 // measureAll leaves what was wrong to the report and goes on. Its error is of what nothing can be measured without.

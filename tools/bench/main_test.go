@@ -34,7 +34,7 @@ func TestGoesOnAfterAWrongResult(t *testing.T) {
 		run.check = nil
 		run.expect(run.owned[0].(*ops.Tensor), 0, func(int) float64 { return 2.5 })
 	}
-	steps := []model{{"impossible train step", ops.F32, nn.TransformerConfig{Vocab: 3, Context: 4}, 1, 0}, models(dev.Info(), c)[0]}
+	steps := []model{{"impossible train step", ops.F32, nn.TransformerConfig{Vocab: 3, Context: 4}, 1, 0}, models(c)[0]}
 	all := func(string) bool { return true }
 	if err := measureAll(dev, c, []benchmark{wrong, addCase(4096)}, steps, all, r); err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 // matmulCases lists products M×N×K: two of reference, the layers of a small model
 // (12 windows of 64, width 128) and of SmolLM2-135M (128 positions, width 576),
 // forward and backward, its head, and a token's way through both when decoding.
+// GPUs also have a layer of GPT-2 with 8 times 1024 positions.
 func matmulCases(c config) []benchmark {
 	type size struct{ m, n, k int }
 	shapes := map[string][]size{}
@@ -28,6 +29,9 @@ func matmulCases(c config) []benchmark {
 			list = append(list, matmulCase(form, ops.F32, s.m, s.n, s.k))
 		}
 		list = append(list, matmulCase(form, ops.BF16, 512, 512, 512))
+		if c.gpu {
+			list = append(list, matmulCase(form, ops.F32, 8192, 3072, 768), matmulCase(form, ops.BF16, 8192, 3072, 768))
+		}
 	}
 	return list
 }

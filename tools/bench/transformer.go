@@ -28,8 +28,8 @@ func (m model) structure() string {
 }
 
 // models lists the bigram model, nanoGPT's recipe for a processor, SmolLM2-135M (the structure of its config.json) with
-// one sequence of 128 tokens, and, where it is a matter of seconds, GPT-2. With quick there are the first two, small.
-func models(dev vk.Info, c config) []model {
+// one sequence of 128 tokens, and, on GPUs, GPT-2. With quick there are the first two, small.
+func models(c config) []model {
 	bigram := nn.TransformerConfig{Vocab: 256, Context: 256}
 	nano := nn.TransformerConfig{Vocab: 256, Context: 64, Layers: 4, Heads: 4, Width: 128, FFN: 512, Norm: "layernorm",
 		NormEps: 1e-5, Activation: "gelu", Positions: "learned", Tied: true, Init: "gpt2"}
@@ -44,7 +44,7 @@ func models(dev vk.Info, c config) []model {
 		return list
 	}
 	list = append(list, model{"SmolLM2-135M train step", ops.F32, smolLM2, 1, 0})
-	if dev.Kind != vk.CPU {
+	if c.gpu {
 		list = append(list, model{"GPT-2 124M train step f32", ops.F32, gpt2, 8, 0}, model{"GPT-2 124M train step bf16", ops.BF16, gpt2, 8, 0})
 	}
 	return list

@@ -1,12 +1,13 @@
 // Devices lists the Vulkan devices of this machine, in the order that an index
 // given to -device counts them, with the limits and features that kernels are
-// chosen by.
+// chosen by, and which of them programs open when they are not told.
 //
 //	go run ./tools/devices [-json]
 package main
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -27,7 +28,8 @@ func main() {
 // listed is a device as JSON has it: the kind by name.
 type listed struct {
 	vk.Info
-	Kind string
+	Kind    string
+	Default bool
 }
 
 func run(asJSON bool) error {
@@ -35,28 +37,34 @@ func run(asJSON bool) error {
 	if err != nil {
 		return err
 	}
+	opened := -1 // by default, as far as it can be opened
+	dev, openErr := vk.Open(nil)
+	if openErr == nil {
+		opened = dev.Info().Index
+		openErr = dev.Close()
+	}
 	if asJSON {
 		list := make([]listed, len(infos))
 		for i, d := range infos {
-			list[i] = listed{d, d.Kind.String()}
+			list[i] = listed{d, d.Kind.String(), i == opened}
 		}
 		e := json.NewEncoder(os.Stdout)
 		e.SetIndent("", "  ")
-		return e.Encode(list)
+		return errors.Join(e.Encode(list), openErr)
 	}
-	for _, d := range infos {
-		fmt.Print(describe(d))
+	for i, d := range infos {
+		fmt.Print(describe(d, i == opened))
 	}
-	return nil
+	return openErr
 }
 
-func describe(d vk.Info) string {
+func describe(d vk.Info, opened bool) string {
 	c := d.Caps
 	var b strings.Builder
 	line := func(label, format string, args ...any) {
 		fmt.Fprintf(&b, "    %-15s %s\n", label, fmt.Sprintf(format, args...))
 	}
-	fmt.Fprintf(&b, "%d: %s\n", d.Index, d.Name)
+	fmt.Fprintf(&b, "%d: %s%s\n", d.Index, d.Name, choose(opened, " (opened by default)", ""))
 	line("kind", "%s", d.Kind)
 	line("driver", "%s", d.Driver)
 	line("Vulkan", "%s", d.API)

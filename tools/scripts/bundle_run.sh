@@ -1,65 +1,144 @@
 #!/usr/bin/env bash
-# Runs a bundle made by `make bundle` on this machine's device.
+# Runs a bundle made by `make bundle` on this machine's GPU, in less than eight minutes.
 #
-#   bash run [devices] [tests] [bench] [train]     all four without arguments
+#   bash run [-processor] [-quick] [devices] [vk] [products] [steps] [pytorch] [kernels] [tests]     all without names
 #
-# $OUT, when set, is the folder for logs and results; LEMNOS_DEVICE chooses the device.
+# A processor that takes a GPU's place (lavapipe, SwiftShader) is refused, unless -processor allows it; -quick measures small
+# tensors and leaves long tests out. $OUT is the folder for summary.txt and results.tar.gz, which are there after each part;
+# LEMNOS_DEVICE chooses the device, VK_DRIVER_FILES the driver, SECONDS_LIMIT the seconds for all.
 set -uo pipefail
 cd "$(dirname "$0")"
 root=$PWD
 out=${OUT:-$root/out}
+limit=${SECONDS_LIMIT:-465}
+SECONDS=0
+processor= quick=
+names=()
+for argument in "$@"; do
+	case $argument in
+	-processor) processor=yes ;;
+	-quick) quick=yes ;;
+	devices | vk | products | steps | pytorch | kernels | tests) names+=("$argument") ;;
+	*) echo "run: no $argument; see the head of this file" >&2; exit 2 ;;
+	esac
+done
+((${#names[@]} > 0)) || names=(devices vk products steps pytorch kernels tests)
+
+if [[ ! -x bin/devices ]]; then
+	tar -xJf files.tar.xz 2>/dev/null || python3 -c 'import tarfile; tarfile.open("files.tar.xz").extractall()' ||
+		{ echo "run: files.tar.xz cannot be unpacked: it needs xz or python3" >&2; exit 1; }
+fi
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
 mkdir -p "$out"
-[[ -d bin ]] || tar -xzf files.tar.gz || exit
+summary=$out/summary.txt
+: >"$summary"
+say() { echo "$*" | tee -a "$summary"; }
 
 libraries=$(PATH=$PATH:/sbin:/usr/sbin ldconfig -p)
-
-# Some machines have a driver and neither the loader nor the manifest that names the driver to it.
 if [[ $libraries != *"libvulkan.so.1 "* ]]; then
 	export LD_LIBRARY_PATH=$root/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 fi
-if [[ -z ${VK_DRIVER_FILES:-}${VK_ICD_FILENAMES:-} ]] &&
-	! compgen -G '/usr/share/vulkan/icd.d/*.json' >/dev/null && ! compgen -G '/etc/vulkan/icd.d/*.json' >/dev/null; then
-	nvidia=$(find /usr/local/nvidia /opt -name 'nvidia_icd*.json' 2>/dev/null | head -n 1)
-	if [[ -z $nvidia && $libraries == *"libGLX_nvidia.so.0 "* ]]; then
-		nvidia=$out/nvidia_icd.json
-		echo '{"file_format_version": "1.0.0", "ICD": {"library_path": "libGLX_nvidia.so.0", "api_version": "1.3.0"}}' >"$nvidia"
-	fi
-	if [[ -n $nvidia ]]; then export VK_DRIVER_FILES=$nvidia VK_ICD_FILENAMES=$nvidia; fi
-fi
-export LEMNOS_CACHE=${LEMNOS_CACHE:-$out/cache} VK_REQUIRE=1
+export LEMNOS_CACHE=${LEMNOS_CACHE:-$logs/cache} VK_REQUIRE=1
 
-status=0
-step() {
-	local name=$1 started=$SECONDS
-	shift
-	echo "== $name"
-	"$@" 2>&1 | tee "$out/${name//\//_}.log"
-	if ((PIPESTATUS[0] == 0)); then
-		echo "== $name passed in $((SECONDS - started)) s"
-	else
-		echo "== $name FAILED in $((SECONDS - started)) s"
-		status=1
-	fi
+# chosen prints the kind of the device that programs open here.
+chosen() { bin/devices 2>/dev/null | awk '/^[0-9]/ { opened = / \(opened by default\)$/ } opened && $1 == "kind" { print $2 }'; }
+
+is_gpu() {
+	local kind
+	kind=$(chosen)
+	[[ $kind == discrete || $kind == integrated || $kind == virtual ]]
 }
 
-in_folder() (
-	cd "$1"
-	shift
-	"$@"
-)
+# manifests prints the drivers to try where the loader finds no GPU: some machines have a driver that no manifest in the
+# loader's folders names to it. The library for EGL needs no X11.
+manifests() {
+	local library
+	find /usr/local/nvidia /opt /usr/lib /usr/share/glvnd -name 'nvidia_icd*.json' 2>/dev/null
+	for library in libGLX_nvidia.so.0 libEGL_nvidia.so.0; do
+		[[ $libraries == *"$library "* ]] || continue
+		echo '{"file_format_version": "1.0.0", "ICD": {"library_path": "'$library'", "api_version": "1.3.0"}}' >"$logs/$library.json"
+		echo "$logs/$library.json"
+	done
+}
 
-(($# > 0)) || set -- devices tests bench train
-for what in "$@"; do
-	case $what in
-	devices) [[ ! -x bin/devices ]] || step devices bin/devices ;;
-	tests)
-		while IFS= read -r t; do
-			step "$(dirname "$t")" in_folder "$(dirname "$t")" "./$(basename "$t")" -test.timeout 5m
-		done <TESTS
-		;;
-	bench) [[ ! -x bin/bench ]] || step bench bin/bench ;;
-	train) [[ ! -x bin/train ]] || step train bin/train ${TRAIN_ARGS:-} ;;
-	*) echo "run: no $what; there are: devices tests bench train" >&2; status=2 ;;
+find_gpu() {
+	is_gpu && return
+	[[ -z ${VK_DRIVER_FILES:-}${VK_ICD_FILENAMES:-} ]] || return
+	local manifest
+	while IFS= read -r manifest; do
+		export VK_DRIVER_FILES=$manifest VK_ICD_FILENAMES=$manifest
+		is_gpu && { say "driver: $manifest"; return; }
+		unset VK_DRIVER_FILES VK_ICD_FILENAMES
+	done < <(manifests)
+	return 1
+}
+
+if ! find_gpu; then
+	say "no GPU: $(bin/devices 2>&1 | grep -E '^[0-9]|no Vulkan' | paste -sd ' ')"
+	[[ $processor == yes ]] || { say "run: a processor tells nothing about GPUs; -processor runs on it all the same"; exit 3; }
+fi
+say "device: $(bin/devices | sed -n 's/ (opened by default)$//p')"
+
+# part runs a command for at most some seconds, and no longer than is left of all: part <name> <seconds> <command>.
+part() {
+	local name=$1 seconds=$2 started=$SECONDS ended code
+	shift 2
+	((seconds < limit - SECONDS)) || seconds=$((limit - SECONDS))
+	((seconds > 5)) || { say "$name: FAILED, no time was left for it"; return; }
+	timeout -k 5 "$seconds" "$@" >"$logs/$name.log" 2>&1
+	code=$?
+	case $code in
+	0) ended=passed ;;
+	124 | 137) ended="FAILED, stopped" ;;
+	*) ended=FAILED ;;
 	esac
+	say "$name: $ended after $((SECONDS - started)) s"
+	((code == 0)) || grep -hE '^ *(--- FAIL|FAILED:|panic:)|^vktest:|_test.go:[0-9]+: ' "$logs/$name.log" | head -n 20 | cut -c 1-300 | tee -a "$summary"
+}
+
+test_package() {
+	part "test-${1//\//-}" "$2" env -C "$1" "./$(basename "$1").test" -test.v ${quick:+-test.short} -test.timeout "$2s"
+}
+
+bench() {
+	local name=$1 seconds=$2
+	shift 2
+	part "$name" "$seconds" bin/bench ${quick:+-quick} -size "${BENCH_MIB:-256}" -json "$logs/$name.json" "$@"
+}
+
+pack() { tar -C "$logs" --exclude=./cache -czf "$out/results.tar.gz" .; }
+
+pytorch=tools/bench/peers/pytorch.py
+products='^(matmul|attention)' steps='train step'
+for name in "${names[@]}"; do
+	case $name in
+	devices) part devices 20 bin/devices ;;
+	vk) test_package vk 60 ;;
+	products) bench products 60 -run "$products" ;;
+	steps) bench steps 60 -run "$steps" ;;
+	pytorch)
+		if python3 -c 'import torch' 2>/dev/null; then
+			part pytorch 90 bash -c 'exec python3 "$@" >"$0"' "$logs/pytorch.json" \
+				"$pytorch" --size "${BENCH_MIB:-256}" --seconds 75 ${quick:+--quick}
+		else
+			say "pytorch: not here"
+		fi
+		;;
+	kernels) bench kernels 60 -skip "$products|$steps" ;;
+	tests) # beside each other: nothing is timed any more
+		while IFS= read -r package; do
+			[[ $package == vk ]] || test_package "$package" 130 &
+		done <TESTS
+		wait
+		;;
+	esac
+	pack
 done
+if [[ -s $logs/pytorch.json ]]; then
+	python3 "$pytorch" --compare "$logs"/*.json | tee -a "$summary"
+	pack
+fi
+if grep -q '^[a-z-]*: FAILED' "$summary"; then ended=FAILED status=1; else ended=passed status=0; fi
+say "all: $ended after $SECONDS s"
 exit "$status"
