@@ -92,6 +92,9 @@ func (s *Step) Ready(ctx context.Context) error {
 	if err := s.dev.WaitTicket(ctx, s.tickets[s.runs%ring]); err != nil {
 		return fmt.Errorf("ops: ready: %w", err)
 	}
+	if err := s.main.Settle(ctx); err != nil {
+		return fmt.Errorf("ops: ready: %w", err)
+	}
 	return nil
 }
 
@@ -151,7 +154,7 @@ func Completed[T Number](s *Step, t *Tensor, dst []T) (run int64, err error) {
 
 // StepStats counts what one run does, and the memory that the step holds.
 type StepStats struct {
-	Submissions int   // queue submissions per run
+	Submissions int   // queue submissions per run; the first runs of a long step are cut finely, and measured
 	Dispatches  int   // kernels per run
 	Barriers    int   // memory barriers between them
 	ArenaBytes  int64 // intermediates, overlaid
@@ -161,7 +164,8 @@ type StepStats struct {
 
 // Stats returns the counts of the recorded step.
 func (s *Step) Stats() StepStats {
-	st := StepStats{Submissions: 1, Dispatches: s.main.Stats().Dispatches, Barriers: s.main.Stats().Barriers}
+	main := s.main.Stats()
+	st := StepStats{Submissions: main.Submissions, Dispatches: main.Dispatches, Barriers: main.Barriers}
 	for _, m := range transients(s.layout.calls) {
 		st.TotalBytes += m.size
 	}
@@ -185,6 +189,9 @@ type KernelTime struct {
 // Profile runs the step once more with a time stamp around each dispatch and
 // returns the GPU times in order. It changes parameters as any run does.
 func (s *Step) Profile(ctx context.Context) ([]KernelTime, error) {
+	if err := s.Ready(ctx); err != nil {
+		return nil, err
+	}
 	p := s.dev.NewProgram()
 	defer p.Release()
 	p.Timestamp()

@@ -73,8 +73,8 @@ func countTypes(descriptors []descriptor) (storage, texel uint32) {
 	return storage, texel
 }
 
-// createDescriptorPool makes a pool of exactly the size that the dispatches need.
-func (p *Program) createDescriptorPool() error {
+// createDescriptorSets makes the sets of the dispatches, and a pool of exactly the size that they need.
+func (p *Program) createDescriptorSets() error {
 	var sets, storage, texel uint32
 	for i := range p.list {
 		if c := &p.list[i]; c.kind == dispatchCommand && len(c.args) > 0 {
@@ -90,12 +90,19 @@ func (p *Program) createDescriptorPool() error {
 		return p.device.check(result, "vkCreateDescriptorPool", fmt.Sprintf("%d sets, %d buffers", sets, storage+texel))
 	}
 	p.pool = pool
+	for i := range p.list {
+		if c := &p.list[i]; c.kind == dispatchCommand && len(c.args) > 0 {
+			if err := p.createSet(c); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 
-// bindArgs makes the descriptor set of a dispatch, and the views it needs, and binds it.
-func (p *Program) bindArgs(k *Kernel, args []Span) error {
-	d := p.device
+// createSet makes the descriptor set of a dispatch, and the views it needs.
+func (p *Program) createSet(c *instruction) error {
+	d, k, args := p.device, c.kernel, c.args
 	views := make([]vulkan.BufferView, len(k.descriptors))
 	for i := range k.descriptors {
 		desc := &k.descriptors[i]
@@ -121,6 +128,6 @@ func (p *Program) bindArgs(k *Kernel, args []Span) error {
 	if result != vulkan.Success {
 		return d.check(result, "vkAllocateDescriptorSets", "kernel "+k.name)
 	}
-	vulkan.CmdBindDescriptorSets(p.cmd, vulkan.PipelineBindPointCompute, k.layout, 0, 1, []vulkan.DescriptorSet{set}, 0, nil)
+	c.set = set
 	return nil
 }

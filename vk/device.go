@@ -51,6 +51,7 @@ type Device struct {
 	completed Ticket                 // all up to here are done
 	condemned []condemned
 
+	pace                              float64 // what commands take of what is assumed of a slow device
 	submissions                       int
 	bufferBytes, hostBytes, peakBytes int64 // see DeviceStats
 }
@@ -88,6 +89,7 @@ func Open(o *Options) (*Device, error) {
 	d := &Device{
 		physical:    list[i],
 		compileOnly: o.CompileOnly,
+		pace:        1,
 		buffers:     map[*Buffer]struct{}{},
 		programs:    map[*Program]struct{}{},
 		kernels:     map[string]*Kernel{},

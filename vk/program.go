@@ -15,11 +15,18 @@ import (
 type Program struct {
 	device *Device
 	err    error
-	list   []instruction
+	list   []instruction // nil once the program is settled
 	stamps int
 	stats  ProgramStats
 
-	cmd     vulkan.CommandBuffer
+	segments     []segment
+	bounds       []int  // of the segments in list
+	barriers     []bool // before the commands of list
+	timed        bool   // when the segments end
+	recorded     bool   // the segments are those of bounds
+	ran          bool   // since then
+	measurements int
+
 	pool    vulkan.DescriptorPool
 	queries vulkan.QueryPool
 	views   []vulkan.BufferView // in the descriptor sets
@@ -33,7 +40,8 @@ type Program struct {
 
 // ProgramStats counts what a program does per run. Barriers are those between its commands; each run
 // has one more at its start and one at its end.
-type ProgramStats struct{ Dispatches, Copies, Fills, Barriers int }
+// Submissions are the parts that it is cut into now.
+type ProgramStats struct{ Dispatches, Copies, Fills, Barriers, Submissions int }
 
 type commandKind uint8
 
@@ -52,8 +60,10 @@ type instruction struct {
 	push     []byte
 	args     []Span // of a copy: destination, source; of a fill: destination
 	word     uint32 // of a fill
-	query    uint32 // of a timestamp
+	query    int    // of a timestamp
 	accesses []access
+	set      vulkan.DescriptorSet
+	nanos    float64 // estimated
 }
 
 // NewProgram returns an empty program.
@@ -207,7 +217,7 @@ func (p *Program) Timestamp() int {
 		p.fail("vk: timestamp: the device has none")
 		return 0
 	}
-	p.add(instruction{kind: timestampCommand, query: uint32(p.stamps)})
+	p.add(instruction{kind: timestampCommand, query: p.stamps})
 	p.stamps++
 	return p.stamps - 1
 }
@@ -234,21 +244,24 @@ func (p *Program) End() error {
 			return p.err
 		}
 	}
-	if !p.device.compileOnly {
-		if p.err = p.record(); p.err != nil {
-			return p.err
-		}
+	if p.device.compileOnly {
+		p.list = nil
+	} else if p.err = p.record(); p.err != nil {
+		return p.err
 	}
 	for b := range p.buffers {
 		b.programs[p] = struct{}{}
 	}
 	p.ended = true
-	p.list = nil
 	return nil
 }
 
 // Stats counts the program's commands.
-func (p *Program) Stats() ProgramStats { return p.stats }
+func (p *Program) Stats() ProgramStats {
+	s := p.stats
+	s.Submissions = len(p.segments)
+	return s
+}
 
 // submittable says why a program cannot be submitted.
 func (p *Program) submittable(d *Device) error {
@@ -280,13 +293,19 @@ func (p *Program) Times(ctx context.Context) ([]float64, error) {
 	if err := d.WaitTicket(ctx, p.last); err != nil {
 		return nil, err
 	}
-	ticks := make([]uint64, p.stamps)
-	result := vulkan.GetQueryPoolResults(d.handle, p.queries, 0, uint32(p.stamps), uint(8*p.stamps),
+	return p.times(0, p.stamps)
+}
+
+// times reads n queries from the first on.
+func (p *Program) times(first, n int) ([]float64, error) {
+	d := p.device
+	ticks := make([]uint64, n)
+	result := vulkan.GetQueryPoolResults(d.handle, p.queries, uint32(first), uint32(n), uint(8*n),
 		unsafe.Pointer(&ticks[0]), 8, vulkan.QueryResultFlags(vulkan.QueryResult64Bit|vulkan.QueryResultWaitBit))
 	if result != vulkan.Success {
 		return nil, d.check(result, "vkGetQueryPoolResults", "")
 	}
-	times := make([]float64, p.stamps)
+	times := make([]float64, n)
 	for i, t := range ticks {
 		// The counter has so many valid bits and may have wrapped round since the first timestamp.
 		unused := 64 - uint(d.physical.facts.timestamp_bits)

@@ -35,7 +35,7 @@ func TestDispatch(t *testing.T) {
 			t.Fatalf("y[%d] = %g, want %g", i, v, want)
 		}
 	}
-	if want := (vk.ProgramStats{Dispatches: 1}); p.Stats() != want {
+	if want := (vk.ProgramStats{Dispatches: 1, Submissions: 1}); p.Stats() != want {
 		t.Errorf("stats %+v, want %+v", p.Stats(), want)
 	}
 }
@@ -58,7 +58,7 @@ func TestBarriers(t *testing.T) {
 	p.Copy(b.Span(size/2+16, 16), b.Span(size-16, 16)) // other bytes
 	p.Dispatch(k, groups, nil, b.Span(0, size))        // barrier
 	end(t, p)
-	if want := (vk.ProgramStats{Dispatches: 4, Copies: 3, Fills: 2, Barriers: 4}); p.Stats() != want {
+	if want := (vk.ProgramStats{Dispatches: 4, Copies: 3, Fills: 2, Barriers: 4, Submissions: 1}); p.Stats() != want {
 		t.Errorf("stats %+v, want %+v", p.Stats(), want)
 	}
 	for run := range 3 {
@@ -179,7 +179,7 @@ func TestTimes(t *testing.T) {
 	if long < 2*short {
 		t.Errorf("2 dispatches took %g ns, 20 took %g", short, long)
 	}
-	if want := (vk.ProgramStats{Dispatches: 22, Barriers: 22}); p.Stats() != want {
+	if want := (vk.ProgramStats{Dispatches: 22, Barriers: 22, Submissions: 1}); p.Stats() != want {
 		t.Errorf("stats %+v, want %+v: a timestamp's barrier serves what follows", p.Stats(), want)
 	}
 }

@@ -7,40 +7,21 @@ import (
 	vulkan "github.com/vulkan-go/vulkan"
 )
 
-// record creates what the program needs from Vulkan and fills its command buffer. After an error the
+// record creates what the program needs from Vulkan and fills its command buffers. After an error the
 // program keeps what was created until Release or Close.
 func (p *Program) record() error {
-	d := p.device
-	var err error
-	if p.cmd, err = d.newCommandBuffer(); err != nil {
-		return err
-	}
+	p.estimate()
 	if err := p.createPools(); err != nil {
 		return err
 	}
-	if err := d.begin(p.cmd, vulkan.CommandBufferUsageSimultaneousUseBit); err != nil {
-		return err
-	}
-	if p.stamps > 0 {
-		vulkan.CmdResetQueryPool(p.cmd, p.queries, 0, uint32(p.stamps))
-	}
-	cmdBarrier(p.cmd, deviceWrites, deviceUses)
-	barriers := planCommands(p.list)
-	var bound *Kernel
-	for i := range p.list {
-		if barriers[i] {
-			cmdBarrier(p.cmd, deviceWrites, deviceUses)
+	p.barriers = planCommands(p.list)
+	for _, b := range p.barriers {
+		if b {
 			p.stats.Barriers++
 		}
-		c := &p.list[i]
-		if err := p.recordCommand(c, bound); err != nil {
-			return err
-		}
-		if c.kind == dispatchCommand {
-			bound = c.kernel
-		}
 	}
-	return d.end(p.cmd)
+	p.bounds = p.cut()
+	return p.recordSegments()
 }
 
 // planCommands is plan with a barrier at each timestamp that has commands before it: nothing that
@@ -66,68 +47,77 @@ func planCommands(list []instruction) []bool {
 	return barriers
 }
 
-// createPools makes a descriptor pool and a query pool of exactly the sizes that the commands need.
+// createPools makes a descriptor pool and a query pool of exactly the sizes that the commands need, and the
+// descriptor sets.
 func (p *Program) createPools() error {
 	d := p.device
-	if err := p.createDescriptorPool(); err != nil {
+	if err := p.createDescriptorSets(); err != nil {
 		return err
 	}
-	if p.stamps > 0 {
+	if n := p.queryCount(); n > 0 {
 		info := vulkan.QueryPoolCreateInfo{
 			SType:      vulkan.StructureTypeQueryPoolCreateInfo,
 			QueryType:  vulkan.QueryTypeTimestamp,
-			QueryCount: uint32(p.stamps),
+			QueryCount: n,
 		}
 		var queries vulkan.QueryPool
 		result := vulkan.CreateQueryPool(d.handle, &info, nil, &queries)
 		info.Free()
 		if result != vulkan.Success {
-			return d.check(result, "vkCreateQueryPool", fmt.Sprintf("%d timestamps", p.stamps))
+			return d.check(result, "vkCreateQueryPool", fmt.Sprintf("%d timestamps", n))
 		}
 		p.queries = queries
 	}
 	return nil
 }
 
-// recordCommand adds one command; bound is the kernel of the dispatch before it.
-func (p *Program) recordCommand(c *instruction, bound *Kernel) error {
-	switch c.kind {
-	case dispatchCommand:
-		return p.recordDispatch(c, bound)
-	case copyCommand:
-		dst, src := c.args[0], c.args[1]
-		cmdCopy(p.cmd, src.Buffer.handle, src.Offset, dst.Buffer.handle, dst.Offset, dst.Size)
-	case fillCommand:
-		dst := c.args[0]
-		vulkan.CmdFillBuffer(p.cmd, dst.Buffer.handle, vulkan.DeviceSize(dst.Offset), vulkan.DeviceSize(dst.Size), c.word)
-	case timestampCommand:
-		vulkan.CmdWriteTimestamp(p.cmd, vulkan.PipelineStageBottomOfPipeBit, p.queries, c.query)
+// queryCount is that of the timestamps, and of the start and the ends of as many segments as there may be.
+func (p *Program) queryCount() uint32 {
+	if p.timed {
+		return uint32(p.stamps + 1 + len(p.list))
 	}
-	return nil
+	return uint32(p.stamps)
 }
 
-func (p *Program) recordDispatch(c *instruction, bound *Kernel) error {
+func (p *Program) writeTime(cmd vulkan.CommandBuffer, query int) {
+	vulkan.CmdWriteTimestamp(cmd, vulkan.PipelineStageBottomOfPipeBit, p.queries, uint32(query))
+}
+
+// recordCommand adds one command; bound is the kernel of the dispatch before it in the command buffer.
+func (p *Program) recordCommand(cmd vulkan.CommandBuffer, c *instruction, bound *Kernel) {
+	switch c.kind {
+	case dispatchCommand:
+		c.recordDispatch(cmd, bound)
+	case copyCommand:
+		dst, src := c.args[0], c.args[1]
+		cmdCopy(cmd, src.Buffer.handle, src.Offset, dst.Buffer.handle, dst.Offset, dst.Size)
+	case fillCommand:
+		dst := c.args[0]
+		vulkan.CmdFillBuffer(cmd, dst.Buffer.handle, vulkan.DeviceSize(dst.Offset), vulkan.DeviceSize(dst.Size), c.word)
+	case timestampCommand:
+		p.writeTime(cmd, c.query)
+	}
+}
+
+func (c *instruction) recordDispatch(cmd vulkan.CommandBuffer, bound *Kernel) {
 	k := c.kernel
 	if k != bound {
-		vulkan.CmdBindPipeline(p.cmd, vulkan.PipelineBindPointCompute, k.pipeline)
+		vulkan.CmdBindPipeline(cmd, vulkan.PipelineBindPointCompute, k.pipeline)
 	}
-	if len(c.args) > 0 {
-		if err := p.bindArgs(k, c.args); err != nil {
-			return err
-		}
+	if c.set != nil {
+		vulkan.CmdBindDescriptorSets(cmd, vulkan.PipelineBindPointCompute, k.layout, 0, 1, []vulkan.DescriptorSet{c.set}, 0, nil)
 	}
 	if len(c.push) > 0 {
-		vulkan.CmdPushConstants(p.cmd, k.layout, vulkan.ShaderStageFlags(vulkan.ShaderStageComputeBit),
+		vulkan.CmdPushConstants(cmd, k.layout, vulkan.ShaderStageFlags(vulkan.ShaderStageComputeBit),
 			0, uint32(len(c.push)), unsafe.Pointer(&c.push[0]))
 	}
-	vulkan.CmdDispatch(p.cmd, c.groups[0], c.groups[1], c.groups[2])
-	return nil
+	vulkan.CmdDispatch(cmd, c.groups[0], c.groups[1], c.groups[2])
 }
 
 // destroyProgram frees what the program has; record may have stopped half-way.
 func (d *Device) destroyProgram(p *Program) {
-	if p.cmd != nil {
-		vulkan.FreeCommandBuffers(d.handle, d.commands, 1, []vulkan.CommandBuffer{p.cmd})
+	for _, s := range p.segments {
+		vulkan.FreeCommandBuffers(d.handle, d.commands, 1, []vulkan.CommandBuffer{s.cmd})
 	}
 	if p.pool != nil {
 		vulkan.DestroyDescriptorPool(d.handle, p.pool, nil)
@@ -141,7 +131,7 @@ func (d *Device) destroyProgram(p *Program) {
 	for b := range p.buffers {
 		delete(b.programs, p)
 	}
-	p.cmd, p.pool, p.queries, p.views = nil, nil, nil, nil
+	p.segments, p.pool, p.queries, p.views = nil, nil, nil, nil
 	p.buffers, p.list, p.released = nil, nil, true
 	delete(d.programs, p)
 }

@@ -257,7 +257,7 @@ int32_t lemnos_create_device(void *physical, const lemnos_caps *caps, void **dev
 }
 
 int32_t lemnos_submit(void *device, void *queue, uint64_t fence, uint32_t count, void **commands) {
-	int32_t result = vk.ResetFences(device, 1, &fence);
+	int32_t result = fence ? vk.ResetFences(device, 1, &fence) : VK_SUCCESS;
 	if (result != VK_SUCCESS) return result;
 	SubmitInfo info = {.type = STYPE_SUBMIT_INFO, .command_count = count, .commands = commands};
 	return vk.QueueSubmit(queue, 1, &info, fence);

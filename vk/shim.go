@@ -82,10 +82,15 @@ func cArray[T any](n int) []T {
 
 func freeC(p unsafe.Pointer) { C.free(p) }
 
-// submit resets the fence and submits n command buffers with it in one vkQueueSubmit.
+// submit resets the fence, if there is one, and submits the first n command buffers of d.batch with it in one
+// vkQueueSubmit.
 func (d *Device) submit(fence vulkan.Fence, n int) vulkan.Result {
-	return vulkan.Result(C.lemnos_submit(unsafe.Pointer(d.handle), unsafe.Pointer(d.queue), raw(fence),
+	result := vulkan.Result(C.lemnos_submit(unsafe.Pointer(d.handle), unsafe.Pointer(d.queue), raw(fence),
 		C.uint32_t(n), (*unsafe.Pointer)(unsafe.Pointer(&d.batch[0]))))
+	if result == vulkan.Success {
+		d.submissions++
+	}
+	return result
 }
 
 func (d *Device) waitFence(fence vulkan.Fence, nanoseconds uint64) vulkan.Result {

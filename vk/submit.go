@@ -53,8 +53,9 @@ func (d *Device) growBatch(n int) {
 	d.batch = cArray[vulkan.CommandBuffer](max(n, 2*len(d.batch), 16))
 }
 
-// Submit runs the programs in order, as one vkQueueSubmit. It returns at once, except when 16
-// submissions are running: then it waits for the oldest. It allocates no Go memory.
+// Submit runs the programs in order: as one vkQueueSubmit, or where that would keep the device for more than
+// half a second, as several (see Program.Settle). It returns at once, except when 16 submissions are running:
+// then it waits for the oldest. It allocates no Go memory, once the programs are settled.
 func (d *Device) Submit(ps ...*Program) (Ticket, error) {
 	if err := d.usable(); err != nil {
 		return 0, err
@@ -65,27 +66,63 @@ func (d *Device) Submit(ps ...*Program) (Ticket, error) {
 	if d.compileOnly {
 		return 0, fmt.Errorf("vk: submit: %w", errCompileOnly)
 	}
-	d.growBatch(len(ps))
+	segments := 0
 	for i, p := range ps {
-		if err := p.submittable(d); err != nil {
+		err := p.submittable(d)
+		if err == nil {
+			err = p.Settle(context.Background())
+		}
+		if err != nil {
 			return 0, fmt.Errorf("vk: submit: program %d of %d: %w", i, len(ps), err)
 		}
-		d.batch[i] = p.cmd
+		segments += len(p.segments)
 	}
+	d.growBatch(segments)
 	if len(d.condemned) > 0 {
 		d.collect()
 	}
-	t, err := d.submitBatch(len(ps))
+	t, err := d.submitSegments(ps)
 	if err != nil {
 		return 0, err
 	}
 	for _, p := range ps {
-		p.last = t
+		p.last, p.ran = t, true
 	}
 	return t, nil
 }
 
-// submitBatch submits the first n command buffers of d.batch.
+// submitSegments submits what is under the budget together. The last submission is the one that is waited for.
+func (d *Device) submitSegments(ps []*Program) (Ticket, error) {
+	n, parts := 0, 0
+	var nanos float64
+	for _, p := range ps {
+		for _, s := range p.segments {
+			if n > 0 && nanos+s.nanos > submissionBudget {
+				if result := d.submit(nil, n); result != vulkan.Success {
+					return 0, d.abandon(d.check(result, "vkQueueSubmit", ""), parts)
+				}
+				n, nanos, parts = 0, 0, parts+1
+			}
+			d.batch[n] = s.cmd
+			n, nanos = n+1, nanos+s.nanos
+		}
+	}
+	t, err := d.submitBatch(n)
+	if err != nil {
+		return 0, d.abandon(err, parts)
+	}
+	return t, nil
+}
+
+// abandon waits for the parts of a submission that are on their way, as no ticket is theirs.
+func (d *Device) abandon(err error, parts int) error {
+	if parts > 0 {
+		d.check(vulkan.QueueWaitIdle(d.queue), "vkQueueWaitIdle", "")
+	}
+	return err
+}
+
+// submitBatch submits the first n command buffers of d.batch, with a ticket.
 func (d *Device) submitBatch(n int) (Ticket, error) {
 	t := d.submitted + 1
 	slot := &d.fences[t%inFlight]
@@ -97,7 +134,6 @@ func (d *Device) submitBatch(n int) (Ticket, error) {
 		return 0, d.check(result, "vkQueueSubmit", "")
 	}
 	slot.ticket, d.submitted = t, t
-	d.submissions++
 	return t, nil
 }
 

@@ -41,6 +41,12 @@ func Limit(t testing.TB, l Limits) {
 	})
 }
 
+// Slow makes all devices say, by their timestamps, that they took factor times as long as they did, until the test's end.
+func Slow(t testing.TB, factor uint64) {
+	interpose.Slow(factor)
+	t.Cleanup(func() { interpose.Slow(1) })
+}
+
 func checkLimits() error {
 	if v := interpose.Violation(); v != "" {
 		return fmt.Errorf("more than the device's lowered limits allow: %s", v)

@@ -33,6 +33,7 @@ static int64_t calls[FAULTS];
 static int64_t first[FAULTS] = {-1, -1, -1, -1, -1}, last[FAULTS] = {-1, -1, -1, -1, -1};
 static int64_t injected;
 static int lost;
+static uint64_t slowness = 1;
 
 #define LOAD(x) __atomic_load_n(&(x), __ATOMIC_SEQ_CST)
 #define STORE(x, v) __atomic_store_n(&(x), v, __ATOMIC_SEQ_CST)
@@ -199,7 +200,11 @@ static int32_t ourGetFenceStatus(void *device, uint64_t fence) {
 
 static int32_t (*realGetQueryPoolResults)(void *, uint64_t, uint32_t, uint32_t, size_t, void *, uint64_t, uint32_t);
 static int32_t ourGetQueryPoolResults(void *device, uint64_t pool, uint32_t from, uint32_t count, size_t size, void *data, uint64_t stride, uint32_t flags) {
-	return LOAD(lost) ? VK_ERROR_DEVICE_LOST : realGetQueryPoolResults(device, pool, from, count, size, data, stride, flags);
+	if (LOAD(lost)) return VK_ERROR_DEVICE_LOST;
+	int32_t result = realGetQueryPoolResults(device, pool, from, count, size, data, stride, flags);
+	uint64_t *ticks = data; // this module asks for 64 bits each, one after the other
+	for (uint32_t i = 0; result == VK_SUCCESS && i < count; i++) ticks[i] *= LOAD(slowness);
+	return result;
 }
 
 // The device behind the make-believe loss still runs what was submitted before: waiting for it is real.
@@ -341,6 +346,8 @@ void interpose_reset(void) {
 	STORE(injected, 0);
 	STORE(lost, 0);
 }
+
+void interpose_slow(uint64_t factor) { STORE(slowness, factor); }
 
 void interpose_lookup(const char *name, void **by_instance, void **by_device) {
 	Function f = ourInstanceProcAddr(LOAD(lastInstance), name);

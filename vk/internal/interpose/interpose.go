@@ -107,6 +107,9 @@ func Calls(f Fault) int { return int(C.interpose_calls(C.int(f))) }
 // Injected returns how many calls have failed by injection since Reset.
 func Injected() int { return int(C.interpose_injected()) }
 
+// Slow makes timestamps say that everything takes factor times as long as it does; 1 ends it.
+func Slow(factor uint64) { C.interpose_slow(C.uint64_t(factor)) }
+
 // Lookup returns the function of the name as the wrapped vkGetInstanceProcAddr gives it for the last
 // instance asked about, and as vkGetDeviceProcAddr does for the last device created, which must be alive.
 func Lookup(name string) (byInstance, byDevice unsafe.Pointer) {

@@ -34,6 +34,7 @@ int64_t interpose_calls(int fault);
 int64_t interpose_injected(void);
 void interpose_lookup(const char *name, void **by_instance, void **by_device);
 void interpose_perturb(int value);
+void interpose_slow(uint64_t factor);
 void interpose_limit(const interpose_limits *limits);
 uint32_t interpose_subgroup_size(void);
 void interpose_violation(char text[256]);
