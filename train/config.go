@@ -236,6 +236,26 @@ func (c Config) schedule() optim.Schedule {
 	return optim.Cosine{Max: c.LRMax, Min: c.LRMin, Warmup: c.WarmupIters, End: cmp.Or(c.CosineIters, c.TotalSteps)}
 }
 
+// scheduleChange says that a step has another learning rate than it would have had
+// with the configuration before, and why; "" where it has not.
+func (c Config) scheduleChange(before Config, step int64) string {
+	is, was := c.schedule().At(step), before.schedule().At(step)
+	if is == was {
+		return ""
+	}
+	text := fmt.Sprintf("the learning rate goes on at %.4g, not at %.4g:", is, was)
+	for _, f := range []struct {
+		name    string
+		is, was any
+	}{{"total_steps", c.TotalSteps, before.TotalSteps}, {"cosine_iters", c.CosineIters, before.CosineIters}, {"warmup_iters", c.WarmupIters, before.WarmupIters},
+		{"lr_max", c.LRMax, before.LRMax}, {"lr_min", c.LRMin, before.LRMin}} {
+		if f.is != f.was {
+			text += fmt.Sprintf(" %s is %v and was %v,", f.name, f.is, f.was)
+		}
+	}
+	return strings.TrimSuffix(text, ",") + "; the new schedule holds from here on"
+}
+
 // Diff lists the fields that must be the same when a run is resumed and are not,
 // each with both values; c is the run, other the checkpoint's configuration.
 func (c Config) Diff(other Config) []string {

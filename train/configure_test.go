@@ -110,3 +110,26 @@ func TestConfigureForFineTuning(t *testing.T) {
 		t.Errorf("a preset and a file: %v", err)
 	}
 }
+
+// A run that is made longer has another learning rate at once, and is told so.
+func TestLongerRunSaysThatTheRateChanges(t *testing.T) {
+	short, err := Preset("tiny")
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := short
+	long.TotalSteps = 1400
+	if got := short.scheduleChange(short, 700); got != "" {
+		t.Errorf("the same schedule: %q", got)
+	}
+	got := long.scheduleChange(short, 700)
+	for _, part := range []string{"goes on at 0.002881, not at 0.0005", "total_steps is 1400 and was 700"} {
+		if !strings.Contains(got, part) {
+			t.Errorf("%q does not say %q", got, part)
+		}
+	}
+	long.CosineIters = 700
+	if got := long.scheduleChange(short, 700); got != "" {
+		t.Errorf("with the end of the schedule where it was: %q", got)
+	}
+}

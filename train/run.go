@@ -154,7 +154,11 @@ func (r *runner) resume(ctx context.Context) error {
 	switch {
 	case path != "" && !r.hooks.Fresh:
 		log.Info("resuming", "checkpoint", path)
-		err = r.trainer.Restore(ctx, path)
+		if err = r.trainer.Restore(ctx, path); err == nil {
+			if change := r.cfg.scheduleChange(r.trainer.before, r.trainer.Iteration()); change != "" {
+				log.Warn(change)
+			}
+		}
 	case r.cfg.From != "":
 		log.Info("starting", "from", r.cfg.From)
 		err = r.trainer.StartFrom(ctx, r.cfg.From)

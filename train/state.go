@@ -107,7 +107,7 @@ func (t *Trainer) Restore(ctx context.Context, path string) error {
 		return err
 	}
 	defer f.Close()
-	iter, st, err := t.checkFile(f)
+	iter, st, before, err := t.checkFile(f)
 	if err != nil {
 		return fmt.Errorf("train: checkpoint %s: %w", path, err)
 	}
@@ -119,18 +119,17 @@ func (t *Trainer) Restore(ctx context.Context, path string) error {
 	if err := t.opt.SetState(ctx, st); err != nil {
 		return err
 	}
-	t.iter, t.origin = iter, f.meta[originKey]
+	t.iter, t.origin, t.before = iter, f.meta[originKey], before
 	return nil
 }
 
-// checkFile compares a checkpoint with this trainer.
-func (t *Trainer) checkFile(f *File) (iter int64, st optim.State, err error) {
-	var cfg Config
+// checkFile compares a checkpoint with this trainer; cfg is the checkpoint's.
+func (t *Trainer) checkFile(f *File) (iter int64, st optim.State, cfg Config, err error) {
 	if iter, st, cfg, err = checkpointMeta(f.Meta()); err != nil {
-		return 0, st, err
+		return 0, st, cfg, err
 	}
 	if diff := t.cfg.Diff(cfg); len(diff) > 0 {
-		return 0, st, fmt.Errorf("is of another configuration: %v", diff)
+		return 0, st, cfg, fmt.Errorf("is of another configuration: %v", diff)
 	}
 	want := map[string]bool{}
 	for _, x := range t.tensors() {
@@ -138,29 +137,29 @@ func (t *Trainer) checkFile(f *File) (iter int64, st optim.State, err error) {
 		dt, shape, ok := f.Info(x.name)
 		switch {
 		case !ok:
-			return 0, st, fmt.Errorf("tensor %q is missing", x.name)
+			return 0, st, cfg, fmt.Errorf("tensor %q is missing", x.name)
 		case dt != fileDType(x.DType()) || !slices.Equal(shape, x.Shape()):
-			return 0, st, fmt.Errorf("tensor %q is %s%v, want %s%v", x.name, dt, shape, fileDType(x.DType()), x.Shape())
+			return 0, st, cfg, fmt.Errorf("tensor %q is %s%v, want %s%v", x.name, dt, shape, fileDType(x.DType()), x.Shape())
 		}
 		raw, err := f.bytes(x.name)
 		if err != nil {
-			return 0, st, err
+			return 0, st, cfg, err
 		}
 		if i := firstNonFinite(dt, raw); i >= 0 {
-			return 0, st, fmt.Errorf("tensor %q is not finite: value %d is %v", x.name, i, floatFrom(dt, raw[int64(i)*elementSize[dt]:]))
+			return 0, st, cfg, fmt.Errorf("tensor %q is not finite: value %d is %v", x.name, i, floatFrom(dt, raw[int64(i)*elementSize[dt]:]))
 		}
 	}
 	for _, name := range f.Names() {
 		if !want[name] {
-			return 0, st, fmt.Errorf("tensor %q is not one of this model", name)
+			return 0, st, cfg, fmt.Errorf("tensor %q is not one of this model", name)
 		}
 	}
 	for name := range st.Steps {
 		if t.model.Params().ByName(name) == nil {
-			return 0, st, fmt.Errorf("optimizer: steps of %q, which is no parameter of this model", name)
+			return 0, st, cfg, fmt.Errorf("optimizer: steps of %q, which is no parameter of this model", name)
 		}
 	}
-	return iter, st, nil
+	return iter, st, cfg, nil
 }
 
 // checkpointFormat is the version of what a checkpoint's metadata and tensors mean.

@@ -31,6 +31,7 @@ type Trainer struct {
 	health   *recording  // the norms of the state
 	norms    []*ops.Tensor
 	iter     int64  // steps done
+	before   Config // of the checkpoint that was restored
 	origin   string // config.json of the Hugging Face folder that training started from
 }
 
