@@ -10,8 +10,8 @@ import (
 // context's error, and when emit returns an error, with that.
 //
 // When the decoder is full, the sequence goes on from its newer half: what was
-// said before that is forgotten. So is all but the last half of Cap of a prompt
-// that does not fit.
+// said before that is forgotten. Of a prompt longer than Cap the last Cap tokens
+// count.
 func Generate(ctx context.Context, d *Decoder, s *Sampler, prompt []int32, n int, emit func(id int32) error) error {
 	if len(prompt) == 0 {
 		return fmt.Errorf("nn: generate: the prompt has no token")
@@ -22,7 +22,7 @@ func Generate(ctx context.Context, d *Decoder, s *Sampler, prompt []int32, n int
 		}
 	}
 	d.Reset()
-	known := append([]int32(nil), prompt...) // what the decoder holds, and then what it does not yet
+	known := append([]int32(nil), prompt[max(0, len(prompt)-d.Cap()):]...) // what the decoder holds, and then what it does not yet
 	fresh := known
 	for range n {
 		if err := context.Cause(ctx); err != nil {

@@ -32,7 +32,7 @@ func TestGenerate(t *testing.T) {
 			t.Fatal(err)
 		}
 		var want []int32
-		known := slices.Clone(prompt)
+		known := slices.Clone(prompt[max(0, len(prompt)-length):])
 		for range n {
 			if len(known) > length {
 				known = known[len(known)-length/2:]

@@ -43,9 +43,10 @@ type Config struct {
 	Dropout    float64 `json:"dropout" resume:"free" usage:"part of the activations that training drops"`
 	Recompute  bool    `json:"recompute" resume:"free" usage:"run each block again in the backward pass instead of keeping its activations"`
 
-	Data        string  `json:"data" resume:"same" usage:"text or token file (.bin, .npy); empty: the Go standard library's source"`
-	Tokenizer   string  `json:"tokenizer" resume:"same" usage:"what a token is: bytes, gpt2 (vocab 50257) or a tokenizer.json; of a token file, for samples"`
-	TokenWidth  int     `json:"token_width" resume:"same" usage:"bytes of a token in a .bin file: 2 or 4"`
+	Data        string  `json:"data" resume:"free" usage:"text or token file (.bin, .npy); empty: the Go standard library's source"`
+	Tokenizer   string  `json:"tokenizer" resume:"free" usage:"what a token is: bytes, gpt2 (vocab 50257) or a tokenizer.json; empty: the model's, the token file's, or bytes where vocab is 256"`
+	TokenWidth  int     `json:"token_width" resume:"free" usage:"bytes of a token in a .bin file: 2 or 4; 0: what its sidecar or header says, else 2 up to a vocab of 65536"`
+	NewData     bool    `json:"new_data" resume:"free" usage:"go on with other data or another tokenizer than the run began with"`
 	ValFraction float64 `json:"val_fraction" resume:"same" usage:"part of the data, at its end, that is held out for evaluation"`
 	Seed        uint64  `json:"seed" resume:"same" usage:"seed of the batches and of the initial parameters"`
 	BatchSize   int     `json:"batch_size" resume:"same" usage:"sequences per batch"`
@@ -103,8 +104,6 @@ func DefaultConfig() Config {
 		RopeTheta:  10000,
 		Init:       "truncated_normal",
 
-		Tokenizer:   "bytes",
-		TokenWidth:  2,
 		ValFraction: 0.1,
 		Seed:        1,
 		BatchSize:   32,
@@ -155,7 +154,7 @@ func (c Config) Validate() error {
 		within("rope_theta", c.RopeTheta, 0, math.Inf(1)),
 		oneOf("init", c.Init, "truncated_normal", "gpt2"),
 		within("dropout", c.Dropout, 0, 1),
-		checkTokenizer(c.Tokenizer),
+		c.checkTokenizer(),
 		within("val_fraction", c.ValFraction, 0, 1),
 		countable("batch_size", c.BatchSize),
 		countable("context_len", c.ContextLen),
@@ -193,8 +192,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("train: norm_eps is 0, want a positive number")
 	case c.RopeTheta == 0:
 		return fmt.Errorf("train: rope_theta is 0, want a positive number")
-	case c.TokenWidth != 2 && c.TokenWidth != 4:
-		return fmt.Errorf("train: token_width is %d, want 2 or 4", c.TokenWidth)
+	case c.TokenWidth != 0 && c.TokenWidth != 2 && c.TokenWidth != 4:
+		return fmt.Errorf("train: token_width is %d, want 0, 2 or 4", c.TokenWidth)
 	case c.ValFraction == 0:
 		return fmt.Errorf("train: val_fraction is 0: nothing would be left to evaluate on")
 	case c.BatchSize > math.MaxInt32/c.ContextLen:

@@ -48,7 +48,7 @@ func Configure(preset, file string, assignments []string) (Config, error) {
 		return c, err
 	}
 	if c.From != "" {
-		if err := c.ConfigureFrom(c.From); err != nil {
+		if err := c.ConfigureFrom(c.source()); err != nil {
 			return c, err
 		}
 		if err := c.overrideAll(assignments); err != nil {

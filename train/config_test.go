@@ -48,9 +48,10 @@ var fieldCases = []fieldCase{
 	{"from", `""`, `"gpt2"`, `gpt2`, `1`, nil, true},
 	{"dropout", `0`, `0.1`, `.1`, `"0"`, []string{`-0.1`, `1`}, true},
 	{"recompute", `false`, `true`, `true`, `1`, nil, true},
-	{"data", `""`, `"a=b.npy"`, `a=b.npy`, `7`, nil, false},
-	{"tokenizer", `"bytes"`, `"gpt2"`, `gpt2`, `1`, []string{`""`, `"GPT2"`, `"tokenizer"`}, false},
-	{"token_width", `2`, `4`, `4`, `"2"`, []string{`0`, `1`, `3`, `8`}, false},
+	{"data", `""`, `"a=b.npy"`, `a=b.npy`, `7`, nil, true},
+	{"tokenizer", `""`, `"gpt2"`, `gpt2`, `1`, []string{`"GPT2"`, `"tokenizer"`}, true},
+	{"token_width", `0`, `4`, `4`, `"2"`, []string{`1`, `3`, `8`}, true},
+	{"new_data", `false`, `true`, `true`, `"yes"`, nil, true},
 	{"val_fraction", `0.1`, `0.05`, `.05`, `"x"`, []string{`0`, `1`, `-0.1`}, false},
 	{"seed", `1`, `18446744073709551615`, `18446744073709551615`, `-1`, nil, false},
 	{"batch_size", `32`, `64`, `64`, `1.5`, []string{`0`, `-32`, `2147483648`}, false},
@@ -350,8 +351,8 @@ func TestSpec7Diff(t *testing.T) {
 		t.Errorf("%d fields differ, Diff names %q", count, diff)
 	}
 	other := c
-	other.Vocab, other.Data = 50257, "x.bin"
-	want := []string{`vocab is 50257, want 256`, `data is "x.bin", want ""`}
+	other.Vocab, other.Norm = 50257, "layernorm"
+	want := []string{`vocab is 50257, want 256`, `norm is "layernorm", want "rmsnorm"`}
 	if diff := c.Diff(other); !slices.Equal(diff, want) {
 		t.Errorf("got %q, want %q", diff, want)
 	}

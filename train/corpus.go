@@ -2,149 +2,180 @@ package train
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
-	"os/exec"
+	"log/slog"
 	"path/filepath"
-	"regexp"
 	"strings"
+
+	"github.com/lemnos-ml/lemnos/train/tokenizer"
 )
 
+// Data is what a run reads: tokens to train on and held-out tokens to measure on.
+type Data struct {
+	Train, Val *Tokens
+	// Tokenizer made the tokens; nil where it is not known which did.
+	Tokenizer *tokenizer.Tokenizer
+
+	name     string        // for messages
+	files    []*Tokens     // whole, of which Train and Val are parts
+	identity *dataIdentity // what a checkpoint remembers; nil until the tokens were checked
+}
+
 // OpenData opens what cfg.Data names: a token file (.bin, .npy), or a text, which
-// cfg.Tokenizer encodes; without a name the Go standard library's source. The last
-// cfg.ValFraction of it is held out, but a name.train.bin that has a name.val.bin
-// beside it is all for training, and that one is held out; see [TokenizeFiles].
-// Every token must be below cfg.Vocab.
-func OpenData(cfg Config) (Data, error) {
-	all, err := openTokens(cfg)
+// the tokenizer encodes as one document; without a name the Go standard library's
+// source. The last cfg.ValFraction of the tokens is held out, but a name.train.bin
+// that has a name.val.bin beside it is all for training, and that one is held out;
+// see [TokenizeFiles]. Every token must be below cfg.Vocab.
+//
+// The tokenizer is the first of these that there is:
+//
+//  1. the one that cfg.Tokenizer names; [Config.ConfigureFrom] sets it to the model's,
+//  2. the one that a token file's sidecar names,
+//  3. the one in the folder of the run, when it is resumed,
+//  4. for a text, bytes, if cfg.Vocab is 256 and the run starts from no other model.
+//
+// A text without a tokenizer is an error, and so is a token file of another
+// tokenizer than the one of cfg.
+//
+// What is being done goes to log, which may be nil for [slog.Default]. OpenData
+// returns soon after ctx ends.
+func OpenData(ctx context.Context, cfg Config, log *slog.Logger) (Data, error) {
+	l := &loader{cfg: cfg, log: log}
+	if l.log == nil {
+		l.log = slog.Default()
+	}
+	l.data.name = cmp.Or(cfg.Data, "the Go standard library's source")
+	err := l.open(ctx)
+	if err == nil {
+		err = l.data.check(ctx, cfg)
+	}
 	if err != nil {
-		return Data{}, err
+		return Data{}, errors.Join(err, l.data.Close())
 	}
-	cut := all.Len() - int64(float64(all.Len())*cfg.ValFraction)
-	d := Data{Train: all.Slice(0, cut), Val: all.Slice(cut, all.Len()), close: all.Close}
-	if name, ok := strings.CutSuffix(cfg.Data, trainExt); ok {
-		val, err := OpenTokens(name+valExt, &TokenOptions{Width: cfg.TokenWidth})
-		switch {
-		case err == nil:
-			d = Data{Train: all, Val: val, close: func() error { return errors.Join(all.Close(), val.Close()) }}
-		case !errors.Is(err, fs.ErrNotExist):
-			return Data{}, errors.Join(err, all.Close())
-		}
-	}
-	for _, part := range []*Tokens{d.Train, d.Val} {
-		if err := errors.Join(part.Fits(cfg.ContextLen), part.CheckVocab(cfg.Vocab)); err != nil {
-			return Data{}, errors.Join(fmt.Errorf("%w (%s)", err, dataName(cfg)), d.Close())
-		}
-	}
-	return d, nil
+	return l.data, nil
 }
 
 // Close unmaps the token files.
-func (d Data) Close() error { return d.close() }
+func (d Data) Close() error {
+	var err error
+	for _, tokens := range d.files {
+		err = errors.Join(err, tokens.Close())
+	}
+	return err
+}
 
-func openTokens(cfg Config) (*Tokens, error) {
-	switch ext := strings.ToLower(filepath.Ext(cfg.Data)); {
-	case cfg.Data == "":
-		text, err := GoSource()
+// loader is one call of OpenData.
+type loader struct {
+	cfg  Config
+	log  *slog.Logger
+	data Data
+}
+
+func (l *loader) open(ctx context.Context) error {
+	if ext := strings.ToLower(filepath.Ext(l.cfg.Data)); ext == ".npy" || ext == ".bin" {
+		return l.openTokens()
+	}
+	tok, err := l.textTokenizer()
+	if err != nil {
+		return err
+	}
+	l.data.Tokenizer = tok
+	all, err := l.encode(ctx)
+	if err != nil {
+		return err
+	}
+	l.data.files = []*Tokens{all}
+	l.hold(all)
+	return nil
+}
+
+// hold holds the end of the tokens out.
+func (l *loader) hold(all *Tokens) {
+	cut := all.Len() - int64(float64(all.Len())*l.cfg.ValFraction)
+	l.data.Train, l.data.Val = all.Slice(0, cut), all.Slice(cut, all.Len())
+	l.data.Val.name = "the held-out part of " + all.name
+}
+
+// openTokens opens a token file, and the one with the held-out tokens if there is
+// one.
+func (l *loader) openTokens() error {
+	path := l.cfg.Data
+	all, err := l.openFile(path)
+	if err != nil {
+		return err
+	}
+	l.hold(all)
+	if name, ok := strings.CutSuffix(path, trainExt); ok {
+		val, err := l.openFile(name + valExt)
+		switch about := all.about; {
+		case err == nil && about != nil && about.HeldOut == nil:
+			return fmt.Errorf("train: %s does not belong to %s, which was tokenized without held-out tokens: remove it, or tokenize again", val.name, path)
+		case err == nil:
+			l.data.Train, l.data.Val = all, val
+		case !errors.Is(err, fs.ErrNotExist):
+			return err
+		case about != nil && about.HeldOut != nil:
+			return fmt.Errorf("train: the held-out tokens of %s are missing: %w", path, err)
+		}
+	}
+	l.data.Tokenizer, err = l.tokenTokenizer(all.about)
+	return err
+}
+
+func (l *loader) openFile(path string) (*Tokens, error) {
+	tokens, err := OpenTokens(path, &TokenOptions{Width: l.cfg.TokenWidth, Vocab: l.cfg.Vocab})
+	if err == nil {
+		l.data.files = append(l.data.files, tokens)
+	}
+	return tokens, err
+}
+
+// encode encodes the text into memory.
+func (l *loader) encode(ctx context.Context) (*Tokens, error) {
+	var text io.Reader
+	size := int64(0)
+	if l.cfg.Data == "" {
+		source, err := GoSource()
 		if err != nil {
 			return nil, err
 		}
-		return textTokens(cfg, bytes.NewReader(text))
-	case ext == ".npy":
-		return OpenTokens(cfg.Data, nil)
-	case ext == ".bin":
-		return OpenTokens(cfg.Data, &TokenOptions{Width: cfg.TokenWidth})
-	}
-	text, err := os.Open(cfg.Data)
-	if err != nil {
-		return nil, fmt.Errorf("train: data: %w", err)
-	}
-	defer text.Close()
-	return textTokens(cfg, text)
-}
-
-// textTokens encodes a text into memory.
-func textTokens(cfg Config, text io.Reader) (*Tokens, error) {
-	if cfg.Tokenizer == "bytes" {
-		all, err := io.ReadAll(text)
+		text, size = bytes.NewReader(source), int64(len(source))
+	} else {
+		file, length, err := openText(l.cfg.Data, l.log)
 		if err != nil {
 			return nil, fmt.Errorf("train: data: %w", err)
 		}
-		return TextTokens(all), nil
+		defer file.Close()
+		text, size = file, length
 	}
-	tok, err := NewTokenizer(cfg.Tokenizer)
-	if err != nil {
-		return nil, err
+	switch vocab := l.data.Tokenizer.Vocab(); {
+	case vocab <= 1<<8:
+		return encodeTokens[uint8](ctx, text, l, size)
+	case vocab <= 1<<16:
+		return encodeTokens[uint16](ctx, text, l, size)
 	}
-	if tokenWidth(tok.Vocab()) == 2 {
-		return encodeTokens[uint16](text, tok)
-	}
-	return encodeTokens[int32](text, tok)
+	return encodeTokens[int32](ctx, text, l, size)
 }
 
-func encodeTokens[T uint16 | int32](text io.Reader, tok Tokenizer) (*Tokens, error) {
+func encodeTokens[T uint8 | uint16 | int32](ctx context.Context, text io.Reader, l *loader, size int64) (*Tokens, error) {
 	var all []T
-	err := encodeText(text, tok, func(ids []int32) error {
+	p := &progress{log: l.log, what: "tokenizing", total: size}
+	err := l.data.Tokenizer.EncodeReader(ctx, text, func(ids []int32, read int) error {
+		p.add(read)
 		for _, id := range ids {
 			all = append(all, T(id))
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("train: data: %w", err)
+		return nil, fmt.Errorf("train: data: %s: %w", l.data.name, err)
 	}
-	return NewTokens(all), nil
-}
-
-func dataName(cfg Config) string {
-	if cfg.Data == "" {
-		return "the Go standard library's source"
-	}
-	return cfg.Data
-}
-
-// goSourceBytes is enough text to train on for minutes, and loads at once.
-const goSourceBytes = 16 << 20
-
-// generated is how a program's output names itself, see `go help generate`.
-// Such files are large, and all alike.
-var generated = regexp.MustCompile(`(?m)^// Code generated .* DO NOT EDIT\.$`)
-
-// GoSource returns up to 16 MB of the Go standard library's source, found
-// through `go env GOROOT`: its files in the order of their paths, tests, commands
-// and generated files left out. Text that every Go programmer has at hand.
-func GoSource() ([]byte, error) {
-	out, err := exec.Command("go", "env", "GOROOT").Output()
-	if err != nil {
-		return nil, fmt.Errorf("train: no -data given and `go env GOROOT` failed: %w", err)
-	}
-	var text bytes.Buffer
-	root := filepath.Join(strings.TrimSpace(string(out)), "src")
-	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case d.IsDir() && (d.Name() == "testdata" || d.Name() == "vendor" || path == filepath.Join(root, "cmd")):
-			return fs.SkipDir
-		case text.Len() >= goSourceBytes:
-			return fs.SkipAll
-		case d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go"):
-			return nil
-		}
-		b, err := os.ReadFile(path)
-		if !generated.Match(b) {
-			text.Write(b)
-		}
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("train: Go source: %w", err)
-	}
-	if text.Len() == 0 {
-		return nil, fmt.Errorf("train: no Go source under %s", root)
-	}
-	return text.Bytes(), nil
+	tokens := NewTokens(all)
+	tokens.name = l.data.name
+	return tokens, nil
 }

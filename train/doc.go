@@ -3,7 +3,7 @@
 //
 // [Run] is the whole of it for a model behind the two methods of [Model]:
 //
-//	data, err := train.OpenData(cfg)
+//	data, err := train.OpenData(ctx, cfg, nil)
 //	…
 //	err = train.Run(ctx, dev, cfg, model, data, train.Hooks{})
 //
@@ -23,8 +23,8 @@
 // [OpenModel] loads a checkpoint of a run or a Hugging Face folder of GPT-2's or
 // Llama's kind, [Generate] continues a text with it, and a run whose Config.From
 // names one starts from its parameters. [ExportCheckpoint] writes such a folder.
-// A [Tokenizer] is bytes, GPT-2's, or that of a tokenizer.json; [TokenizeFiles]
-// makes the token files that runs read. No file from elsewhere is trusted:
+// Package tokenizer has bytes, GPT-2's, and those of a tokenizer.json; [TokenizeFiles]
+// makes the token files that runs read, and [OpenData] says which tokenizer counts. No file from elsewhere is trusted:
 // lengths, shapes and names are checked before memory is taken for them.
 //
 // # Memory

@@ -93,18 +93,28 @@ func (e *Evaluator) Loss(ctx context.Context) (float64, error) {
 // evaluation's targets under the token frequencies of the training text (with
 // one added to each count): what a model reaches that knows how often each
 // token occurs and nothing about what comes next.
-func (e *Evaluator) UnigramEntropy(training *Tokens, vocab int) (float64, error) {
+func (e *Evaluator) UnigramEntropy(ctx context.Context, training *Tokens, vocab int) (float64, error) {
 	counts := make([]float64, vocab)
 	for i := range counts {
 		counts[i] = 1
 	}
 	total := float64(vocab) + float64(training.Len())
-	err := each(training, 0, training.Len(), func(id int32) error { counts[id]++; return nil })
+	err := eachBlock(ctx, training, 0, training.Len(), func(ids []int32) error {
+		for _, id := range ids {
+			counts[id]++
+		}
+		return nil
+	})
 	if err != nil {
 		return 0, err
 	}
 	var sum float64
 	n := e.windows.Count() * int64(e.cfg.ContextLen)
-	err = each(e.windows.Tokens, 1, n, func(id int32) error { sum -= math.Log(counts[id] / total); return nil })
+	err = eachBlock(ctx, e.windows.Tokens, 1, n, func(ids []int32) error {
+		for _, id := range ids {
+			sum -= math.Log(counts[id] / total)
+		}
+		return nil
+	})
 	return sum / float64(n), err
 }

@@ -20,7 +20,7 @@ func ExampleRun() {
 		log.Fatal(err)
 	}
 	defer dev.Close()
-	data, err := train.OpenData(cfg)
+	data, err := train.OpenData(context.Background(), cfg, nil)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -77,7 +77,7 @@ func TestFineTunedModelIsExportedLikeItsSource(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				tokenizer, err := os.ReadFile("testdata/tokenizer-digits.json")
+				tokenizer, err := os.ReadFile("tokenizer/testdata/tokenizer-digits.json")
 				if err == nil {
 					err = os.WriteFile(filepath.Join(from, "tokenizer.json"), tokenizer, 0o666)
 				}

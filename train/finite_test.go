@@ -1,6 +1,7 @@
 package train_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"maps"
@@ -29,7 +30,7 @@ func (s scaledLoss) Loss(g *ops.Graph, x, y *ops.Tensor) *ops.Tensor {
 func newScaled(t *testing.T, c train.Config, factor float32) (*train.Trainer, *ops.Tensor) {
 	t.Helper()
 	dev := vktest.Open(t)
-	data, err := train.OpenData(c)
+	data, err := train.OpenData(context.Background(), c, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

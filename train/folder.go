@@ -10,6 +10,8 @@ import (
 	"slices"
 
 	"github.com/gofrs/flock"
+
+	"github.com/lemnos-ml/lemnos/train/tokenizer"
 )
 
 // ErrRunning is wrapped by the error of a run whose folder another process is
@@ -23,6 +25,9 @@ const (
 	plotName    = "loss.png"
 	lockName    = "run.lock" // empty; the process that trains holds a lock on it
 )
+
+// overwritten are those that a run writes anew, beside its configuration.
+var overwritten = []string{metricsName, plotName, tokenizer.FileName, generationName}
 
 // Dir returns the folder of the run: checkpoints, metrics, plot, configuration.
 func (c Config) Dir() string { return filepath.Join(c.CkptDir, c.RunName) }
@@ -106,9 +111,9 @@ func foreignFile(dir string) (string, error) {
 		switch name := e.Name(); {
 		case name == configName && e.Type().IsRegular() && isRunConfig(filepath.Join(dir, name)):
 			ours = true
-		case name == configName, (name == metricsName || name == plotName) && !e.Type().IsRegular():
+		case name == configName, slices.Contains(overwritten, name) && !e.Type().IsRegular():
 			return name, nil
-		case name == metricsName || name == plotName:
+		case slices.Contains(overwritten, name):
 			suspect = name
 		default: // restoring a checkpoint tells what it is
 			_, isCheckpoint := stepOf(name, checkpointName)
@@ -150,7 +155,7 @@ func isInside(dir, path string) bool {
 func isRunFile(name string) bool {
 	base, _ := cutTemp(name)
 	_, isCheckpoint := stepOf(base, checkpointName)
-	return isCheckpoint || slices.Contains([]string{configName, metricsName, plotName}, base)
+	return isCheckpoint || base == configName || slices.Contains(overwritten, base)
 }
 
 // removeRun removes the files of an earlier run from a folder, or only those
@@ -187,7 +192,7 @@ func checkExport(dir string) error {
 		return err
 	}
 	for _, e := range entries {
-		if name := e.Name(); isRunFile(name) || name == lockName || slices.Contains([]string{"model.safetensors", tokenizerName}, name) {
+		if name := e.Name(); isRunFile(name) || name == lockName || slices.Contains([]string{"model.safetensors", tokenizer.FileName}, name) {
 			return fmt.Errorf("the folder holds %s already: choose a new folder", name)
 		}
 	}

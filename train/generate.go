@@ -4,23 +4,35 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"slices"
+	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/lemnos-ml/lemnos/nn"
+	"github.com/lemnos-ml/lemnos/train/tokenizer"
 )
 
-// Generate continues a text by n tokens and writes the continuation to w as it
-// comes, see [nn.Generate]. Only whole characters are written; what is not UTF-8
-// becomes U+FFFD. Without a prompt the text starts after tok.Start(). It returns
-// how many tokens were generated, on an error too.
-func Generate(ctx context.Context, d *nn.Decoder, s *nn.Sampler, tok Tokenizer, prompt string, n int, w io.Writer) (tokens int, err error) {
-	ids, err := tok.Encode(nil, prompt)
+// Generate continues a text by at most n tokens and writes the continuation to w as
+// it comes, see [nn.Generate]. It ends before a token that ends texts. Only whole
+// characters are written; what is not UTF-8 becomes U+FFFD. The prompt stands after
+// what begins a document, see [tokenizer.Special]; without a prompt the text starts
+// after tok.Special().Start. Where tok is nil, prompt and text are ids with spaces
+// between them, and without a prompt the text starts after id 0. It returns how many
+// tokens were generated, on an error too.
+func Generate(ctx context.Context, d *nn.Decoder, s *nn.Sampler, tok *tokenizer.Tokenizer, prompt string, n int, w io.Writer) (tokens int, err error) {
+	if tok == nil {
+		return generateIDs(ctx, d, s, prompt, n, w)
+	}
+	special := tok.Special()
+	ids, err := tok.Encode(slices.Clone(special.Before), prompt)
 	if err != nil {
 		return 0, err
 	}
 	if len(ids) == 0 {
-		ids = append(ids, tok.Start())
+		ids = append(ids, special.Start)
 	}
 	own := *s
 	if own.Vocab == 0 {
@@ -28,6 +40,9 @@ func Generate(ctx context.Context, d *nn.Decoder, s *nn.Sampler, tok Tokenizer, 
 	}
 	text := characters{w: w}
 	err = nn.Generate(ctx, d, &own, ids, n, func(id int32) error {
+		if slices.Contains(special.End, id) {
+			return errEnd
+		}
 		tokens++
 		var err error
 		if text.waiting, err = tok.Decode(text.waiting, id); err != nil {
@@ -35,7 +50,34 @@ func Generate(ctx context.Context, d *nn.Decoder, s *nn.Sampler, tok Tokenizer, 
 		}
 		return text.write(false)
 	})
+	if errors.Is(err, errEnd) {
+		err = nil
+	}
 	return tokens, errors.Join(err, text.write(true))
+}
+
+// errEnd stops generating.
+var errEnd = errors.New("the text is complete")
+
+// generateIDs is Generate where it is not known what the ids mean.
+func generateIDs(ctx context.Context, d *nn.Decoder, s *nn.Sampler, prompt string, n int, w io.Writer) (tokens int, err error) {
+	ids := []int32{}
+	for _, word := range strings.Fields(prompt) {
+		id, err := strconv.ParseInt(word, 10, 32)
+		if err != nil {
+			return 0, fmt.Errorf("train: without a tokenizer the prompt must be ids, %q is none", word)
+		}
+		ids = append(ids, int32(id))
+	}
+	if len(ids) == 0 {
+		ids = append(ids, 0)
+	}
+	err = nn.Generate(ctx, d, s, ids, n, func(id int32) error {
+		tokens++
+		_, err := fmt.Fprintf(w, " %d", id)
+		return err
+	})
+	return tokens, err
 }
 
 // characters writes text that comes byte by byte in whole characters.

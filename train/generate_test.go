@@ -65,7 +65,7 @@ func TestGenerateText(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	tok := tokenizer(t, "bytes")
+	tok := openTokenizer(t, "bytes")
 	generate := func(seed uint64, prompt string, n int) string {
 		t.Helper()
 		var text strings.Builder
@@ -85,7 +85,7 @@ func TestGenerateText(t *testing.T) {
 	if a, b := generate(1, "", 10), generate(1, "\n", 10); a != b {
 		t.Errorf("no prompt gave %q, a line's start %q", a, b)
 	}
-	_, err = Generate(context.Background(), d, &nn.Sampler{}, tokenizer(t, "gpt2"), "", 1, &strings.Builder{})
+	_, err = Generate(context.Background(), d, &nn.Sampler{}, openTokenizer(t, "gpt2"), "", 1, &strings.Builder{})
 	if want := "token 50256 of the prompt is outside the vocabulary of 256"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want %q", err, want)
 	}

@@ -11,6 +11,9 @@ import (
 	"github.com/lemnos-ml/lemnos/nn"
 )
 
+// gpt2Vocab is the vocabulary of the models that OpenAI published.
+const gpt2Vocab = 50257
+
 // hfGPT2 is what the config.json of a GPT2LMHeadModel says of the structure.
 type hfGPT2 struct {
 	Architectures []string `json:"architectures"`

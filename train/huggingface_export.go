@@ -17,6 +17,7 @@ import (
 
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/train/tokenizer"
 )
 
 // ExportHuggingFace writes a transformer as a folder that the transformers package
@@ -37,7 +38,7 @@ func (h *HuggingFace) Export(ctx context.Context, dir string, params *ops.Params
 	if err := e.write(); err != nil {
 		return err
 	}
-	return copyBeside(dir, h.dir, append([]string{generationName}, tokenizerFiles...))
+	return copyBeside(dir, h.dir, append([]string{generationName, tokenizer.FileName}, tokenizerFiles...))
 }
 
 func deviceSource(ctx context.Context, params *ops.Params) func(string) (hfSource, bool) {
@@ -281,7 +282,7 @@ func convert(raw []byte, from, to string) ([]byte, error) {
 // Files of a folder that say how a model is used, beside its config.json.
 const generationName = "generation_config.json"
 
-var tokenizerFiles = []string{tokenizerName, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
+var tokenizerFiles = []string{"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
 	"tokenizer.model", "chat_template.jinja", "chat_template.json"}
 
 // copyBeside copies the files of those names that a folder has.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/train/tokenizer"
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
@@ -86,10 +87,10 @@ func (c *Config) ConfigureFrom(path string) error {
 			return err
 		}
 		c.SetTransformer(cfg.Transformer())
-		c.Tokenizer = cfg.Tokenizer
 	}
-	if c.Tokenizer == "" {
-		c.Tokenizer = before.Tokenizer
+	var err error
+	if c.Tokenizer, _, err = modelTokenizer(path); err != nil {
+		return err
 	}
 	if c.ContextLen > before.ContextLen {
 		c.ContextLen, c.MaxContext = before.ContextLen, c.ContextLen
@@ -98,17 +99,11 @@ func (c *Config) ConfigureFrom(path string) error {
 	return nil
 }
 
-// configure makes the configuration describe this model: with the tokenizer of
-// GPT-2 where the vocabulary is, else that of the folder, if there is one.
+// configure makes the configuration describe this model, with the tokenizer of the
+// folder, if there is one.
 func (h *HuggingFace) configure(c *Config) {
 	c.SetTransformer(h.Config)
-	c.Tokenizer = ""
-	path := filepath.Join(h.dir, tokenizerName)
-	if _, err := os.Stat(path); c.Vocab == gpt2Vocab {
-		c.Tokenizer = "gpt2"
-	} else if err == nil {
-		c.Tokenizer = path
-	}
+	c.Tokenizer = tokenizerIn(h.dir)
 }
 
 // StartFrom gives the parameters the values of the model at path, one that
@@ -307,31 +302,33 @@ func ExportCheckpoint(path, dir string) error {
 	if err := e.write(); err != nil {
 		return err
 	}
-	if IsHuggingFace(cfg.From) {
-		if err := copyBeside(dir, cfg.From, []string{generationName}); err != nil {
-			return err
-		}
-	}
-	return exportTokenizer(dir, cfg)
+	return exportTokenizer(dir, path, cfg)
 }
 
-// exportTokenizer copies the tokenizer that a run used, with what is beside it.
-func exportTokenizer(dir string, cfg Config) error {
-	switch {
-	case !slices.Contains(tokenizers, cfg.Tokenizer):
-		data, err := readSmall(cfg.Tokenizer)
+// exportTokenizer writes the tokenizer that a run used, and copies what stood beside
+// it and beside the model that it started from, as far as they are still there.
+func exportTokenizer(dir, path string, cfg Config) error {
+	name, _, err := modelTokenizer(path)
+	if err != nil {
+		return err
+	}
+	if name != "" {
+		tok, err := OpenTokenizer(path)
+		if err == nil {
+			err = writeTokenizer(osFiles{}, dir, tok)
+		}
 		if err != nil {
 			return fmt.Errorf("train: export to %s: the tokenizer is missing: %w", dir, err)
 		}
-		if err := copyBeside(dir, filepath.Dir(cfg.Tokenizer), tokenizerFiles); err != nil {
-			return err
-		}
-		return replaceFile(osFiles{}, filepath.Join(dir, tokenizerName), func(w io.Writer) error {
-			_, err := w.Write(data)
-			return err
-		})
-	case cfg.Tokenizer != "bytes" && IsHuggingFace(cfg.From):
-		return copyBeside(dir, cfg.From, tokenizerFiles)
 	}
-	return nil
+	switch {
+	case cfg.Tokenizer != "" && !slices.Contains(tokenizer.Builtin, cfg.Tokenizer):
+		err = copyBeside(dir, filepath.Dir(cfg.Tokenizer), tokenizerFiles)
+	case cfg.Tokenizer != "bytes" && IsHuggingFace(cfg.From):
+		err = copyBeside(dir, cfg.From, tokenizerFiles)
+	}
+	if err != nil || !IsHuggingFace(cfg.From) {
+		return err
+	}
+	return copyBeside(dir, cfg.From, []string{generationName})
 }

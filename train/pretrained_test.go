@@ -29,7 +29,7 @@ func transformerRun(t *testing.T, name string) Config {
 func trainRun(t *testing.T, c Config) map[string][]float32 {
 	t.Helper()
 	dev := vktest.Open(t)
-	data, err := OpenData(c)
+	data, err := OpenData(t.Context(), c, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func sameValues(t *testing.T, got, want map[string][]float32) {
 func TestModelOfARun(t *testing.T) {
 	ctx, dev := context.Background(), vktest.Open(t)
 	c := transformerRun(t, "first")
-	c.Tokenizer, c.Vocab = "testdata/tokenizer-digits.json", 512
+	c.Tokenizer, c.Vocab = "tokenizer/testdata/tokenizer-digits.json", 512
 	want := trainRun(t, c)
 	m, cfg, err := OpenModel(ctx, dev, c.Dir(), ops.F32)
 	if err != nil {
@@ -109,7 +109,7 @@ func TestModelOfARun(t *testing.T) {
 	if err := second.ConfigureFrom(c.Dir()); err != nil {
 		t.Fatal(err)
 	}
-	if second.Layers != c.Layers || second.Dropout != 0.25 || second.ContextLen != 12 || second.Tokenizer != c.Tokenizer {
+	if second.Layers != c.Layers || second.Dropout != 0.25 || second.ContextLen != 12 || second.Tokenizer != filepath.Join(c.Dir(), "tokenizer.json") {
 		t.Errorf("the configuration from a run is %+v", second)
 	}
 	second.From, second.Dropout, second.LRMax, second.LRMin, second.Seed = c.Dir(), 0, 0, 0, 9
@@ -125,7 +125,7 @@ func TestStartFromHuggingFace(t *testing.T) {
 	if err := c.ConfigureFrom(dir); err != nil {
 		t.Fatal(err)
 	}
-	if c.Vocab != 50 || c.ContextLen != 10 || c.Positions != "learned" || c.Tokenizer != "bytes" {
+	if c.Vocab != 50 || c.ContextLen != 10 || c.Positions != "learned" || c.Tokenizer != "" {
 		t.Errorf("the configuration from a folder is %+v", c)
 	}
 	m, err := NewModel(dev, c)

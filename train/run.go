@@ -10,18 +10,13 @@ import (
 	"slices"
 	"time"
 
+	"github.com/lemnos-ml/lemnos/train/tokenizer"
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
 // ErrInterrupted is what Run returns when its context ended: what was trained is
 // saved, and the same call goes on from there.
 var ErrInterrupted = errors.New("train: interrupted")
-
-// Data is what a run reads: tokens to train on and held-out tokens to measure on.
-type Data struct {
-	Train, Val *Tokens
-	close      func() error
-}
 
 // Hooks are called by Run at each log and evaluation; nil ones are not.
 type Hooks struct {
@@ -67,6 +62,14 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, data Data
 	if err := cfg.CheckFolder(h.Fresh); err != nil {
 		return err
 	}
+	if data.identity == nil {
+		if err := data.check(ctx, cfg); err != nil {
+			return beforeSteps(ctx, err)
+		}
+	}
+	if data.Tokenizer != nil {
+		cfg.Tokenizer = data.Tokenizer.Name()
+	}
 	for _, warning := range cfg.Warnings() {
 		h.Logger.Warn(warning)
 	}
@@ -77,6 +80,7 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, data Data
 		return err
 	}
 	defer t.Close()
+	t.data = data.identity
 	eval, err := newEvaluator(dev, cfg, model, data.Val)
 	if err != nil {
 		return err
@@ -94,11 +98,11 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, data Data
 		return err
 	}
 	h.Logger.Info("counting tokens", "training", data.Train.Len(), "held_out", data.Val.Len())
-	unigram, err := eval.UnigramEntropy(data.Train, cfg.Vocab)
+	unigram, err := eval.UnigramEntropy(ctx, data.Train, cfg.Vocab)
 	if err != nil {
-		return err
+		return beforeSteps(ctx, err)
 	}
-	r := &runner{cfg: cfg, hooks: h, trainer: t, eval: eval, unigram: unigram}
+	r := &runner{cfg: cfg, hooks: h, trainer: t, eval: eval, tokenizer: data.Tokenizer, unigram: unigram}
 	defer func() { err = errors.Join(err, r.finish()) }()
 	if err := r.resume(ctx); err != nil {
 		return err
@@ -106,6 +110,14 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, data Data
 	h.Logger.Info("training", "device", dev.Info().Name, "steps", cfg.TotalSteps, "from", t.Iteration(),
 		"unigram_entropy", fmt.Sprintf("%.4f", unigram))
 	return r.advise(r.loop(ctx))
+}
+
+// beforeSteps makes the error of an ended context that of an interrupted run.
+func beforeSteps(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	return fmt.Errorf("%w before a step was done: %w", ErrInterrupted, context.Cause(ctx))
 }
 
 // plan tells the plan of the memory, and refuses one that does not fit.
@@ -127,16 +139,17 @@ func plan(t *Trainer, eval *Evaluator, before vk.DeviceStats, h Hooks) error {
 
 // runner is one call of Run.
 type runner struct {
-	cfg     Config
-	hooks   Hooks
-	trainer *Trainer
-	eval    *Evaluator
-	unigram float64
-	metrics *Metrics
-	first   int64      // steps done before this call
-	saving  chan error // the write of the last checkpoint; nil when none was begun
-	since   time.Time  // last log
-	logged  int64      // step of the last log
+	cfg       Config
+	hooks     Hooks
+	trainer   *Trainer
+	eval      *Evaluator
+	tokenizer *tokenizer.Tokenizer // of the data, nil for none
+	unigram   float64
+	metrics   *Metrics
+	first     int64      // steps done before this call
+	saving    chan error // the write of the last checkpoint; nil when none was begun
+	since     time.Time  // last log
+	logged    int64      // step of the last log
 }
 
 // path returns the path of one of the run's files.
@@ -175,6 +188,11 @@ func (r *runner) resume(ctx context.Context) error {
 	}
 	if err := r.cfg.write(r.hooks.files, r.path(configName)); err != nil {
 		return err
+	}
+	if r.tokenizer != nil && r.tokenizer.ID().Kind == "bpe" { // so that the folder can be moved
+		if err := writeTokenizer(r.hooks.files, r.cfg.Dir(), r.tokenizer); err != nil {
+			return err
+		}
 	}
 	r.metrics, err = openMetrics(r.hooks.files, r.path(metricsName), r.first)
 	return err

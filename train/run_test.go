@@ -47,7 +47,7 @@ func smallRun(t testing.TB, dir string) train.Config {
 	}
 	c := train.DefaultConfig()
 	c.Model, c.Data, c.CkptDir, c.RunName = "bigram", data, dir, "run"
-	c.Vocab, c.BatchSize, c.ContextLen = 128, 8, 32
+	c.Vocab, c.Tokenizer, c.BatchSize, c.ContextLen = 128, "bytes", 8, 32
 	c.TotalSteps, c.WarmupIters, c.CosineIters = 40, 4, 40
 	c.LogEvery, c.EvalEvery, c.CkptEvery, c.EvalWindows = 10, 20, 7, 16
 	c.LRMax, c.LRMin, c.WeightDecay = 0.2, 0.02, 0.01
@@ -72,7 +72,7 @@ func runOnce(ctx context.Context, dev *vk.Device, cfg train.Config) (last train.
 }
 
 func runHooked(ctx context.Context, dev *vk.Device, cfg train.Config, h train.Hooks) error {
-	data, err := train.OpenData(cfg)
+	data, err := train.OpenData(context.Background(), cfg, nil)
 	if err != nil {
 		return err
 	}
@@ -154,7 +154,7 @@ func TestRunBeatsUnigram(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			data, err := train.OpenData(*c)
+			data, err := train.OpenData(context.Background(), *c, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -169,7 +169,7 @@ func TestRunBeatsUnigram(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer eval.Close()
-			unigram, err := eval.UnigramEntropy(data.Train, c.Vocab)
+			unigram, err := eval.UnigramEntropy(context.Background(), data.Train, c.Vocab)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -303,7 +303,7 @@ func TestRestoreRefusesAnotherConfiguration(t *testing.T) {
 func TestStepIsOneSubmissionWithoutAllocation(t *testing.T) {
 	dev := vktest.Open(t)
 	c := smallRun(t, t.TempDir())
-	data, err := train.OpenData(c)
+	data, err := train.OpenData(context.Background(), c, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -77,6 +77,13 @@ func (t *Trainer) Snapshot(ctx context.Context) (*Snapshot, error) {
 	if t.origin != "" {
 		s.meta[originKey] = t.origin
 	}
+	if t.data != nil {
+		data, err := json.Marshal(t.data)
+		if err != nil {
+			return nil, fmt.Errorf("train: checkpoint: %w", err)
+		}
+		s.meta[identityKey] = string(data)
+	}
 	for _, x := range t.tensors() {
 		raw, err := download(ctx, x.Tensor)
 		if err != nil {
@@ -130,6 +137,13 @@ func (t *Trainer) checkFile(f *File) (iter int64, st optim.State, cfg Config, er
 	}
 	if diff := t.cfg.Diff(cfg); len(diff) > 0 {
 		return 0, st, cfg, fmt.Errorf("is of another configuration: %v", diff)
+	}
+	data, err := readIdentity(f.Meta())
+	if err == nil && !t.cfg.NewData {
+		err = t.data.same(data)
+	}
+	if err != nil {
+		return 0, st, cfg, err
 	}
 	want := map[string]bool{}
 	for _, x := range t.tensors() {

@@ -2,59 +2,20 @@ package train
 
 import (
 	"bufio"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"log/slog"
+	"math"
+	"math/rand/v2"
 	"os"
-	"unicode"
-	"unicode/utf8"
+	"path/filepath"
+
+	"github.com/lemnos-ml/lemnos/train/tokenizer"
 )
-
-// pieceBytes is how much text is encoded at once.
-const pieceBytes = 1 << 20
-
-// encodeText encodes what r reads, piece by piece, and passes the ids on; they
-// are valid until emit returns. Pieces end where a word does, so the ids are those
-// of the whole text.
-func encodeText(r io.Reader, tok Tokenizer, emit func(ids []int32) error) error {
-	var ids []int32
-	text := make([]byte, 0, pieceBytes)
-	for {
-		n, err := io.ReadFull(r, text[len(text):pieceBytes])
-		text = text[:len(text)+n]
-		cut := len(text)
-		switch {
-		case err == nil:
-			cut = pieceEnd(text)
-		case !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
-			return err
-		}
-		var failed error
-		if ids, failed = tok.Encode(ids[:0], string(text[:cut])); failed == nil {
-			failed = emit(ids)
-		}
-		if failed != nil || err != nil {
-			return failed // nil at the end of r
-		}
-		text = append(text[:0], text[cut:]...)
-	}
-}
-
-// pieceEnd returns where a text can be cut without a change to its tokens: before
-// the last white space after a letter or a digit, where byte-pair encodings begin
-// a new word. In a text without such a place it is after the last whole character.
-func pieceEnd(text []byte) int {
-	for at := len(text) - 1; at > 0; at-- {
-		if c := text[at]; c != ' ' && c != '\n' && c != '\t' && c != '\r' {
-			continue
-		}
-		if before, _ := utf8.DecodeLastRune(text[:at]); unicode.IsLetter(before) || unicode.IsDigit(before) {
-			return at
-		}
-	}
-	return wholeCharacters(text)
-}
 
 // Tokenized says what TokenizeFiles wrote.
 type Tokenized struct {
@@ -64,64 +25,170 @@ type Tokenized struct {
 	Width                  int // bytes of a token
 }
 
-// TokenizeFiles encodes text files, one after the other as if they were one, and
-// writes the token files name.train.bin and name.val.bin, which OpenData reads:
-// little-endian, 2 bytes per token where the vocabulary allows, else 4. The last
-// valFraction of the text is held out; with 0 there is no name.val.bin. Files of
-// any size pass through little memory.
-func TokenizeFiles(tok Tokenizer, name string, valFraction float64, paths ...string) (Tokenized, error) {
-	t := Tokenized{TrainPath: name + trainExt, Width: tokenWidth(tok.Vocab())}
-	if err := within("val_fraction", valFraction, 0, 1); err != nil {
-		return t, err
-	}
-	var texts []io.Reader
-	for _, path := range paths {
-		file, err := os.Open(path)
-		if err != nil {
-			return t, fmt.Errorf("train: tokenize: %w", err)
-		}
-		defer file.Close()
-		info, err := file.Stat()
-		if err != nil {
-			return t, fmt.Errorf("train: tokenize: %w", err)
-		}
-		t.Bytes += info.Size()
-		texts = append(texts, file)
-	}
-	text := io.MultiReader(texts...)
-	held := int64(float64(t.Bytes) * valFraction)
-	var err error
-	if t.TrainTokens, err = writeTokens(t.TrainPath, io.LimitReader(text, t.Bytes-held), tok, t.Width); err != nil || valFraction == 0 {
-		return t, err
-	}
-	t.ValPath = name + valExt
-	t.ValTokens, err = writeTokens(t.ValPath, text, tok, t.Width)
-	return t, err
-}
-
 // The ends of the names of two token files that belong together.
 const (
 	trainExt = ".train.bin"
 	valExt   = ".val.bin"
 )
 
-// writeTokens writes the tokens of a text to a raw token file and returns how many
-// there are.
-func writeTokens(path string, text io.Reader, tok Tokenizer, width int) (count int64, err error) {
-	err = replaceFile(osFiles{}, path, func(w io.Writer) error {
-		out := bufio.NewWriterSize(w, 1<<16)
-		var one [4]byte
-		err := encodeText(text, tok, func(ids []int32) error {
-			count += int64(len(ids))
+// TokenizeFiles encodes text files, each one document, and writes the token files
+// name.train.bin and name.val.bin, which OpenData reads: little-endian, 2 bytes per
+// token where the vocabulary allows, else 4, with the JSON files name.train.bin.json
+// and name.val.bin.json that say so, and which tokenizer it was. The last valFraction
+// of the tokens is held out; with 0 there is no name.val.bin, and one that was there
+// is removed. Files and pipes of any size pass through little memory; what was there
+// before is replaced only when all is encoded. A nil log is slog.Default.
+func TokenizeFiles(ctx context.Context, tok *tokenizer.Tokenizer, name string, valFraction float64, log *slog.Logger, paths ...string) (Tokenized, error) {
+	if log == nil {
+		log = slog.Default()
+	}
+	t := &tokenizing{Tokenized: Tokenized{TrainPath: name + trainExt, Width: tokenWidth(tok.Vocab())}, tok: tok, log: log, valPath: name + valExt}
+	if err := within("val_fraction", valFraction, 0, 1); err != nil {
+		return t.Tokenized, err
+	}
+	err := t.run(ctx, valFraction, paths)
+	if err != nil && context.Cause(ctx) == nil {
+		err = fmt.Errorf("train: tokenize: %w", err)
+	}
+	return t.Tokenized, err
+}
+
+// tokenizing is one call of TokenizeFiles.
+type tokenizing struct {
+	Tokenized
+	tok     *tokenizer.Tokenizer
+	log     *slog.Logger
+	valPath string // also when it is not to be
+}
+
+func (t *tokenizing) run(ctx context.Context, valFraction float64, paths []string) (err error) {
+	for _, path := range paths {
+		for _, out := range []string{t.TrainPath, t.valPath} {
+			if sameFile(path, out) {
+				return fmt.Errorf("%s is a text to read and would be overwritten: choose another name", path)
+			}
+		}
+	}
+	dir, base := filepath.Split(t.TrainPath)
+	if err := (osFiles{}).MkdirAll(filepath.Clean(dir)); err != nil {
+		return err
+	}
+	temp := filepath.Join(dir, fmt.Sprintf(".%s.%016x.tmp", base, rand.Uint64()))
+	file, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		file.Close()
+		os.Remove(temp) // unless it has its name
+	}()
+	total, err := t.encode(ctx, file, paths)
+	if err != nil {
+		return err
+	}
+	t.ValTokens = int64(float64(total) * valFraction)
+	t.TrainTokens = total - t.ValTokens
+	if valFraction > 0 {
+		t.ValPath = t.valPath
+	}
+	if err := t.replace(file, temp); err != nil {
+		return err
+	}
+	return t.describe(ctx)
+}
+
+// encode writes the tokens of all texts and returns how many there are.
+func (t *tokenizing) encode(ctx context.Context, file *os.File, paths []string) (total int64, err error) {
+	out := bufio.NewWriterSize(file, 1<<16)
+	var one [4]byte
+	for _, path := range paths {
+		text, size, err := openText(path, t.log)
+		if err != nil {
+			return 0, err
+		}
+		p := &progress{log: t.log, what: "tokenizing " + path, total: size}
+		err = t.tok.EncodeReader(ctx, text, func(ids []int32, read int) error {
+			p.add(read)
+			t.Bytes += int64(read)
+			total += int64(len(ids))
 			for _, id := range ids {
 				binary.LittleEndian.PutUint32(one[:], uint32(id))
-				if _, err := out.Write(one[:width]); err != nil {
+				if _, err := out.Write(one[:t.Width]); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
-		return errors.Join(err, out.Flush())
-	})
-	return count, err
+		if err = errors.Join(err, text.Close()); err != nil {
+			return 0, err
+		}
+	}
+	return total, out.Flush()
+}
+
+// replace gives the files their names. The sidecars, which would be stale, go
+// first: a pair of which only one is new has none that says it belongs together.
+func (t *tokenizing) replace(file *os.File, temp string) error {
+	gone := []string{t.TrainPath + sidecarExt, t.valPath + sidecarExt}
+	if t.ValPath == "" {
+		gone = append(gone, t.valPath)
+	}
+	for _, path := range gone {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	cut := t.TrainTokens * int64(t.Width)
+	if t.ValPath != "" {
+		err := replaceFile(osFiles{}, t.ValPath, func(w io.Writer) error {
+			_, err := io.Copy(w, io.NewSectionReader(file, cut, math.MaxInt64-cut))
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(file.Truncate(cut), file.Sync(), file.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(temp, t.TrainPath); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(t.TrainPath))
+}
+
+// describe writes the sidecars, that of the training tokens last: it says that both
+// files belong together.
+func (t *tokenizing) describe(ctx context.Context) error {
+	var heldOut *tokenSum
+	for _, path := range []string{t.ValPath, t.TrainPath} {
+		if path == "" {
+			continue
+		}
+		tokens, err := OpenTokens(path, &TokenOptions{Width: t.Width})
+		if err != nil {
+			return err
+		}
+		sum, err := tokens.check(ctx, t.tok.Vocab())
+		if err = errors.Join(err, tokens.Close()); err != nil {
+			return err
+		}
+		about := newSidecar(path, t.tok, t.Width, sum)
+		if path == t.TrainPath {
+			about.HeldOut = heldOut
+		} else {
+			heldOut = &sum
+		}
+		if err := about.write(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sameFile reports whether two paths lead to one file.
+func sameFile(a, b string) bool {
+	x, err := os.Stat(a)
+	y, err2 := os.Stat(b)
+	return err == nil && err2 == nil && os.SameFile(x, y)
 }

@@ -1,9 +1,12 @@
 package train
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"io"
 	"math"
 	"path/filepath"
 	"strings"
@@ -19,7 +22,8 @@ type Tokens struct {
 	first  int64  // in source
 	n      int64
 	width  int
-	err    error // of a Slice outside its tokens; every method that reads returns it
+	about  *sidecar // what the file beside it says; nil without one
+	err    error    // of a Slice outside its tokens; every method that reads returns it
 	close  func() error
 }
 
@@ -31,9 +35,12 @@ type tokenSource interface {
 
 // TokenOptions say how to read a raw token file.
 type TokenOptions struct {
-	// Width is the number of bytes of one token in a raw file: 2 (uint16) or 4 (uint32). 0 means 2.
-	// A .npy file says its own width; one that differs from a Width that is set is an error.
+	// Width is the number of bytes of one token in a raw file: 2 (uint16) or 4 (uint32). 0 means what the file, its
+	// sidecar or Vocab says. One that differs from what the file says is an error.
 	Width int
+	// Vocab is the size of the vocabulary: up to 65,536 a raw file without header and sidecar has tokens of 2 bytes,
+	// above of 4. 0 means 2 bytes.
+	Vocab int
 }
 
 // TokenID is the type of a token id in memory.
@@ -48,14 +55,15 @@ func NewTokens[T TokenID](ids []T) *Tokens {
 	if one--; uint64(one) <= math.MaxUint16 { // the largest value of an unsigned type, -1 of int32
 		width = 2
 	}
-	return &Tokens{source: memory[T](ids), name: "the tokens", n: int64(len(ids)), width: width}
+	return &Tokens{source: memory[T](ids), name: "the token array", n: int64(len(ids)), width: width}
 }
 
 // TextTokens returns the bytes of a text as tokens of a vocabulary of 256. The text is not copied.
 func TextTokens(text []byte) *Tokens { return NewTokens(text) }
 
-// OpenTokens maps a token file: NumPy's format where the name ends in .npy, else raw little-endian ids without a
-// header. A .npy array must have one dimension and an integer type of little-endian order (uint8 to uint64, int8 to
+// OpenTokens maps a token file: NumPy's format where the name ends in .npy, llm.c's where it begins with its header
+// (modded-nanogpt has the same), else raw little-endian ids, of which a sidecar (see [TokenizeFiles]) or o says how wide
+// they are. A .npy array must have one dimension and an integer type of little-endian order (uint8 to uint64, int8 to
 // int64); ids below 0 or above 2^31-1 are errors when they are read. A nil o means the defaults.
 func OpenTokens(path string, o *TokenOptions) (*Tokens, error) {
 	if o == nil {
@@ -68,7 +76,7 @@ func OpenTokens(path string, o *TokenOptions) (*Tokens, error) {
 	if err != nil {
 		return nil, err
 	}
-	layout, err := tokenLayout(file, path, o.Width)
+	layout, about, err := tokenLayout(file, path, o)
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
@@ -76,29 +84,88 @@ func OpenTokens(path string, o *TokenOptions) (*Tokens, error) {
 	if !layout.signed && layout.width <= 2 {
 		width = 2
 	}
-	return &Tokens{source: &tokenFile{file, layout}, name: path, n: layout.n, width: width, close: file.Close}, nil
+	return &Tokens{source: &tokenFile{file, layout}, name: path, n: layout.n, width: width, about: about, close: file.Close}, nil
 }
 
-// tokenLayout says where in the file the ids lie and how they are stored.
-func tokenLayout(file *mapped, path string, width int) (npyArray, error) {
-	size := file.Size()
+// tokenLayout says where in the file the ids lie and how they are stored, and what its sidecar says.
+func tokenLayout(file *mapped, path string, o *TokenOptions) (layout npyArray, about *sidecar, err error) {
+	var read func(io.ReaderAt, int64) (npyArray, error)
 	if strings.EqualFold(filepath.Ext(path), ".npy") {
-		layout, err := parseNPY(file, size)
-		if err != nil {
-			return layout, fmt.Errorf("train: %s: %w", path, err)
+		read = parseNPY
+	} else if hasLLMCHeader(file) {
+		read = parseLLMC
+	}
+	if read == nil {
+		return rawLayout(file, path, o)
+	}
+	if layout, err = read(file, file.Size()); err != nil {
+		return layout, nil, fmt.Errorf("train: %s: %w", path, err)
+	}
+	if o.Width != 0 && o.Width != layout.width {
+		return layout, nil, fmt.Errorf("train: %s holds ids of %d bytes, but a token width of %d was asked for", path, layout.width, o.Width)
+	}
+	return layout, nil, nil
+}
+
+// rawLayout is that of a file without a header.
+func rawLayout(file *mapped, path string, o *TokenOptions) (npyArray, *sidecar, error) {
+	about, err := readSidecar(path)
+	if err != nil {
+		return npyArray{}, nil, fmt.Errorf("train: %w", err)
+	}
+	size, width := file.Size(), o.Width
+	if about != nil {
+		if size != about.Tokens*int64(about.Width) {
+			return npyArray{}, nil, stale(path, "it says %d tokens of %d bytes, the file has %d bytes", about.Tokens, about.Width, size)
 		}
-		if width != 0 && width != layout.width {
-			return layout, fmt.Errorf("train: %s holds ids of %d bytes, but a token width of %d was asked for", path, layout.width, width)
+		if width != 0 && width != about.Width {
+			return npyArray{}, nil, fmt.Errorf("train: %s%s says that tokens have %d bytes, but a token width of %d was asked for", path, sidecarExt, about.Width, width)
 		}
-		return layout, nil
+		return npyArray{n: about.Tokens, width: about.Width}, about, nil
 	}
 	if width == 0 {
-		width = 2
+		width = tokenWidth(o.Vocab)
 	}
 	if size%int64(width) != 0 {
-		return npyArray{}, fmt.Errorf("train: the length of %s, %d bytes, is not a multiple of the token size %d", path, size, width)
+		return npyArray{}, nil, fmt.Errorf("train: the length of %s, %d bytes, is not a multiple of the token size %d", path, size, width)
 	}
-	return npyArray{n: size / int64(width), width: width}, nil
+	layout := npyArray{n: size / int64(width), width: width}
+	if o.Width == 0 {
+		if err := checkWider(file, path, layout); err != nil {
+			return npyArray{}, nil, err
+		}
+	}
+	return layout, nil, nil
+}
+
+// checkWider reports ids that are probably the halves of ids twice as wide: each second one is 0.
+func checkWider(file *mapped, path string, layout npyArray) error {
+	ids := make([]int32, min(layout.n/2*2, 1<<16))
+	if len(ids) < 8 || (&tokenFile{file, layout}).read(ids, 0) != nil {
+		return nil
+	}
+	used := 0
+	for i := 0; i < len(ids); i += 2 {
+		if ids[i+1] != 0 {
+			return nil
+		}
+		if ids[i] != 0 {
+			used++
+		}
+	}
+	if used < len(ids)/4 { // the others are mostly 0 too
+		return nil
+	}
+	return fmt.Errorf("train: read as tokens of %d bytes, every second one of %s is 0: they probably have %d bytes. Say how many with token_width (2 or 4), or keep them as a .npy file",
+		layout.width, path, 2*layout.width)
+}
+
+// tokenWidth returns the bytes of a token of a vocabulary in a raw token file.
+func tokenWidth(vocab int) int {
+	if vocab <= math.MaxUint16+1 {
+		return 2
+	}
+	return 4
 }
 
 // Len returns the number of tokens.
@@ -108,7 +175,7 @@ func (t *Tokens) Len() int64 { return t.n }
 // most 16 bits, else 4.
 func (t *Tokens) Width() int { return t.width }
 
-// Name returns the path of the file, or "the tokens" for a slice in memory.
+// Name returns the path of the file, or "the token array" for a slice in memory.
 func (t *Tokens) Name() string { return t.name }
 
 // Slice returns the tokens of the positions lo <= i < hi, which become positions 0 and up. It copies nothing and
@@ -170,17 +237,30 @@ func (t *Tokens) checkRange(i int64, count int) error {
 // CheckVocab reads every token once and returns an error that names the first one outside [0, v), its position and,
 // for a file, the position in the file.
 func (t *Tokens) CheckVocab(v int) error {
+	_, err := t.check(context.Background(), v)
+	return err
+}
+
+// check is CheckVocab, and tells these tokens from others.
+func (t *Tokens) check(ctx context.Context, v int) (tokenSum, error) {
 	if t.err != nil {
-		return t.err
+		return tokenSum{}, t.err
 	}
+	sum, raw := uint32(0), make([]byte, 0, 4*blockIDs)
 	i := t.first
-	return each(t, 0, t.n, func(id int32) error {
-		if int(id) >= v {
-			return fmt.Errorf("train: token %d at position %d of %s is outside the vocabulary of %d", id, i, t.name, v)
+	err := eachBlock(ctx, t, 0, t.n, func(ids []int32) error {
+		raw = raw[:0]
+		for _, id := range ids {
+			if int(id) >= v {
+				return fmt.Errorf("train: token %d at position %d of %s is outside the vocabulary of %d", id, i, t.name, v)
+			}
+			raw = binary.LittleEndian.AppendUint32(raw, uint32(id))
+			i++
 		}
-		i++
+		sum = crc32.Update(sum, castagnoli, raw)
 		return nil
 	})
+	return tokenSum{t.n, fmt.Sprintf("%08x", sum)}, err
 }
 
 // Fits reports an error unless at least one window of m inputs and its targets fit, which is m+1 tokens.
@@ -197,18 +277,22 @@ func (t *Tokens) Fits(m int) error {
 	return nil
 }
 
-// each calls f with the n tokens from position i on, until it returns an error.
-func each(t *Tokens, i, n int64, f func(id int32) error) error {
-	var block [4096]int32
+// blockIDs is how many tokens are read at once.
+const blockIDs = 4096
+
+// eachBlock calls f with the n tokens from position i on, block by block, until it returns an error or ctx ends.
+func eachBlock(ctx context.Context, t *Tokens, i, n int64, f func(ids []int32) error) error {
+	var block [blockIDs]int32
 	for n > 0 {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
 		ids := block[:min(int64(len(block)), n)]
 		if err := t.Read(ids, i); err != nil {
 			return err
 		}
-		for _, id := range ids {
-			if err := f(id); err != nil {
-				return err
-			}
+		if err := f(ids); err != nil {
+			return err
 		}
 		i, n = i+int64(len(ids)), n-int64(len(ids))
 	}
@@ -221,7 +305,7 @@ type memory[T TokenID] []T
 func (s memory[T]) read(dst []int32, i int64) error {
 	for j, id := range s[i : i+int64(len(dst))] {
 		if int64(id) < 0 || int64(id) > math.MaxInt32 {
-			return badToken(fmt.Sprint(id), i+int64(j), "the tokens")
+			return badToken(fmt.Sprint(id), i+int64(j), "the token array")
 		}
 		dst[j] = int32(id)
 	}
@@ -231,7 +315,7 @@ func (s memory[T]) read(dst []int32, i int64) error {
 func (s memory[T]) read16(dst []uint16, i int64) error {
 	for j, id := range s[i : i+int64(len(dst))] {
 		if int64(id) < 0 || int64(id) > math.MaxUint16 {
-			return badToken16(fmt.Sprint(id), i+int64(j), "the tokens")
+			return badToken16(fmt.Sprint(id), i+int64(j), "the token array")
 		}
 		dst[j] = uint16(id)
 	}

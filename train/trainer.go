@@ -16,6 +16,7 @@ import (
 // of your own.
 type Trainer struct {
 	cfg      Config
+	data     *dataIdentity // for checkpoints; nil where it isn't known
 	dev      *vk.Device
 	model    Model
 	opt      *optim.AdamW

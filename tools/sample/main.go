@@ -21,6 +21,7 @@ import (
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/train"
+	"github.com/lemnos-ml/lemnos/train/tokenizer"
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
@@ -82,6 +83,14 @@ func parse(args []string, usage io.Writer) (o options, err error) {
 	return o, o.sampler.Validate()
 }
 
+// openTokenizer opens the tokenizer of the flag, or else the model's own.
+func openTokenizer(o options) (*tokenizer.Tokenizer, error) {
+	if o.tokenizer != "" {
+		return tokenizer.Open(o.tokenizer)
+	}
+	return train.OpenTokenizer(o.path)
+}
+
 func run(ctx context.Context, args []string, out, log io.Writer) error {
 	o, err := parse(args, log)
 	if err != nil {
@@ -91,26 +100,20 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if !ok {
 		return fmt.Errorf("sample: -dtype is %q, want f32, f16 or bf16", o.dtype)
 	}
+	tok, err := openTokenizer(o)
+	if err != nil {
+		return err
+	}
 	dev, err := vk.Open(&vk.Options{Device: o.device})
 	if err != nil {
 		return err
 	}
 	defer dev.Close()
-	model, cfg, err := train.OpenModel(ctx, dev, o.path, dt)
+	model, _, err := train.OpenModel(ctx, dev, o.path, dt)
 	if err != nil {
 		return err
 	}
 	defer model.Params().Release()
-	if o.tokenizer == "" {
-		o.tokenizer = cfg.Tokenizer
-	}
-	if o.tokenizer == "" {
-		return fmt.Errorf("sample: %s has no tokenizer.json: name a tokenizer with -tokenizer", o.path)
-	}
-	tok, err := train.NewTokenizer(o.tokenizer)
-	if err != nil {
-		return err
-	}
 	decoder, err := model.NewDecoder(min(o.context, model.Config().Context))
 	if err != nil {
 		return err

@@ -80,7 +80,7 @@ func run(in *interrupts, args []string, stdout, stderr io.Writer) error {
 	}
 	defer dev.Close()
 	log.Info("loading data", "data", cfg.Data, "tokenizer", cfg.Tokenizer)
-	data, err := train.OpenData(cfg)
+	data, err := train.OpenData(ctx, cfg, log)
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func run(in *interrupts, args []string, stdout, stderr io.Writer) error {
 
 	hooks := train.Hooks{Logger: log, Fresh: o.fresh, Begun: func() { in.begun.Store(true) },
 		Plan: func(p train.MemoryPlan) { fmt.Fprint(stdout, p) }}
-	s, err := newSampler(ctx, model, cfg, o, stdout)
+	s, err := newSampler(ctx, model, cfg, o, data.Tokenizer, stdout)
 	if err != nil {
 		return err
 	}

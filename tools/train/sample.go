@@ -7,13 +7,14 @@ import (
 
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/train"
+	"github.com/lemnos-ml/lemnos/train/tokenizer"
 )
 
 // sampler prints what the model makes of a prompt while it is being trained.
 type sampler struct {
 	ctx     context.Context
 	decoder *nn.Decoder
-	tok     train.Tokenizer
+	tok     *tokenizer.Tokenizer // nil where samples are ids
 	prompt  string
 	tokens  int
 	out     io.Writer
@@ -23,14 +24,10 @@ type sampler struct {
 const sampleContext = 256
 
 // newSampler returns nil where there is nothing to sample from.
-func newSampler(ctx context.Context, model train.Model, cfg train.Config, o options, out io.Writer) (*sampler, error) {
+func newSampler(ctx context.Context, model train.Model, cfg train.Config, o options, tok *tokenizer.Tokenizer, out io.Writer) (*sampler, error) {
 	m, ok := model.(*nn.Transformer)
 	if !ok || o.sample == 0 {
 		return nil, nil
-	}
-	tok, err := train.NewTokenizer(cfg.Tokenizer)
-	if err != nil {
-		return nil, err
 	}
 	decoder, err := m.NewDecoder(min(cfg.ContextLen, sampleContext))
 	if err != nil {
