@@ -42,7 +42,7 @@ func (g *Graph) record(op string, out *Tensor, back func(dy *Tensor), inputs ...
 		}
 	}
 	g.needs[out] = true
-	g.tape = append(g.tape, tapeEntry{op: op, where: caller(), out: out, back: back})
+	g.tape = append(g.tape, tapeEntry{op: op, source: callers(), out: out, back: back})
 }
 
 // wants reports whether a gradient with respect to t is of any use.
@@ -136,11 +136,14 @@ func (g *Graph) Updates(op string, params ...*Tensor) {
 // walk follows a tape backwards from y, whose gradient is dy.
 func (g *Graph) walk(tape []tapeEntry, y, dy *Tensor) {
 	g.grads[y] = dy
+	outer := g.back
 	for _, e := range slices.Backward(tape) {
 		if dy := g.grads[e.out]; dy != nil {
+			g.back = &e
 			e.back(dy)
 		}
 	}
+	g.back = outer
 }
 
 // Reached returns the parameters of p for which Backward found a gradient, in

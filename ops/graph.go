@@ -32,6 +32,7 @@ type Graph struct {
 	owned     []*Tensor             // persistent memory the graph made for itself
 	random    *Tensor               // u32[4]: step and seed that Dropout draws from; nil: it drops nothing
 	drops     int                   // dropouts so far
+	back      *tapeEntry            // whose gradient is being recorded
 	ropes     map[ropeTable]*Tensor // angles that RoPE has computed
 
 	accumulate bool    // parameter gradients are added to what the arena holds
@@ -42,10 +43,17 @@ type Graph struct {
 
 // node is one operation: a few dispatches that belong together.
 type node struct {
-	op    string
-	where string // the caller's file:line
-	calls []Call
-	ran   bool // immediate mode: already executed
+	op string
+	source
+	calls    []Call
+	backward bool // it computes gradients
+	ran      bool // immediate mode: already executed
+}
+
+// source is where an operation was called, as file:line.
+type source struct {
+	where string // outside the packages that build graphs
+	inner string // outside this package: in package nn, it may be
 }
 
 // Call is one dispatch of a kernel of package shaders.
@@ -66,9 +74,10 @@ type Call struct {
 
 // tapeEntry knows how an output's gradient flows to the inputs.
 type tapeEntry struct {
-	op, where string
-	out       *Tensor
-	back      func(dy *Tensor)
+	op string
+	source
+	out  *Tensor
+	back func(dy *Tensor)
 }
 
 // input is a graph input's place in the step's input block.
@@ -235,7 +244,12 @@ func (g *Graph) Dispatch(op string, calls ...Call) {
 
 // add appends a node, and runs it when the graph is immediate.
 func (g *Graph) add(op string, calls ...Call) *node {
-	n := &node{op: op, where: caller(), calls: calls}
+	n := &node{op: op, calls: calls}
+	if g.back != nil {
+		n.source, n.backward = g.back.source, true
+	} else {
+		n.source = callers()
+	}
 	if !g.ok(op) {
 		return n
 	}
@@ -294,14 +308,22 @@ func (g *Graph) bad(dt DType, shape ...int) *Tensor {
 }
 
 // caller finds the first frame outside the packages that build graphs.
-func caller() string {
+func caller() string { return callers().where }
+
+func callers() (at source) {
 	var pcs [24]uintptr
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])])
 	for {
 		f, more := frames.Next()
+		line := fmt.Sprintf("%s:%d", f.File[strings.LastIndexByte(f.File, '/')+1:], f.Line)
+		isTest := strings.HasSuffix(f.File, "_test.go")
+		if at.inner == "" && (isTest || !strings.Contains(f.Function, "lemnos/ops.")) {
+			at.inner = line
+		}
 		own := strings.Contains(f.Function, "lemnos/ops.") || strings.Contains(f.Function, "lemnos/optim.") || strings.Contains(f.Function, "lemnos/nn.")
-		if !more || !own || strings.HasSuffix(f.File, "_test.go") {
-			return fmt.Sprintf("%s:%d", f.File[strings.LastIndexByte(f.File, '/')+1:], f.Line)
+		if !more || !own || isTest {
+			at.where = line
+			return at
 		}
 	}
 }

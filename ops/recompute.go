@@ -43,10 +43,10 @@ func (g *Graph) Recompute(x *Tensor, f func(x *Tensor) *Tensor) *Tensor {
 
 // apart runs f with a tape of its own, which it returns.
 func (g *Graph) apart(x *Tensor, f func(x *Tensor) *Tensor) (*Tensor, []tapeEntry) {
-	outer := g.tape
-	g.tape = nil
+	outer, back := g.tape, g.back
+	g.tape, g.back = nil, nil
 	y := f(x)
 	inner := g.tape
-	g.tape = outer
+	g.tape, g.back = outer, back
 	return y, inner
 }

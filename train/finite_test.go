@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -293,5 +294,69 @@ func TestRestoreChecksMetadata(t *testing.T) {
 	}
 	if err := tr.Restore(ctx, good); err != nil {
 		t.Error(err)
+	}
+}
+
+// With DetectAnomaly the operation is named that a planted value comes from, or
+// that overflows; a sane step has the bits that it has without.
+func TestDetectAnomaly(t *testing.T) {
+	for _, half := range []string{"", "bf16", "f16"} {
+		c := smallRun(t, t.TempDir())
+		c.MixedPrecision, c.HalfType = half != "", "bf16"
+		if half != "" {
+			c.HalfType = half
+		}
+		bits := func(detect bool) []float32 {
+			tr, table := newScaled(t, c, 1)
+			tr.DetectAnomaly(detect)
+			for range 5 {
+				if err := tr.Step(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			values := make([]float32, table.Len())
+			if err := ops.Download(ctx, table, values); err != nil {
+				t.Fatal(err)
+			}
+			return values
+		}
+		if !slices.Equal(bits(true), bits(false)) {
+			t.Errorf("%s: other parameters with DetectAnomaly", half)
+		}
+		tr, table := newScaled(t, c, 1)
+		tr.DetectAnomaly(true)
+		values := make([]float32, table.Len())
+		for i := range values {
+			values[i] = float32(math.NaN())
+		}
+		if err := ops.Upload(ctx, table, values); err != nil {
+			t.Fatal(err)
+		}
+		var found *ops.AnomalyError
+		if err := tr.Step(); !errors.As(err, &found) || !strings.Contains(err.Error(), "train: step 1: ") {
+			t.Fatalf("%s: NaN in the parameter: error is %v", half, err)
+		}
+		if found.Op != "embed" || !strings.HasPrefix(found.Where, "bigram.go:") || !strings.Contains(found.Where, "finite_test.go:") || !strings.HasPrefix(found.Input, table.Name()) {
+			t.Errorf("%s: %+v, want embed, in bigram.go and from this file, which reads %s", half, *found, table.Name())
+		}
+	}
+	c := smallRun(t, t.TempDir())
+	c.MixedPrecision, c.GradClipNorm = false, 1e30
+	tr, _ := newScaled(t, c, 1e24)
+	tr.DetectAnomaly(true)
+	var found *ops.AnomalyError
+	if err := tr.Step(); !errors.As(err, &found) || found.Op != "adamw" || found.Input != "" {
+		t.Errorf("a moment overflows: error is %v, want adamw with finite input", err)
+	}
+	c.MixedPrecision, c.HalfType, c.GradClipNorm = true, "f16", 1
+	tr, _ = newScaled(t, c, 1e4)
+	tr.DetectAnomaly(true)
+	for range 10 { // the first are the loss scaler's to skip
+		if err := tr.Step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := tr.Skipped(ctx); n == 0 || err != nil {
+		t.Errorf("%d steps were skipped, %v: the test shows nothing", n, err)
 	}
 }

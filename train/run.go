@@ -37,6 +37,8 @@ type Hooks struct {
 	// Fresh starts over: once everything else is opened and checked, the files of
 	// an earlier run are removed from the run's folder, and no others.
 	Fresh bool
+	// DetectAnomaly is that of [Trainer.DetectAnomaly].
+	DetectAnomaly bool
 
 	files fileSystem // for tests; nil is osFiles
 }
@@ -81,6 +83,7 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, data Data
 	}
 	defer t.Close()
 	t.data = data.identity
+	t.DetectAnomaly(h.DetectAnomaly)
 	eval, err := newEvaluator(dev, cfg, model, data.Val)
 	if err != nil {
 		return err

@@ -31,9 +31,11 @@ type Trainer struct {
 	loss     *ops.Tensor // of the last step
 	health   *recording  // the norms of the state
 	norms    []*ops.Tensor
-	iter     int64  // steps done
-	before   Config // of the checkpoint that was restored
-	origin   string // config.json of the Hugging Face folder that training started from
+	detect   bool              // run each step op by op
+	found    *ops.AnomalyError // in the step that runs
+	iter     int64             // steps done
+	before   Config            // of the checkpoint that was restored
+	origin   string            // config.json of the Hugging Face folder that training started from
 }
 
 // NewTrainer allocates the optimizer and records the training step: one program
@@ -173,7 +175,7 @@ func (t *Trainer) Step() error {
 				return err
 			}
 		}
-		if err := t.pass.step.Run(); err != nil {
+		if err := t.run(t.pass); err != nil {
 			return err
 		}
 	}
@@ -181,12 +183,12 @@ func (t *Trainer) Step() error {
 		if err := t.update.Stage(t.apply.step); err != nil {
 			return err
 		}
-		if err := t.apply.step.Run(); err != nil {
+		if err := t.run(t.apply); err != nil {
 			return err
 		}
 	}
 	t.iter++
-	return nil
+	return t.anomaly()
 }
 
 // dropoutKey keeps the numbers of dropout apart from those of the batches,

@@ -92,7 +92,7 @@ func run(in *interrupts, args []string, stdout, stderr io.Writer) error {
 	}
 	defer model.Params().Release()
 
-	hooks := train.Hooks{Logger: log, Fresh: o.fresh, Begun: func() { in.begun.Store(true) },
+	hooks := train.Hooks{Logger: log, Fresh: o.fresh, DetectAnomaly: o.detect, Begun: func() { in.begun.Store(true) },
 		Plan: func(p train.MemoryPlan) { fmt.Fprint(stdout, p) }}
 	s, err := newSampler(ctx, model, cfg, o, data.Tokenizer, stdout)
 	if err != nil {
@@ -134,6 +134,7 @@ type options struct {
 	preset string
 	file   string
 	fresh  bool
+	detect bool
 	window bool
 	sample int    // tokens of a sample at each evaluation
 	prompt string // that samples continue
@@ -146,6 +147,7 @@ func flags(o *options, defaults train.Config) (*flag.FlagSet, *[]string) {
 	fs.StringVar(&o.file, "config", o.file, "JSON file of a configuration to start from instead")
 	fs.BoolVar(&o.window, "window", false, "show the loss curve in a window; needs a build with -tags window")
 	fs.BoolVar(&o.fresh, "fresh", false, "remove the files of an earlier run from the run's folder, once all else is checked, and start over")
+	fs.BoolVar(&o.detect, "detect-anomaly", false, "run each step one operation after the other and name the first whose result is not finite; slow")
 	fs.IntVar(&o.sample, "sample", 200, "tokens of text that the model prints at each evaluation; 0: none")
 	fs.StringVar(&o.prompt, "prompt", "", "text that these samples continue")
 	return fs, train.ConfigFlags(fs, defaults)
