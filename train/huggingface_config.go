@@ -218,7 +218,7 @@ func (o hfObject) window(kind string) (int, error) {
 	if h.Window < 0 {
 		return 0, fmt.Errorf("%s: sliding_window is %d, want a positive number or null", o.place("sliding_window"), h.Window)
 	}
-	slides := h.Layers == nil && kind == "mistral" // Llama itself heeds no window
+	slides := kind == "mistral" // in all layers, whatever else is said; Llama itself heeds no window
 	for i, t := range h.Layers {
 		switch t {
 		case "full_attention":
@@ -228,7 +228,7 @@ func (o hfObject) window(kind string) (int, error) {
 			return 0, fmt.Errorf("%s: layer_types has %q for layer %d, want full_attention", o.place("layer_types"), t, i)
 		}
 	}
-	if !h.Used || !slides {
+	if !slides || !h.Used && kind != "mistral" {
 		return 0, nil
 	}
 	return h.Window, nil
@@ -272,8 +272,10 @@ func (o hfObject) rope(key string, context int) (theta float64, err error) {
 	plain := h.Partial == 1 && h.Attention == 1
 	switch kind := cmp.Or(h.Type, h.OldType, "default"); kind {
 	case "default":
-	case "linear", "llama3", "yarn":
+	case "linear", "llama3":
 		plain = plain && h.Factor == 1
+	case "yarn": // some versions take the quotient of the contexts for its factor
+		plain = plain && h.Factor == 1 && (h.Context == 0 || h.Context == context)
 	case "dynamic":
 		plain = plain && (h.Factor == 1 || h.Context == 0 || h.Context == context)
 	default:

@@ -34,7 +34,7 @@ func ExportHuggingFace(ctx context.Context, dir string, c nn.TransformerConfig, 
 // this one: its config.json with all that is in it, its types of values, and its
 // tokenizer. Nothing but values changes.
 func (h *HuggingFace) Export(ctx context.Context, dir string, params *ops.Params) error {
-	e := hfExport{dir: dir, structure: h.Config, dtype: fileDType(params.DType()), origin: string(h.object.text), source: deviceSource(ctx, params)}
+	e := hfExport{dir: dir, structure: h.Config, dtype: h.dtype(), origin: string(h.object.text), source: deviceSource(ctx, params)}
 	if err := e.write(); err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func deviceSource(ctx context.Context, params *ops.Params) func(string) (hfSourc
 type hfExport struct {
 	dir       string
 	structure nn.TransformerConfig
-	dtype     string // of the values, unless the origin names one
+	dtype     string // of the values
 	origin    string // config.json of the model that training started from, or ""
 	source    func(name string) (hfSource, bool)
 }
@@ -75,7 +75,6 @@ func (e hfExport) write() error {
 	config, kind, err := hfConfig(e.structure, e.dtype)
 	if err == nil && e.origin != "" {
 		config, err = e.adapt(config)
-		e.dtype = config.dtype()
 	}
 	if err != nil {
 		return fail(err)
@@ -161,21 +160,34 @@ var hfNotStructure = []string{"architectures", "model_type", "torch_dtype", "res
 // torchTypes are the names of storage types in a config.json.
 var torchTypes = map[string]string{"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
-// dtype returns the type of the values that a config.json names, F32 where it names
-// none or one that is not written here.
-func (o hfObject) dtype() string {
-	var h struct {
-		DType string `json:"dtype"` // of newer versions
-		Torch string `json:"torch_dtype"`
-	}
-	o.decode(&h) // what is no string names none
-	name := strings.TrimPrefix(cmp.Or(h.DType, h.Torch), "torch.")
-	for dtype, torch := range torchTypes {
-		if torch == name {
-			return dtype
+// dtype returns the type of the folder's values; where there are several, the one
+// that holds all of them.
+func (h *HuggingFace) dtype() string {
+	all := ""
+	for _, t := range h.tensors {
+		name := h.theirs[t.name]
+		dtype, _, _ := h.source[name].Info(name)
+		if all != "" && all != dtype {
+			return "F32"
 		}
+		all = dtype
 	}
-	return "F32"
+	return all
+}
+
+// origin is the Hugging Face folder that training started from, as its export needs
+// it: config.json and the type of the values. It is metadata of the checkpoints.
+type origin struct{ config, dtype string }
+
+const originKey, originTypeKey = "huggingface", "huggingface_dtype"
+
+func originOf(meta map[string]string) origin { return origin{meta[originKey], meta[originTypeKey]} }
+
+// add puts it into the metadata of a checkpoint.
+func (o origin) add(meta map[string]string) {
+	if o.config != "" {
+		meta[originKey], meta[originTypeKey] = o.config, o.dtype
+	}
 }
 
 // hfConfig returns the config.json of a structure, and whether it is GPT-2's kind

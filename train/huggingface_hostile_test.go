@@ -110,6 +110,7 @@ func TestHuggingFaceConfigs(t *testing.T) {
 		{llama, config{"rope_scaling": config{"type": "longrope", "factor": 1, "short_factor": []int{2}}}, "rope_scaling is"},
 		{llama, config{"rope_scaling": config{"type": "yarn", "factor": 1, "attention_factor": 2}}, "rope_scaling is"},
 		{llama, config{"rope_scaling": config{"type": "dynamic", "factor": 4, "original_max_position_embeddings": 8}}, "rope_scaling is"},
+		{llama, config{"rope_scaling": config{"type": "yarn", "factor": 1, "original_max_position_embeddings": 8}}, "rope_scaling is"},
 		{llama, config{"rope_scaling": config{"type": "default", "rope_theta": 7}}, "rope_scaling has rope_theta 7, beside rope_theta 5000"},
 		{llama, config{"rope_scaling": "linear"}, `rope_scaling is "linear", want an object`},
 		{llama, config{"rope_parameters": config{"full_attention": config{"rope_type": "default"}}}, "rope_parameters is"},
@@ -184,7 +185,7 @@ func TestHuggingFaceConfigsThatMeanTheSame(t *testing.T) {
 		h.Close()
 	}
 	// As far as its window the model is one without.
-	h := openHF(t, copyHF(t, llama, config{"model_type": "mistral", "sliding_window": 12}))
+	h := openHF(t, copyHF(t, llama, config{"model_type": "mistral", "sliding_window": 12, "layer_types": []string{"full_attention", "full_attention"}}))
 	if h.Config.Context != 12 {
 		t.Errorf("context is %d beside a sliding window of 12", h.Config.Context)
 	}

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -123,7 +124,7 @@ func (t *Trainer) StartFrom(ctx context.Context, path string) error {
 			return err
 		}
 		defer h.Close()
-		t.origin = string(h.object.text)
+		t.origin = origin{string(h.object.text), h.dtype()}
 		return h.load(ctx, params, targets)
 	}
 	f, _, err := openCheckpoint(path)
@@ -131,13 +132,9 @@ func (t *Trainer) StartFrom(ctx context.Context, path string) error {
 		return err
 	}
 	defer f.Close()
-	t.origin = f.meta[originKey]
+	t.origin = originOf(f.meta)
 	return loadParams(ctx, f, params, targets)
 }
-
-// originKey is the metadata of a checkpoint with the config.json of the Hugging Face
-// folder that training started from, for the export.
-const originKey = "huggingface"
 
 // openCheckpoint opens a checkpoint of a transformer, or the newest in a folder,
 // and compares the sizes of its configuration with its tensors, so that no model
@@ -290,8 +287,9 @@ func ExportCheckpoint(path, dir string) error {
 		return err
 	}
 	defer f.Close()
+	from := originOf(f.meta)
 	dtype, _, _ := f.Info("token_embeddings.weight")
-	e := hfExport{dir: dir, structure: cfg.Transformer(), dtype: dtype, origin: f.meta[originKey]}
+	e := hfExport{dir: dir, structure: cfg.Transformer(), dtype: cmp.Or(from.dtype, dtype), origin: from.config}
 	e.source = func(name string) (hfSource, bool) {
 		if e.origin != "" {
 			name = f.weights(name)

@@ -74,9 +74,7 @@ func (t *Trainer) Snapshot(ctx context.Context) (*Snapshot, error) {
 	}
 	s := &Snapshot{Iteration: t.iter, meta: map[string]string{
 		"format": checkpointFormat, "iteration": strconv.FormatInt(t.iter, 10), "optimizer": string(optState), "config": string(cfg)}}
-	if t.origin != "" {
-		s.meta[originKey] = t.origin
-	}
+	t.origin.add(s.meta)
 	if t.data != nil {
 		data, err := json.Marshal(t.data)
 		if err != nil {
@@ -126,7 +124,7 @@ func (t *Trainer) Restore(ctx context.Context, path string) error {
 	if err := t.opt.SetState(ctx, st); err != nil {
 		return err
 	}
-	t.iter, t.origin, t.before = iter, f.meta[originKey], before
+	t.iter, t.origin, t.before = iter, originOf(f.meta), before
 	return nil
 }
 

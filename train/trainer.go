@@ -35,7 +35,7 @@ type Trainer struct {
 	found    *ops.AnomalyError // in the step that runs
 	iter     int64             // steps done
 	before   Config            // of the checkpoint that was restored
-	origin   string            // config.json of the Hugging Face folder that training started from
+	origin   origin
 }
 
 // NewTrainer allocates the optimizer and records the training step: one program
