@@ -10,6 +10,7 @@ import (
 	"runtime/metrics"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -25,6 +26,7 @@ var hostileReaders = map[string]struct {
 	"npy":         {readHostileNPY, 16, func(t testing.TB) [][]byte { return seedFiles(t, "*.npy") }},
 	"safetensors": {readHostileSafetensors, 48, safetensorsSeeds},
 	"torch":       {readHostileTorch, 96, func(t testing.TB) [][]byte { return append(seedFiles(t, "*.pt"), bombs(t, 100)...) }},
+	"pickle":      {readHostilePickle, 256, pickleSeeds},
 	"huggingface": {readHostileHuggingFace, 512, func(t testing.TB) [][]byte { return append(seedFiles(t, "hf-*/config.json"), oddHuggingFace...) }},
 	"config":      {readHostileConfig, 256, configSeeds},
 }
@@ -67,6 +69,41 @@ func readHostileTorch(t testing.TB, data []byte) error {
 	}
 	c.StateByName(nil)
 	return nil
+}
+
+// pickleFile is the file around the pickles.
+const pickleFile = "testdata/torch_adamw.pt"
+
+// torchParts returns the entries of a file of torch.save, and which is the pickle.
+var torchParts = sync.OnceValues(func() (parts []string, pickle int) {
+	a, err := openTorchArchive(pickleFile)
+	if err != nil {
+		panic(err)
+	}
+	defer a.close()
+	for name, entry := range a.entries {
+		content, err := a.read(entry, 1<<20)
+		if err != nil {
+			panic(err)
+		}
+		if parts = append(parts, name, string(content)); name == a.prefix+"data.pkl" {
+			pickle = len(parts) - 1
+		}
+	}
+	return parts, pickle
+})
+
+// readHostilePickle reads a file that is whole but for its pickle.
+func readHostilePickle(t testing.TB, data []byte) error {
+	parts, pickle := torchParts()
+	parts = slices.Clone(parts)
+	parts[pickle] = string(data)
+	return readHostileTorch(t, zipFile(t, parts...))
+}
+
+func pickleSeeds(testing.TB) [][]byte {
+	parts, pickle := torchParts()
+	return [][]byte{[]byte(parts[pickle]), []byte(payload("}("+text("w")+"]q\x00h\x00au", noOptimizer))}
 }
 
 // What is read of a config.json can be written and read again.
@@ -328,6 +365,9 @@ func FuzzSafetensors(f *testing.F) { fuzz(f, "safetensors") }
 
 // FuzzTorchFile reads mutated files of torch.save.
 func FuzzTorchFile(f *testing.F) { fuzz(f, "torch") }
+
+// FuzzPickle reads mutated pickles in files that are whole.
+func FuzzPickle(f *testing.F) { fuzz(f, "pickle") }
 
 // FuzzHuggingFaceConfig reads mutated config.json files of models.
 func FuzzHuggingFaceConfig(f *testing.F) { fuzz(f, "huggingface") }
