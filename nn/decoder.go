@@ -121,6 +121,8 @@ func (d *Decoder) Cap() int { return d.length }
 // the part of it that matters.
 func (d *Decoder) Next(ctx context.Context, tokens []int32) ([]float32, error) {
 	switch {
+	case d.prompt == nil:
+		return nil, fmt.Errorf("nn: decoder: it is closed")
 	case len(tokens) == 0:
 		return nil, fmt.Errorf("nn: decoder: no token")
 	case d.used+len(tokens) > d.length:

@@ -302,8 +302,12 @@ func (g *Graph) fail(op, format string, args ...any) {
 }
 
 // bad is what an operation returns after an error, so that later calls see a
-// tensor of a plausible shape and not nil.
+// tensor of a plausible shape and not nil. Where that is not known it has four
+// dimensions: builders of models index shapes.
 func (g *Graph) bad(dt DType, shape ...int) *Tensor {
+	if len(shape) == 0 {
+		shape = []int{1, 1, 1, 1}
+	}
 	return &Tensor{dtype: dt, shape: slices.Clone(shape), mem: &memory{dev: g.dev, graph: g}}
 }
 

@@ -128,6 +128,9 @@ func (p *Params) Release() {
 		b.Values.Release()
 		b.Grads.Release()
 	}
+	for _, t := range p.list {
+		t.param.grad = nil
+	}
 	p.banks = nil
 }
 

@@ -145,7 +145,12 @@ func (a *AdamW) Bytes() int64 {
 // SyncMaster sets the master copy to the parameters' present values. It does
 // nothing for f32 parameters, which are their own master.
 func (a *AdamW) SyncMaster() error {
-	if a.params.DType() == ops.F32 {
+	switch {
+	case a.banks == nil:
+		return fmt.Errorf("optim: the optimizer was released")
+	case a.params.Banks() == nil:
+		return fmt.Errorf("optim: the parameters were released")
+	case a.params.DType() == ops.F32:
 		return nil
 	}
 	g := ops.NewImmediate(a.params.Device())

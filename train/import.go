@@ -19,6 +19,9 @@ import (
 // configuration; a run of torch.optim.AdamW goes on as it was with
 // Config.AdamW "torch".
 func (t *Trainer) ImportTorch(ctx context.Context, path string) error {
+	if err := t.open(); err != nil {
+		return err
+	}
 	c, err := OpenTorch(path)
 	if err != nil {
 		return err

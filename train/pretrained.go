@@ -111,6 +111,9 @@ func (h *HuggingFace) configure(c *Config) {
 // [OpenModel] loads, of the same structure. The rest of the state stays that of a
 // new run.
 func (t *Trainer) StartFrom(ctx context.Context, path string) error {
+	if err := t.open(); err != nil {
+		return err
+	}
 	params := t.model.Params()
 	targets := func(p *ops.Tensor) []*ops.Tensor {
 		if _, _, master := t.opt.Moments(p); master != nil {

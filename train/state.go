@@ -107,6 +107,9 @@ func (s *Snapshot) Save(dir string, keep int) (path string, err error) {
 // configuration) before anything changes. The next Step is the one after the
 // checkpoint's iteration.
 func (t *Trainer) Restore(ctx context.Context, path string) error {
+	if err := t.open(); err != nil {
+		return err
+	}
 	f, err := OpenFile(path)
 	if err != nil {
 		return err

@@ -158,12 +158,26 @@ func (t *Trainer) Close() error {
 	return err
 }
 
+// open is the error of every call that needs what Close has freed.
+func (t *Trainer) open() error {
+	switch {
+	case t.pass == nil:
+		return errors.New("train: the trainer is closed")
+	case t.model.Params().Banks() == nil:
+		return errors.New("train: the parameters of the model were released")
+	}
+	return nil
+}
+
 // Iteration returns how many steps were submitted since the start of the run,
 // those before a restored checkpoint included.
 func (t *Trainer) Iteration() int64 { return t.iter }
 
 // Step submits the next training step and returns without waiting for it.
 func (t *Trainer) Step() error {
+	if err := t.open(); err != nil {
+		return err
+	}
 	t.opt.SetLR(t.schedule.At(t.iter))
 	micro := int64(t.cfg.GradAccum)
 	for i := range micro {
@@ -207,6 +221,9 @@ func (t *Trainer) stage(k int64) error {
 // Wait blocks until all submitted steps are done and reports what went wrong on
 // the device, such as a token outside the vocabulary.
 func (t *Trainer) Wait(ctx context.Context) error {
+	if err := t.open(); err != nil {
+		return err
+	}
 	for _, r := range t.recordings() {
 		if err := r.step.Wait(ctx); err != nil {
 			return fmt.Errorf("train: step %d: %w", t.iter, err)
@@ -221,6 +238,9 @@ func (t *Trainer) Optimizer() *optim.AdamW { return t.opt }
 // Skipped waits for the submitted steps and returns how many steps of the run
 // changed nothing, because the norm of their gradient was not finite.
 func (t *Trainer) Skipped(ctx context.Context) (int64, error) {
+	if err := t.open(); err != nil {
+		return 0, err
+	}
 	st, err := t.opt.State(ctx)
 	return int64(st.Skips), err
 }
