@@ -2,12 +2,18 @@ package train
 
 import (
 	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/train/tokenizer"
 	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
@@ -88,5 +94,67 @@ func TestGenerateText(t *testing.T) {
 	_, err = Generate(context.Background(), d, &nn.Sampler{}, openTokenizer(t, "gpt2"), "", 1, &strings.Builder{})
 	if want := "token 50256 of the prompt is outside the vocabulary of 256"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want %q", err, want)
+	}
+}
+
+// A text starts with BOS and ends before any EOS; without a tokenizer it is ids.
+func TestGenerateSpecial(t *testing.T) {
+	m, err := nn.NewTransformer(vktest.Open(t), ops.F32, smallTransformer(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Params().Release()
+	d, err := m.NewDecoder(16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	generate := func(tok *tokenizer.Tokenizer, prompt string) string {
+		t.Helper()
+		var text strings.Builder
+		if _, err := Generate(context.Background(), d, &nn.Sampler{Temperature: 1, Seed: 5}, tok, prompt, 12, &text); err != nil {
+			t.Error(err)
+		}
+		return text.String()
+	}
+	ids := strings.Fields(generate(nil, "65 66")) // not text
+	if len(ids) != 12 {
+		t.Fatalf("without a tokenizer: %q", ids)
+	}
+	if _, err := Generate(context.Background(), d, &nn.Sampler{}, nil, "AB", 1, io.Discard); err == nil || !strings.Contains(err.Error(), `"AB" is none`) {
+		t.Error(err)
+	}
+	// The bytes with A as BOS and the third generated id as one of two EOS.
+	files, err := openTokenizer(t, "bytes").Files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const template = `"post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"A","type_id":0}},{"Sequence":{"id":"A","type_id":0}},{"SpecialToken":{"id":"B","type_id":0}}],"special_tokens":{"A":{"id":"A","ids":[65],"tokens":["A"]},"B":{"id":"B","ids":[66],"tokens":["B"]}}}`
+	with := func(config, post string) *tokenizer.Tokenizer {
+		t.Helper()
+		dir := t.TempDir()
+		for name, data := range map[string]string{tokenizer.FileName: strings.Replace(string(files[tokenizer.FileName]), `"post_processor":null`, post, 1), "config.json": config} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return openTokenizer(t, filepath.Join(dir, tokenizer.FileName))
+	}
+	plain := `"post_processor":null`
+	whole := generate(with(`{}`, plain), "AB")
+	if got := generate(with(`{"bos_token_id":65}`, plain), "AB"); got != whole {
+		t.Errorf("a BOS that no template puts there changes a prompt's text: %q, %q", got, whole)
+	}
+	if got := generate(with(`{"bos_token_id":65}`, plain), ""); got != generate(with(`{}`, plain), "A") {
+		t.Errorf("without a prompt a text does not start after BOS: %q", got)
+	}
+	if got := generate(with(`{}`, template), "B"); got != whole {
+		t.Errorf("the template's beginning is not before the prompt: %q, want %q", got, whole)
+	}
+	eos := fmt.Sprintf(`{"eos_token_id":[1000,%s]}`, ids[2])
+	var text strings.Builder
+	n, err := Generate(context.Background(), d, &nn.Sampler{Temperature: 1, Seed: 5}, with(eos, plain), "AB", 12, &text)
+	if first := slices.Index(ids, ids[2]); err != nil || n != first || !strings.HasPrefix(whole, text.String()) {
+		t.Errorf("%d tokens before EOS, want %d: %q, %v", n, first, text.String(), err)
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/lemnos-ml/lemnos/train/tokenizer"
 )
 
-func openTokenizer(t *testing.T, name string) *tokenizer.Tokenizer {
+func openTokenizer(t testing.TB, name string) *tokenizer.Tokenizer {
 	t.Helper()
 	tok, err := tokenizer.Open(name)
 	if err != nil {

@@ -18,23 +18,27 @@ type addedToken struct {
 	Normalized bool   `json:"normalized"`  // is looked for after the normalizer
 }
 
-// addedTokens are looked for by their first byte, the longest first.
+// addedTokens are looked for by their first byte and the lengths that begin with it,
+// the longest first.
 type addedTokens struct {
-	byHead map[byte][]addedToken
-	heads  string
+	byContent map[string]addedToken
+	lengths   map[byte][]int
+	heads     string
 }
 
 func newAddedTokens(tokens []addedToken) addedTokens {
-	a := addedTokens{byHead: map[byte][]addedToken{}}
+	a := addedTokens{byContent: map[string]addedToken{}, lengths: map[byte][]int{}}
 	for _, t := range tokens {
 		head := t.Content[0]
-		if a.byHead[head] == nil {
+		if a.lengths[head] == nil {
 			a.heads += string([]byte{head})
 		}
-		a.byHead[head] = append(a.byHead[head], t)
+		a.lengths[head] = append(a.lengths[head], len(t.Content))
+		a.byContent[t.Content] = t
 	}
-	for _, list := range a.byHead {
-		slices.SortStableFunc(list, func(x, y addedToken) int { return len(y.Content) - len(x.Content) })
+	for head, lengths := range a.lengths {
+		slices.SortFunc(lengths, func(x, y int) int { return y - x })
+		a.lengths[head] = slices.Compact(lengths)
 	}
 	return a
 }
@@ -92,7 +96,7 @@ func (a addedTokens) index(text string) int {
 		return strings.IndexByte(text, a.heads[0])
 	}
 	for i := range len(text) {
-		if _, ok := a.byHead[text[i]]; ok {
+		if _, ok := a.lengths[text[i]]; ok {
 			return i
 		}
 	}
@@ -101,9 +105,11 @@ func (a addedTokens) index(text string) int {
 
 // match returns the longest token that text begins with.
 func (a addedTokens) match(text string) (addedToken, bool) {
-	for _, t := range a.byHead[text[0]] {
-		if strings.HasPrefix(text, t.Content) {
-			return t, true
+	for _, n := range a.lengths[text[0]] {
+		if n <= len(text) {
+			if t, ok := a.byContent[text[:n]]; ok {
+				return t, true
+			}
 		}
 	}
 	return addedToken{}, false

@@ -223,8 +223,12 @@ func (b *builder) addAdded(added []addedToken) error {
 		if a.Content == "" || a.ID < 0 || a.ID == math.MaxInt32 {
 			return fmt.Errorf("the added token %q has the id %d: both must be possible", a.Content, a.ID)
 		}
-		if id, listed := b.t.model.ids[a.Content]; listed && id != a.ID {
+		id, listed := b.t.model.ids[a.Content]
+		if listed && id != a.ID {
 			return fmt.Errorf("the added token %q has the id %d, in the vocabulary it has %d", a.Content, a.ID, id)
+		}
+		if other, used := b.t.text[a.ID]; used && !listed && other != a.Content {
+			return fmt.Errorf("the added token %q has the id %d, which is another's (%q)", a.Content, a.ID, other)
 		}
 		b.t.text[a.ID] = a.Content
 		b.t.vocab = max(b.t.vocab, int(a.ID)+1)

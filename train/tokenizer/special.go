@@ -173,10 +173,8 @@ func (t *Tokenizer) listed(ids idList, name tokenName) idList {
 // tokenID returns the id of a token of the file.
 func (t *Tokenizer) tokenID(name string) (int32, bool) {
 	for _, a := range []addedTokens{t.raw, t.normalized} {
-		for _, token := range a.byHead[name[0]] {
-			if token.Content == name {
-				return token.ID, true
-			}
+		if token, ok := a.byContent[name]; ok {
+			return token.ID, true
 		}
 	}
 	id, ok := t.model.ids[name]

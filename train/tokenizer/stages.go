@@ -141,7 +141,7 @@ func (b *builder) addReplace(s stage) error {
 const gpt2Words = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
 
 // patternTimeout ends patterns of a hostile file, which could take for ever.
-const patternTimeout = 30 * time.Second
+const patternTimeout = 10 * time.Second
 
 // addWords adds a pre-tokenizer and those inside it.
 func (b *builder) addWords(s stage) error {

@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-func open(t *testing.T, name string) *Tokenizer {
+func open(t testing.TB, name string) *Tokenizer {
 	t.Helper()
 	tok, err := Open(name)
 	if err != nil {
@@ -26,7 +26,7 @@ func open(t *testing.T, name string) *Tokenizer {
 	return tok
 }
 
-func encode(t *testing.T, tok *Tokenizer, text string) []int32 {
+func encode(t testing.TB, tok *Tokenizer, text string) []int32 {
 	t.Helper()
 	ids, err := tok.Encode(nil, text)
 	if err != nil {
@@ -35,7 +35,7 @@ func encode(t *testing.T, tok *Tokenizer, text string) []int32 {
 	return ids
 }
 
-func decode(t *testing.T, tok *Tokenizer, ids []int32) string {
+func decode(t testing.TB, tok *Tokenizer, ids []int32) string {
 	t.Helper()
 	var text []byte
 	for _, id := range ids {

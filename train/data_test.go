@@ -1,0 +1,469 @@
+package train
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf16"
+)
+
+// dataConfig is a configuration for the data at path.
+func dataConfig(t *testing.T, path string, vocab int) Config {
+	t.Helper()
+	c := DefaultConfig()
+	c.Data, c.Vocab, c.ContextLen, c.CkptDir = path, vocab, 8, t.TempDir()
+	return c
+}
+
+// openData returns the ids of all tokens in order.
+func openData(t *testing.T, c Config) ([]int32, Data) {
+	t.Helper()
+	d, err := OpenData(t.Context(), c, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	var ids []int32
+	for _, part := range []*Tokens{d.Train, d.Val} {
+		block := make([]int32, part.Len())
+		if err := part.Read(block, 0); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, block...)
+	}
+	return ids, d
+}
+
+func wantDataError(t *testing.T, c Config, parts ...string) {
+	t.Helper()
+	d, err := OpenData(t.Context(), c, nil)
+	d.Close()
+	wantError(t, err, parts...)
+}
+
+// someIDs are below vocab and not small.
+func someIDs(vocab, n int) []uint32 {
+	ids := make([]uint32, n)
+	for i := range ids {
+		ids[i] = uint32((i*7919 + 12345) % vocab)
+	}
+	return ids
+}
+
+// A raw file is read as what its header, its sidecar or the vocabulary says; what
+// can't be told is refused.
+func TestTokenFileWidths(t *testing.T) {
+	large, small := someIDs(128256, 500), someIDs(50257, 500)
+	narrow := make([]uint16, len(small))
+	for i, id := range small {
+		narrow[i] = uint16(id)
+	}
+	header := func(magic, version uint32, ids any) []byte {
+		h := make([]uint32, 256)
+		h[0], h[1], h[2] = magic, version, 500
+		return append(little(t, h), little(t, ids.([]uint32))...)
+	}
+	llmc16 := append(header(20240520, 1, []uint32{}), little(t, narrow)...)
+	llmc32 := header(20240801, 7, large)
+	for name, c := range map[string]struct {
+		data  []byte
+		vocab int
+		want  []uint32
+	}{
+		"u32 by the vocabulary":   {little(t, large), 128256, large},
+		"u16 by the vocabulary":   {little(t, narrow), 50257, small},
+		"llm.c":                   {llmc16, 50257, small},
+		"llm.c, large vocabulary": {llmc16, 128256, small},
+		"llm.c for Llama 3":       {llmc32, 128256, large},
+	} {
+		ids, _ := openData(t, dataConfig(t, writeFile(t, "a.bin", c.data), c.vocab))
+		for i, id := range ids {
+			if len(ids) != len(c.want) || uint32(id) != c.want[i] {
+				t.Errorf("%s: %d ids, id %d is %d, want %d of %d", name, len(ids), i, id, c.want[i], len(c.want))
+				break
+			}
+		}
+	}
+	wide := writeFile(t, "wide.bin", little(t, small))
+	wantDataError(t, dataConfig(t, wide, 50257), "wide.bin", "every second one", "probably have 4 bytes", "token_width")
+	c := dataConfig(t, wide, 50257)
+	c.TokenWidth = 4
+	if ids, _ := openData(t, c); ids[1] != int32(small[1]) {
+		t.Error("token_width 4 is not heeded")
+	}
+	wantDataError(t, dataConfig(t, writeFile(t, "i64.bin", little(t, []int64{70000, 2, 3, 4, 5, 6, 7, 8, 9})), 128256), "probably have 8 bytes")
+	wantDataError(t, dataConfig(t, writeFile(t, "cut.bin", llmc32[:len(llmc32)-1]), 128256), "cut.bin", "promises 500 tokens of 4 bytes, but 1999 bytes follow")
+	wantDataError(t, dataConfig(t, writeFile(t, "cut.bin", llmc32[:100]), 128256), "100 bytes, fewer than its header")
+	c.Data = writeFile(t, "a.bin", llmc16)
+	wantDataError(t, c, "ids of 2 bytes, but a token width of 4")
+}
+
+// tokenized writes token files of a text and returns the path of the first.
+func tokenized(t *testing.T, tokenizer, text string, fraction float64) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "m")
+	if _, err := TokenizeFiles(t.Context(), openTokenizer(t, tokenizer), name, fraction, nil, writeFile(t, "text.txt", []byte(text))); err != nil {
+		t.Fatal(err)
+	}
+	return name + trainExt
+}
+
+var someText = strings.Repeat("One two, three. ", 60)
+
+// The sidecar says what a token file is, and is believed only if it is of that file.
+func TestSidecar(t *testing.T) {
+	path := tokenized(t, "tokenizer/testdata/tokenizer-digits.json", someText, 0.25)
+	c := dataConfig(t, path, 512)
+	_, d := openData(t, c)
+	if d.Tokenizer == nil || d.Tokenizer.ID() != openTokenizer(t, "tokenizer/testdata/tokenizer-digits.json").ID() {
+		t.Fatalf("the tokenizer is %+v", d.Tokenizer)
+	}
+	for _, tokenizer := range []string{"bytes", "gpt2", "tokenizer/testdata/tokenizer-words.json"} {
+		c.Tokenizer = tokenizer
+		wantDataError(t, c, "another tokenizer (bpe ", tokenizer)
+	}
+	c.Tokenizer = ""
+	c.Vocab = 300
+	wantDataError(t, c, "vocabulary of 420, vocab is 300")
+	c.Vocab, c.TokenWidth = 512, 4
+	wantDataError(t, c, "tokens have 2 bytes, but a token width of 4")
+	c.TokenWidth = 0
+
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(path string, data []byte) {
+		t.Helper()
+		if err := os.WriteFile(path, data, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(path, data[2:])
+	wantDataError(t, c, "m.train.bin.json is not of", "tokenize again")
+	swapped := slices.Clone(data)
+	swapped[0], swapped[2] = swapped[2], swapped[0]
+	put(path, swapped)
+	wantDataError(t, c, "m.train.bin.json is not of", "checksum")
+	put(path, data)
+	val := strings.TrimSuffix(path, trainExt) + valExt
+	held, err := os.ReadFile(val)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := tokenized(t, "tokenizer/testdata/tokenizer-digits.json", strings.ToUpper(someText), 0.25)
+	for _, ext := range []string{"", sidecarExt} { // a held-out part of another text, whole in itself
+		b, err := os.ReadFile(strings.TrimSuffix(other, trainExt) + valExt + ext)
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(val+ext, b)
+	}
+	wantDataError(t, c, "m.val.bin does not belong to", "m.train.bin")
+	os.Remove(val)
+	wantDataError(t, c, "held-out tokens", "missing")
+	os.Remove(val + sidecarExt)
+	put(val, held)
+	openData(t, c)
+	put(path+sidecarExt, []byte("{"))
+	wantDataError(t, c, "m.train.bin.json is not a description of a token file")
+	put(path+sidecarExt, []byte(`{"format":"lemnos-tokens-1","width":3,"vocab":5}`))
+	wantDataError(t, c, "which can't be")
+}
+
+// The sidecar finds the tokenizer from its own folder, and where it is gone the ids
+// are still trained on.
+func TestSidecarMoved(t *testing.T) {
+	root := t.TempDir()
+	data, err := os.ReadFile("tokenizer/testdata/tokenizer-digits.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(root, "a", "tok"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(root, "a", "tok", "tokenizer.json")
+	if err := os.WriteFile(file, data, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := TokenizeFiles(t.Context(), openTokenizer(t, file), filepath.Join(root, "a", "m"), 0, nil, writeFile(t, "x.txt", []byte(someText))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(root, "a"), filepath.Join(root, "b")); err != nil {
+		t.Fatal(err)
+	}
+	c := dataConfig(t, filepath.Join(root, "b", "m.train.bin"), 512)
+	if _, d := openData(t, c); d.Tokenizer == nil {
+		t.Error("the tokenizer beside moved data was not found")
+	}
+	if err := os.Remove(filepath.Join(root, "b", "tok", "tokenizer.json")); err != nil {
+		t.Fatal(err)
+	}
+	if _, d := openData(t, c); d.Tokenizer != nil {
+		t.Error("a tokenizer that is gone was found")
+	}
+}
+
+// Tokens that were held out before are not evaluated on any more.
+func TestTokenizeAgain(t *testing.T) {
+	dir := t.TempDir()
+	name, tok := filepath.Join(dir, "m"), openTokenizer(t, "bytes")
+	a, b := writeFile(t, "a.txt", []byte(strings.Repeat("a", 300))), writeFile(t, "b.txt", []byte(strings.Repeat("b", 200)))
+	tokenize := func(fraction float64, paths ...string) (Tokenized, error) {
+		return TokenizeFiles(t.Context(), tok, name, fraction, nil, paths...)
+	}
+	if _, err := tokenize(0.1, a); err != nil {
+		t.Fatal(err)
+	}
+	// What fails changes nothing.
+	for want, paths := range map[string][]string{"no such file": {a, filepath.Join(dir, "none")}, "folder": {dir}, "would be overwritten": {name + valExt}} {
+		if _, err := tokenize(0, paths...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", paths, err)
+		}
+	}
+	if ids, _ := openData(t, dataConfig(t, name+trainExt, 256)); len(ids) != 300 {
+		t.Errorf("%d tokens are left of the first text", len(ids))
+	}
+	got, err := tokenize(0, b)
+	if err != nil || got.ValPath != "" || got.TrainTokens != 200 || got.Bytes != 200 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	ids, d := openData(t, dataConfig(t, name+trainExt, 256))
+	if len(ids) != 200 || slices.Contains(ids, 'a') || d.Val.Len() != 20 {
+		t.Errorf("%d tokens, %d held out: %v", len(ids), d.Val.Len(), ids)
+	}
+	names, _ := filepath.Glob(filepath.Join(dir, "*"))
+	hidden, _ := filepath.Glob(filepath.Join(dir, ".*"))
+	if want := []string{name + trainExt, name + trainExt + sidecarExt}; !slices.Equal(names, want) || len(hidden) > 0 {
+		t.Errorf("the folder holds %q and %q, want %q", names, hidden, want)
+	}
+	// A held-out file that somebody else left there.
+	if err := os.WriteFile(name+valExt, make([]byte, 100), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	wantDataError(t, dataConfig(t, name+trainExt, 256), "m.val.bin does not belong to")
+}
+
+// A pipe has no size that is known before.
+func TestTokenizePipe(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	path := fmt.Sprintf("/dev/fd/%d", r.Fd())
+	if _, err := os.Stat(path); err != nil {
+		t.Skip("no files for open pipes here")
+	}
+	text := strings.Repeat("12345 ", 50_000)
+	go func() {
+		io.WriteString(w, text)
+		w.Close()
+	}()
+	got, err := TokenizeFiles(t.Context(), openTokenizer(t, "bytes"), filepath.Join(t.TempDir(), "o"), 0, nil, path)
+	if err != nil || got.TrainTokens != int64(len(text)) || got.Bytes != int64(len(text)) {
+		t.Errorf("%+v of %d bytes, %v", got, len(text), err)
+	}
+}
+
+// Each text is a document with what its tokenizer puts around one.
+func TestDocuments(t *testing.T) {
+	data, err := os.ReadFile("tokenizer/testdata/tokenizer-words.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const template = `"post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<|end|>","type_id":0}},{"Sequence":{"id":"A","type_id":0}},{"SpecialToken":{"id":"<|endless|>","type_id":0}}],"special_tokens":{"<|end|>":{"id":"<|end|>","ids":[0],"tokens":["<|end|>"]},"<|endless|>":{"id":"<|endless|>","ids":[1],"tokens":["<|endless|>"]}}}`
+	file := writeFile(t, "tokenizer.json", bytes.Replace(data, []byte(`"post_processor":null`), []byte(template), 1))
+	tok := openTokenizer(t, file)
+	want := slices.Concat([]int32{0}, encode(t, tok, someText), []int32{1})
+	c := dataConfig(t, writeFile(t, "a.txt", []byte(someText)), 512)
+	c.Tokenizer = file
+	if ids, _ := openData(t, c); !slices.Equal(ids, want) {
+		t.Errorf("a text has the ids %v, want %v", ids, want)
+	}
+	name := filepath.Join(t.TempDir(), "m")
+	if _, err := TokenizeFiles(t.Context(), tok, name, 0, nil, c.Data, c.Data); err != nil {
+		t.Fatal(err)
+	}
+	c.Data = name + trainExt
+	if ids, _ := openData(t, c); !slices.Equal(ids, slices.Concat(want, want)) {
+		t.Errorf("two texts have the ids %v, want %v twice", ids, want)
+	}
+}
+
+// Which tokenizer counts is decided, never guessed.
+func TestWhichTokenizer(t *testing.T) {
+	text := writeFile(t, "a.txt", []byte(someText))
+	c := dataConfig(t, text, 256)
+	if _, d := openData(t, c); d.Tokenizer.Name() != "bytes" {
+		t.Errorf("a text for a vocabulary of bytes has the tokenizer %s", d.Tokenizer.Name())
+	}
+	c.Vocab = 50257
+	wantDataError(t, c, "a.txt is a text", "no tokenizer is known for the vocabulary of 50257")
+
+	const folder = "testdata/hf-llama" // without a tokenizer.json
+	c.From = folder
+	if err := c.ConfigureFrom(folder); err != nil {
+		t.Fatal(err)
+	}
+	wantDataError(t, c, "a.txt is a text", folder+" has no tokenizer.json", "-tokenizer")
+	c.Vocab = 256 // a model of 256 ids of which nobody says that they are bytes
+	wantDataError(t, c, "no tokenizer.json")
+	c.Tokenizer = "bytes"
+	openData(t, c)
+	if _, err := OpenTokenizer(folder); err == nil || !strings.Contains(err.Error(), "no tokenizer.json") {
+		t.Errorf("the tokenizer of %s: %v", folder, err)
+	}
+
+	// What it has instead is named.
+	dir := copyFolder(t, folder)
+	if err := os.WriteFile(filepath.Join(dir, "tokenizer.model"), nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenTokenizer(dir); err == nil || !strings.Contains(err.Error(), "only tokenizer.model") || !strings.Contains(err.Error(), "save_pretrained") {
+		t.Errorf("a folder with tokenizer.model: %v", err)
+	}
+
+	// A folder's own file counts, whatever the size of the vocabulary.
+	own, err := os.ReadFile("tokenizer/testdata/tokenizer-words.json")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "tokenizer.json"), own, 0o666)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, err := OpenTokenizer(dir)
+	if err != nil || tok.ID() != openTokenizer(t, "tokenizer/testdata/tokenizer-words.json").ID() {
+		t.Errorf("the folder's own tokenizer: %v", err)
+	}
+
+	// Nobody knows what ids in a raw file mean; a tokenizer that is not read does not keep from training on them.
+	c = dataConfig(t, writeFile(t, "x.bin", little(t, []uint16{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20})), 256)
+	c.ContextLen, c.ValFraction = 4, 0.5
+	if _, d := openData(t, c); d.Tokenizer != nil {
+		t.Errorf("ids of a raw file have the tokenizer %s", d.Tokenizer.Name())
+	}
+	c.Tokenizer = writeFile(t, "tokenizer.json", []byte(`{"model":{"type":"Unigram"}}`))
+	if _, d := openData(t, c); d.Tokenizer != nil {
+		t.Error("a Unigram tokenizer was opened")
+	}
+	c.Tokenizer = "none.json"
+	wantDataError(t, c, "none.json")
+}
+
+func copyFolder(t *testing.T, from string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// What does not look like a text is named.
+func TestNotText(t *testing.T) {
+	var zipped bytes.Buffer
+	z := gzip.NewWriter(&zipped)
+	io.WriteString(z, someText)
+	z.Close()
+	little16, big16 := little(t, utf16.Encode([]rune(someText))), new(bytes.Buffer)
+	binary.Write(big16, binary.BigEndian, utf16.Encode([]rune("\ufeff"+someText)))
+	npyFile, err := os.ReadFile("testdata/u2.npy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	latin1 := bytes.Repeat([]byte("\xe4rger \xfcber K\xe4se "), 20)
+	for name, c := range map[string]struct {
+		data []byte
+		want string
+	}{
+		"text":     {[]byte(someText), ""},
+		"japanese": {[]byte(strings.Repeat("日本語", 100)), ""},
+		"cut":      {[]byte(strings.Repeat("日本語", 100))[:899], ""},
+		"gzip":     {zipped.Bytes(), "gzip"},
+		"utf-16":   {append([]byte("\xff\xfe"), little16...), "UTF-16"},
+		"be":       {big16.Bytes(), "UTF-16"},
+		"no bom":   {little16, "UTF-16 without a byte order mark"},
+		"npz":      {[]byte("PK\x03\x04 and so on"), ".npz"},
+		"npy":      {npyFile, "NumPy"},
+		"parquet":  {[]byte("PAR1 and so on"), "Parquet"},
+		"pdf":      {[]byte("%PDF-1.7 and so on"), "PDF"},
+		"binary":   {bytes.Repeat([]byte("abc\x00\x00def\x01"), 30), "binary"},
+		"latin 1":  {latin1, "iconv"},
+	} {
+		var log bytes.Buffer
+		f, size, err := openText(writeFile(t, "x", c.data), slog.New(slog.NewTextHandler(&log, nil)))
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		got, err := io.ReadAll(f)
+		if err != nil || !bytes.Equal(got, c.data) || size != int64(len(c.data)) {
+			t.Errorf("%s: %d of %d bytes, %v", name, len(got), len(c.data), err)
+		}
+		f.Close()
+		if warned := log.Len() > 0; warned != (c.want != "") || !strings.Contains(log.String(), c.want) {
+			t.Errorf("%s: the log is %q, want %q", name, log.String(), c.want)
+		}
+	}
+	c := dataConfig(t, writeFile(t, "x.txt", []byte("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")), 256)
+	wantDataError(t, c, "x.txt is a git-lfs pointer", "git lfs pull")
+}
+
+// The held-out part of a short text is too short: both numbers and where they come
+// from are said.
+func TestShortData(t *testing.T) {
+	c := dataConfig(t, writeFile(t, "short.txt", bytes.Repeat([]byte("x"), 50)), 256)
+	wantDataError(t, c, "the held-out part of", "short.txt has 5 tokens", "context length 8 needs 9", "val_fraction (0.1) of 50 tokens")
+	var byHand Data
+	if err := byHand.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Loading ends with its context, also in the middle of a text.
+func TestOpenDataEnds(t *testing.T) {
+	path := writeFile(t, "a.txt", bytes.Repeat([]byte("some words of a text\n"), 1<<20))
+	c := dataConfig(t, path, 50257)
+	c.Tokenizer = "gpt2"
+	openTokenizer(t, "gpt2")
+	ctx, cancel := context.WithCancel(t.Context())
+	var stopped time.Time
+	time.AfterFunc(100*time.Millisecond, func() { stopped = time.Now(); cancel() })
+	_, err := OpenData(ctx, c, nil)
+	if took := time.Since(stopped); !errors.Is(err, context.Canceled) || took > time.Second {
+		t.Errorf("it ended %v after it was canceled: %v", took, err)
+	}
+	if _, err := TokenizeFiles(ctx, openTokenizer(t, "gpt2"), filepath.Join(t.TempDir(), "m"), 0, nil, path); !errors.Is(err, context.Canceled) {
+		t.Errorf("tokenizing: %v", err)
+	}
+	tokens := NewTokens(make([]uint16, 1<<20))
+	if _, err := tokens.check(ctx, 10); !errors.Is(err, context.Canceled) {
+		t.Errorf("checking: %v", err)
+	}
+}
+
+// A file that takes long says how far it is.
+func TestProgress(t *testing.T) {
+	var log bytes.Buffer
+	p := &progress{log: slog.New(slog.NewJSONHandler(&log, nil)), what: "tokenizing", total: 200}
+	p.add(50)
+	p.last = p.last.Add(-progressEvery)
+	p.add(20)
+	p.add(20)
+	var line struct{ Msg, Done string }
+	if err := json.Unmarshal(log.Bytes(), &line); err != nil || line.Msg != "tokenizing" || line.Done != "35%" {
+		t.Errorf("the log is %q", log.String())
+	}
+}
