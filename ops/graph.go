@@ -109,7 +109,8 @@ func (o *output) slot(run int64) []byte {
 // NewGraph returns an empty graph on dev.
 func NewGraph(dev *vk.Device) *Graph {
 	g := &Graph{dev: dev, tune: tune(dev.Info()), needs: map[*Tensor]bool{}, grads: map[*Tensor]*Tensor{},
-		sole: map[*Tensor]bool{}, forgotten: map[*Tensor]bool{}, sets: map[*Params]bool{}, updated: map[*Tensor]bool{}, head: headChunk}
+		sole: map[*Tensor]bool{}, forgotten: map[*Tensor]bool{}, sets: map[*Params]bool{}, updated: map[*Tensor]bool{},
+		head: min(headChunk, int(dev.Info().Caps.MaxStorageRange/4))}
 	g.status, g.err = NewTensor(dev, U32, 4)
 	if g.err == nil {
 		g.owned = append(g.owned, g.status)

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -53,15 +54,24 @@ func (p MemoryPlan) String() string {
 	return b.String()
 }
 
+const memoryAdvice = "a smaller batch_size (with grad_accum) or context_len, recompute, or mixed_precision takes less"
+
+// advised is err, with what to do about it when memory is missing.
+func advised(err error) error {
+	if errors.Is(err, vk.ErrOutOfMemory) {
+		return fmt.Errorf("%w; %s", err, memoryAdvice)
+	}
+	return err
+}
+
 // fits returns an error when a device has less memory than the plan needs.
 func (p MemoryPlan) fits(info vk.Info) error {
 	need := p.Total()
 	if info.Kind != vk.Discrete {
 		need += p.Host // the same memory
 	}
-	advice := "a smaller batch_size (with grad_accum) or context_len, recompute, or mixed_precision takes less"
 	if uint64(need) > info.Memory {
-		return fmt.Errorf("train: %w: the run needs %d bytes of memory, %s has %d; %s:\n%v", vk.ErrOutOfMemory, need, info.Name, info.Memory, advice, p)
+		return fmt.Errorf("train: %w: the run needs %d bytes of memory, %s has %d; %s:\n%v", vk.ErrOutOfMemory, need, info.Name, info.Memory, memoryAdvice, p)
 	}
 	return nil
 }
@@ -80,7 +90,7 @@ func (t *Trainer) memory(before vk.DeviceStats) (MemoryPlan, error) {
 	for _, r := range t.recordings() {
 		f, err := r.graph.Plan()
 		if err != nil {
-			return p, fmt.Errorf("train: %w", err)
+			return p, fmt.Errorf("train: %w", advised(err))
 		}
 		p.Activations += f.Arena
 		p.Inputs += f.Inputs + f.Owned
@@ -93,7 +103,7 @@ func (t *Trainer) memory(before vk.DeviceStats) (MemoryPlan, error) {
 func (e *Evaluator) memory(p *MemoryPlan) error {
 	f, err := e.graph.Plan()
 	if err != nil {
-		return fmt.Errorf("train: evaluation: %w", err)
+		return fmt.Errorf("train: evaluation: %w", advised(err))
 	}
 	p.Evaluation += f.Arena + f.Inputs + f.Owned
 	p.Host += f.Host
@@ -108,7 +118,7 @@ type recording struct {
 
 func (r *recording) compile() (err error) {
 	r.step, err = r.graph.Compile()
-	return err
+	return advised(err)
 }
 
 func (r *recording) close() error {

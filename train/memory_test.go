@@ -1,6 +1,8 @@
 package train_test
 
 import (
+	"errors"
+	"strings"
 	"testing"
 
 	"github.com/lemnos-ml/lemnos/ops"
@@ -69,5 +71,23 @@ func TestRunOnAPoorDevice(t *testing.T) {
 	}
 	if n := dev.Stats().Submissions; n < 3*50 {
 		t.Errorf("%d submissions for 3 steps", n)
+	}
+}
+
+// A tensor larger than the device gives at once is refused, with what would help.
+func TestTooLargeIsRefused(t *testing.T) {
+	vktest.Limit(t, vktest.Limits{Allocation: 16 << 20})
+	dev := vktest.Open(t)
+	c := smallRun(t, t.TempDir())
+	c.Model, c.MixedPrecision, c.Layers, c.Heads, c.Width = "transformer", false, 1, 2, 16
+	c.FFN, c.BatchSize, c.ContextLen = 2048, 16, 256
+	err := runHooked(ctx, dev, c, train.Hooks{})
+	if !errors.Is(err, vk.ErrOutOfMemory) {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"f32[16 256 2048] takes 33554432 bytes", "the device allows 16711680 in one", "batch_size"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("error %q does not say %q", err, want)
+		}
 	}
 }

@@ -18,6 +18,9 @@
 // barriers follow from the byte ranges that the commands read and write, as the shader declares them
 // (readonly, writeonly); commands that do not touch the same bytes may overlap in time.
 //
+// A program that takes long is submitted in parts of half a second at most, for systems give a device up
+// that does not answer. What commands take is measured in a program's first runs: see Program.Settle.
+//
 // # Ownership
 //
 // The Device owns all it made, and Close frees all of it; Release on a Buffer or Program only frees

@@ -40,13 +40,13 @@ func resultError(result vulkan.Result, call, detail string) error {
 	}
 	switch result {
 	case vulkan.ErrorDeviceLost:
-		return fmt.Errorf("vk: %s: %w", call, ErrDeviceLost)
+		return fmt.Errorf("vk: %s: %w: the driver gave it up, for a crash, a time limit or an unplugged card (the system's log says which); close it and open it again", call, ErrDeviceLost)
 	case vulkan.ErrorOutOfHostMemory, vulkan.ErrorOutOfPoolMemory:
 		return fmt.Errorf("vk: %s: %w on the host", call, ErrOutOfMemory)
 	case vulkan.ErrorMemoryMapFailed:
 		return fmt.Errorf("vk: %s: %w to map on the host: the process's addresses or the driver's window are used up", call, ErrOutOfMemory)
 	case vulkan.ErrorOutOfDeviceMemory:
-		return fmt.Errorf("vk: %s: %w on the device", call, ErrOutOfMemory)
+		return fmt.Errorf("vk: %s: %w on the device: other programs may have some of it, or less must be asked for", call, ErrOutOfMemory)
 	}
 	if name, ok := resultNames[result]; ok {
 		return fmt.Errorf("vk: %s: %s", call, name)

@@ -147,7 +147,7 @@ func (m *memory) newBlock(typ int, size int64, mapped bool) (*block, error) {
 	result := vulkan.AllocateMemory(d.handle, &info, nil, &handle)
 	info.Free()
 	if result != vulkan.Success {
-		return nil, d.check(result, "vkAllocateMemory", fmt.Sprintf("%d bytes, %d in use", size, m.bytes))
+		return nil, d.check(result, "vkAllocateMemory", fmt.Sprintf("%d bytes, with %d in use here, of a heap of %d", size, m.bytes, d.physical.memory[typ].heapSize))
 	}
 	b := &block{typ: typ, handle: handle, ranges: newFreeList(size)}
 	if d.physical.memory[typ].flags&hostCoherent == hostCoherent {
