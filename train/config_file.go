@@ -3,6 +3,7 @@ package train
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -54,6 +55,9 @@ func Configure(preset, file string, assignments []string) (Config, error) {
 		if err := c.overrideAll(assignments); err != nil {
 			return c, err
 		}
+	}
+	if preset == "finetune" && c.From == "" {
+		return c, errors.New("train: preset finetune is for a model that is there: name it with from")
 	}
 	return c, c.Validate()
 }

@@ -106,6 +106,9 @@ func TestConfigureForFineTuning(t *testing.T) {
 	if own.LRMax < 1e-5 || own.LRMax > 5e-5 {
 		t.Errorf("fine-tuning starts with the learning rate %v", own.LRMax)
 	}
+	if _, err := Configure("finetune", "", nil); err == nil || !strings.Contains(err.Error(), "name it with from") {
+		t.Errorf("fine-tuning nothing: %v", err)
+	}
 	if _, err := Configure("tiny", "x.json", nil); err == nil || !strings.Contains(err.Error(), "give one") {
 		t.Errorf("a preset and a file: %v", err)
 	}

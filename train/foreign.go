@@ -23,6 +23,7 @@ func foreign(head []byte) string {
 		"BZh":              "compressed with bzip2: unpack it",
 		"GGUF":             "a GGUF file, which is not read: take the model as safetensors",
 		"\x89HDF\r\n":      "an HDF5 file, which is not read: take the model as safetensors",
+		"\x80\x02":         "a pickle, of a torch.save from before PyTorch 1.6 perhaps",
 		"PK\x03\x04":       "a zip archive, of torch.save perhaps",
 	} {
 		if bytes.HasPrefix(head, []byte(magic)) {

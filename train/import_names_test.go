@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 
 	"github.com/lemnos-ml/lemnos/ops"
@@ -94,5 +95,26 @@ func TestImportTorchNames(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantError(t, tr.ImportTorch(ctx, path), path, want)
+	}
+}
+
+// The optimizer may know the parameters by other names than the model.
+func TestTorchStateOfWrappedNames(t *testing.T) {
+	c, err := OpenTorch("testdata/torch_adamw.pt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	names := c.parameters()
+	want, err := c.StateByName(names)
+	if err != nil || len(want) == 0 {
+		t.Fatal(want, err)
+	}
+	for i := range names {
+		names[i] = "module._orig_mod." + names[i]
+	}
+	got, err := c.StateByName(names)
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("states of %d parameters, want %d: %v", len(got), len(want), err)
 	}
 }

@@ -144,19 +144,9 @@ func (t *Trainer) StartFrom(ctx context.Context, path string) error {
 // is made that the file does not have.
 func openCheckpoint(path string) (*File, Config, error) {
 	var cfg Config
-	info, err := os.Stat(path)
+	path, err := checkpointAt(path)
 	if err != nil {
-		return nil, cfg, fmt.Errorf("train: %w", err)
-	}
-	if info.IsDir() {
-		newest, _, err := Latest(path, checkpointName)
-		if err != nil {
-			return nil, cfg, err
-		}
-		if newest == "" {
-			return nil, cfg, fmt.Errorf("train: %s holds neither a checkpoint nor a Hugging Face model: %w", path, fs.ErrNotExist)
-		}
-		path = newest
+		return nil, cfg, err
 	}
 	f, err := OpenFile(path)
 	if err != nil {
@@ -171,6 +161,39 @@ func openCheckpoint(path string) (*File, Config, error) {
 		return nil, cfg, errors.Join(fmt.Errorf("train: checkpoint %s: %w", path, err), f.Close())
 	}
 	return f, cfg, nil
+}
+
+// checkpointAt returns the checkpoint that path is, or the newest in that folder.
+// Where there is none it says what there is.
+func checkpointAt(path string) (string, error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", fmt.Errorf("train: %w; a model of Hugging Face's has to be downloaded first, all of its folder", err)
+	case err != nil:
+		return "", fmt.Errorf("train: %w", err)
+	case !info.IsDir() && IsHuggingFace(filepath.Dir(path)):
+		return "", fmt.Errorf("train: %s is a part of a Hugging Face model: name its folder, %s", path, filepath.Dir(path))
+	case !info.IsDir():
+		return path, nil
+	}
+	newest, _, err := Latest(path, checkpointName)
+	if err != nil || newest != "" {
+		return newest, err
+	}
+	there := ""
+	for _, known := range []struct{ pattern, text string }{
+		{"adapter_config.json", "an adapter, which is merged into its model first (merge_and_unload in peft)"},
+		{"model*.safetensors*", "a model without its config.json"},
+		{"pytorch_model*.bin*", "a model without its config.json, and not as safetensors"},
+		{"*.gguf", "a GGUF file, which is not read: take the model as safetensors"},
+	} {
+		if names, _ := filepath.Glob(filepath.Join(path, known.pattern)); len(names) > 0 {
+			there = ", but " + known.text
+			break
+		}
+	}
+	return "", fmt.Errorf("train: %s holds neither a checkpoint nor a Hugging Face model%s: %w", path, there, fs.ErrNotExist)
 }
 
 // checkSizes compares the tensors from which the sizes of all others follow.

@@ -195,7 +195,24 @@ func TestOpenModelErrors(t *testing.T) {
 		wantError(t, err, test.want, path)
 	}
 	empty := t.TempDir()
-	for path, want := range map[string]string{empty: "neither a checkpoint nor", filepath.Join(empty, "none"): "none", "testdata/make_huggingface.py": "not a safetensors"} {
+	other := func(name string) string {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("{}"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	for path, want := range map[string]string{
+		other("adapter_config.json"):                  "but an adapter",
+		other("model.safetensors.index.json"):         "but a model without its config.json",
+		other("pytorch_model.bin"):                    "not as safetensors",
+		other("small.Q4_K_M.gguf"):                    "but a GGUF file",
+		"testdata/hf-gpt2/model.safetensors":          "name its folder, testdata/hf-gpt2",
+		"testdata/hf-llama/config.json":               "name its folder, testdata/hf-llama",
+		"testdata/torch.json":                         "not a safetensors file, but a text in JSON",
+		"testdata/torch_adamw.pt":                     "a zip archive, of torch.save perhaps",
+		filepath.Join(empty, "openai-community/gpt2"): "has to be downloaded first",
+		empty: "neither a checkpoint nor", filepath.Join(empty, "none"): "none", "testdata/make_huggingface.py": "not a safetensors"} {
 		_, _, err := OpenModel(ctx, dev, path, ops.F32)
 		wantError(t, err, want, path)
 	}

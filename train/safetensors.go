@@ -98,7 +98,11 @@ func readSafetensors(r io.ReaderAt, size int64, path string) (*File, error) {
 	if length > maxHeader {
 		head := make([]byte, min(512, size))
 		if _, err := r.ReadAt(head, 0); err == nil || err == io.EOF {
-			if what := foreign(head); what != "" {
+			what := foreign(head)
+			if what == "" && head[0] == '{' {
+				what = "a text in JSON"
+			}
+			if what != "" {
 				return nil, fmt.Errorf("train: %s is not a safetensors file, but %s", path, what)
 			}
 		}

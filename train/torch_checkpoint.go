@@ -241,8 +241,9 @@ func (c *TorchCheckpoint) StateByName(names []string) (map[string]TorchState, er
 	}
 	states := map[string]TorchState{}
 	for i, index := range params {
-		t, ok := c.Model[names[i]]
-		if _, twice := states[names[i]]; !ok || twice {
+		name, ok := unwrap(names[i], func(name string) (string, bool) { return name, c.Model[name] != nil })
+		t := c.Model[name]
+		if _, twice := states[name]; !ok || twice {
 			return nil, fmt.Errorf("train: %s: optimizer parameter %d is called %q, which is no tensor of the model or used twice", c.path, index, names[i])
 		}
 		s, ok := c.State[index]
@@ -250,9 +251,9 @@ func (c *TorchCheckpoint) StateByName(names []string) (map[string]TorchState, er
 			continue
 		}
 		if !slices.Equal(s.ExpAvg.Shape, t.Shape) {
-			return nil, fmt.Errorf("train: %s: tensor %q has shape %v, its optimizer state (parameter %d) %v", c.path, names[i], t.Shape, index, s.ExpAvg.Shape)
+			return nil, fmt.Errorf("train: %s: tensor %q has shape %v, its optimizer state (parameter %d) %v", c.path, name, t.Shape, index, s.ExpAvg.Shape)
 		}
-		states[names[i]] = s
+		states[name] = s
 	}
 	return states, nil
 }
