@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -359,4 +360,33 @@ func contents(t *testing.T, dir string) string {
 		fmt.Fprintf(&all, "%s: %x\n", e.Name(), data)
 	}
 	return all.String()
+}
+
+// A long evaluation is cut short, and the run that goes on makes up for it.
+func TestSignalWhileEvaluating(t *testing.T) {
+	r := newToolRun(t, endless+"-eval_every 4 -eval_windows 1000000 -batch_size 1 -context_len 1 -val_fraction 0.5")
+	p := r.process().start().trains() // steps 0 to 3: the next thing is the evaluation of step 4
+	time.Sleep(100 * time.Millisecond)
+	p.Process.Signal(syscall.SIGTERM)
+	p.ends(statusInterrupted, patience)
+	measured := func() (vals []string) {
+		t.Helper()
+		records, err := train.ReadMetrics(filepath.Join(r.folder(), "metrics.jsonl"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range records {
+			vals = append(vals, fmt.Sprint(m.Step, m.Loss != nil, m.ValLoss != nil))
+		}
+		return vals
+	}
+	want := []string{"0 false true", "1 true false", "2 true false", "3 true false", "4 true false"}
+	if got := measured(); !slices.Equal(got, want) || r.saved() != 4 {
+		t.Fatalf("stopped: step %d is saved, records (step, loss, val_loss) are %q, want step 4 and %q", r.saved(), got, want)
+	}
+	r.process("-total_steps", "5").start().ends(0, patience)
+	want = append(want, "4 false true", "5 true true")
+	if got := measured(); !slices.Equal(got, want) {
+		t.Errorf("resumed: records are %q, want %q", got, want)
+	}
 }
