@@ -176,7 +176,6 @@ func TestSignalsSave(t *testing.T) {
 		go func() {
 			io.CopyN(io.Discard, from, read)
 			if closed {
-				to.Close()
 				from.Close()
 			}
 		}()
