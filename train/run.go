@@ -43,6 +43,16 @@ type Hooks struct {
 	files fileSystem // for tests; nil is osFiles
 }
 
+func (h Hooks) withDefaults() Hooks {
+	if h.Logger == nil {
+		h.Logger = slog.Default()
+	}
+	if h.files == nil {
+		h.files = osFiles{}
+	}
+	return h
+}
+
 // Run trains model from the newest checkpoint of cfg.RunName in cfg.CkptDir, or
 // from the start when there is none, until cfg.TotalSteps. It logs, evaluates
 // and saves as often as cfg says, and keeps metrics.jsonl and loss.png beside
@@ -55,12 +65,7 @@ type Hooks struct {
 // tries again at the next log or checkpoint. Only the last checkpoint must be
 // saved.
 func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, data Data, h Hooks) (err error) {
-	if h.Logger == nil {
-		h.Logger = slog.Default()
-	}
-	if h.files == nil {
-		h.files = osFiles{}
-	}
+	h = h.withDefaults()
 	if err := cfg.CheckFolder(h.Fresh); err != nil {
 		return err
 	}
@@ -111,7 +116,7 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, data Data
 		return err
 	}
 	h.Logger.Info("training", "device", dev.Info().Name, "steps", cfg.TotalSteps, "from", t.Iteration(),
-		"unigram_entropy", fmt.Sprintf("%.4f", unigram))
+		"unigram_entropy", fmt.Sprintf("%.4f", unigram), "kernels", dev.Stats().Kernels)
 	return r.advise(r.loop(ctx))
 }
 
@@ -205,11 +210,15 @@ func (r *runner) loop(ctx context.Context) error {
 	t, total := r.trainer, r.cfg.TotalSteps
 	r.since, r.logged = time.Now(), r.first
 	if r.unmeasured() {
+		r.hooks.Logger.Info("evaluating", "windows", r.eval.Windows())
 		if err := r.log(ctx, true); err != nil {
 			return err
 		}
 	}
 	for t.Iteration() < total && ctx.Err() == nil {
+		if t.Iteration() == r.first {
+			r.hooks.Logger.Info("first step", "note", "a driver may compile the kernels only now")
+		}
 		if err := t.Step(); err != nil {
 			return err
 		}

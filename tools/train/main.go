@@ -102,31 +102,37 @@ func run(in *interrupts, args []string, stdout, stderr io.Writer) error {
 	if s != nil {
 		hooks.Sample = s.print
 	}
-	var w *window.Window
-	if o.window {
-		if w, err = window.Open("Lemnos: " + cfg.RunName); err != nil {
-			log.Warn("training without the window", "error", err)
-		}
-		defer w.Close()
-		hooks.Plot = w.Show
-	}
-	// The window needs the main thread; training never waits for it.
-	var trained error
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		trained = train.Run(ctx, dev, cfg, model, data, hooks)
-	}()
-	w.Run(done)
-	<-done
-	if trained != nil {
-		return trained
+	err = besideWindow(o.window, cfg.RunName, &hooks, func() error { return train.Run(ctx, dev, cfg, model, data, hooks) })
+	if err != nil {
+		return err
 	}
 	fmt.Fprintf(stdout, "done: checkpoints, metrics and loss.png are in %s\n", cfg.Dir())
 	if s != nil {
 		fmt.Fprintf(stdout, "sample from it with:\n  %s -prompt %s %s\n", toolCommand(args[0], "sample"), quote(o.prompt), quote(cfg.Dir()))
 	}
 	return nil
+}
+
+// besideWindow trains, with the loss curve in a window if one is wanted. The
+// window needs the main thread; training never waits for it.
+func besideWindow(wanted bool, title string, hooks *train.Hooks, run func() error) (err error) {
+	if !wanted {
+		return run()
+	}
+	w, err := window.Open("Lemnos: " + title)
+	if err != nil {
+		hooks.Logger.Warn("training without the window", "error", err)
+	}
+	defer w.Close()
+	hooks.Plot = w.Show
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		err = run()
+	}()
+	w.Run(done)
+	<-done
+	return err
 }
 
 // options are the flags that are not part of the configuration.
