@@ -95,9 +95,6 @@ func (c Config) checkTokenizer() error {
 func (l *loader) textTokenizer() (*tokenizer.Tokenizer, error) {
 	c := l.cfg
 	name := c.Tokenizer
-	if name == "" {
-		name = tokenizerIn(c.Dir())
-	}
 	switch {
 	case name == "" && c.From != "":
 		return nil, fmt.Errorf("train: %s is a text, and the model at %s has %s", l.data.name, c.From, missingTokenizer(c.From))
@@ -106,11 +103,26 @@ func (l *loader) textTokenizer() (*tokenizer.Tokenizer, error) {
 	case name == "":
 		name = "bytes"
 	}
-	tok, err := tokenizer.Open(name)
+	tok, err := l.openTokenizer(name)
 	if err != nil {
 		return nil, fmt.Errorf("train: %w", err)
 	}
 	return tok, nil
+}
+
+// openTokenizer opens a tokenizer, or where its file is gone the copy in the folder
+// of the run, if that was begun.
+func (l *loader) openTokenizer(name string) (*tokenizer.Tokenizer, error) {
+	tok, err := tokenizer.Open(name)
+	dir := l.cfg.Dir()
+	if !errors.Is(err, fs.ErrNotExist) || tokenizerIn(dir) == "" {
+		return tok, err
+	}
+	if begun, _, err2 := Latest(dir, checkpointName); err2 != nil || begun == "" {
+		return nil, err
+	}
+	l.log.Warn("the tokenizer is gone: its copy in the run's folder is used", "tokenizer", name)
+	return tokenizer.Open(tokenizerIn(dir))
 }
 
 // tokenTokenizer decides what made a token file, see OpenData; nil is not known.
@@ -124,13 +136,10 @@ func (l *loader) tokenTokenizer(about *sidecar) (*tokenizer.Tokenizer, error) {
 		name = about.tokenizerName(c.Data)
 	}
 	if name == "" {
-		name = tokenizerIn(c.Dir())
-	}
-	if name == "" {
 		l.log.Warn("what the tokens mean is not known: samples are ids", "data", c.Data)
 		return nil, nil
 	}
-	tok, err := tokenizer.Open(name)
+	tok, err := l.openTokenizer(name)
 	switch {
 	case err != nil && errors.Is(err, fs.ErrNotExist) && c.Tokenizer != "":
 		return nil, fmt.Errorf("train: %w", err)

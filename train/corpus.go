@@ -36,10 +36,10 @@ type Data struct {
 //
 //  1. the one that cfg.Tokenizer names; [Config.ConfigureFrom] sets it to the model's,
 //  2. the one that a token file's sidecar names,
-//  3. the one in the folder of the run, when it is resumed,
-//  4. for a text, bytes, if cfg.Vocab is 256 and the run starts from no other model.
+//  3. for a text, bytes, if cfg.Vocab is 256 and the run starts from no other model.
 //
-// A text without a tokenizer is an error, and so is a token file of another
+// Where its file is gone, a run that is resumed takes the copy in its folder. A text
+// without a tokenizer is an error, and so is a token file of another
 // tokenizer than the one of cfg.
 //
 // What is being done goes to log, which may be nil for [slog.Default]. OpenData

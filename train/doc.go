@@ -15,8 +15,9 @@
 // (a [Record] per line), loss.png and the newest cfg.Keep checkpoints. A
 // checkpoint is a safetensors file with the parameters under their own names and
 // the optimizer's moments under adamw.m., adamw.v. and adamw.master. before them;
-// its metadata holds iteration, step counts, loss scale and configuration. Files
-// appear whole or not at all.
+// its metadata holds iteration, step counts, loss scale, configuration and what tells
+// the data from others. A tokenizer.json that the run uses is copied beside them, with
+// its BOS and EOS in generation_config.json. Files appear whole or not at all.
 //
 // # Models from elsewhere
 //
@@ -39,7 +40,10 @@
 // from its newest checkpoint and ends with the same bits as one that was not
 // stopped: batches, dropout, learning rates and evaluations are pure functions of
 // the step. A checkpoint of a configuration that differs in what defines the model
-// or the data is refused; other fields may change, see [Config].
+// is refused; other fields may change, see [Config]. So is one of other data, or of
+// another tokenizer, unless Config.NewData says that they are meant: a checkpoint
+// knows how many tokens there are, a checksum of them and what the tokenizer does,
+// not where their files lie.
 //
 // # Gradient accumulation
 //

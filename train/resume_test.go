@@ -62,7 +62,7 @@ func TestResumeKnowsItsData(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	moved.Tokenizer = "" // that of the run's folder
+	moved.Tokenizer = filepath.Join(dir, "gone.json") // the run's folder has a copy
 	if err := runTo(t, moved, 4); err != nil {
 		t.Error(err)
 	}

@@ -191,6 +191,7 @@ func (r *runner) resume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.cfg.NewData, r.trainer.cfg.NewData = false, false // asked for once
 	if err := removeRun(r.hooks.files, r.cfg.Dir(), r.hooks.Fresh); err != nil {
 		return err
 	}
