@@ -63,6 +63,7 @@ func wideStep(t *testing.T, dev *vk.Device) (bits []float32, stats ops.StepStats
 // An arena above what the device gives at once is several buffers, and the
 // results are the same to the last bit.
 func TestArenaInSeveralBuffers(t *testing.T) {
+	vktest.Limit(t, vktest.Limits{})
 	want, one := wideStep(t, vktest.Open(t))
 	vktest.Limit(t, smallAllocations)
 	dev := vktest.Open(t)

@@ -288,7 +288,10 @@ func (g *Graph) load(c *Call) (*vk.Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	spec := map[uint32]uint32{0: g.local(c), 3: g.tune.subgroup, 13: g.work(c)}
+	if !g.tune.arithmetic {
+		code = shaders.WithoutArithmetic(code)
+	}
+	spec := map[uint32]uint32{0: g.local(c), 3: g.tune.subgroups(g.local(c)), 13: g.work(c)}
 	for id, v := range c.Spec {
 		spec[id] = v
 	}

@@ -54,13 +54,22 @@ func BackwardFrom(g *Graph, y, dy *Tensor, accumulate bool) {
 }
 
 // UseSharedTiles makes matrix products of g go through shared memory, as on a
-// GPU, in parts of k such that about so many workgroups are at work.
-func UseSharedTiles(g *Graph, groups int) { g.tune.sharedTiles, g.tune.matmulGroups = true, groups }
+// GPU, in parts of k such that about so many workgroups are at work. It leaves
+// devices alone whose workgroups are too small.
+func UseSharedTiles(g *Graph, groups int) {
+	g.tune.sharedTiles, g.tune.matmulGroups = g.dev.Info().Caps.MaxInvocations >= sharedLocal, groups
+}
 
 // UseLaneTiles makes matrix products of g share what the lanes of a subgroup
 // load, as on processors whose driver shuffles fast, with small tiles, which any
-// driver compiles in reasonable time.
-func UseLaneTiles(g *Graph) { g.tune.laneTiles, g.tune.tileRows, g.tune.tileColumns4 = true, 8, 2 }
+// driver compiles in reasonable time. It leaves devices alone that cannot shuffle.
+func UseLaneTiles(g *Graph) {
+	g.tune.laneTiles, g.tune.tileRows, g.tune.tileColumns4 = g.tune.oneSubgroup > 0 && g.dev.Info().Caps.SubgroupShuffle, 8, 2
+}
+
+// SharedBlocks is how many blocks of 64 rows the tiles of a product have that goes
+// through shared memory.
+func SharedBlocks(g *Graph, m, n, k int) uint32 { return g.tune.matmulPlan("nn", m, n, k, 1).spec[10] }
 
 // MatMulInto appends c += alpha·(a by b).
 func MatMulInto(g *Graph, kind string, a, b, c *Tensor, alpha float32) {
@@ -84,7 +93,7 @@ func TuneGPU(g *Graph) {
 func OwnRows(g *Graph) { g.tune.ownRows = 1 }
 
 // WithoutSubgroups makes g reduce through shared memory only.
-func WithoutSubgroups(g *Graph) { g.tune.subgroup = 1 }
+func WithoutSubgroups(g *Graph) { g.tune.subgroup, g.tune.arithmetic = 1, false }
 
 // ShareMemory makes attention share rows through shared memory, as on a GPU.
 func ShareMemory(g *Graph) { g.tune.lanes = false }

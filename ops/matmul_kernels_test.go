@@ -86,6 +86,20 @@ func TestMatMulSharedTiles(t *testing.T) {
 	}
 }
 
+// The largest tiles do not fit in the least shared memory that Vulkan promises.
+func TestMatMulSmallSharedMemory(t *testing.T) {
+	for bytes, want := range map[uint32]uint32{16384: 1, 16896: 2} {
+		vktest.Limit(t, vktest.Limits{GPU: true, SharedMemory: bytes})
+		dev := vktest.Open(t)
+		g := ops.NewGraph(dev)
+		if got := ops.SharedBlocks(g, 4096, 4096, 64); got != want {
+			t.Errorf("with %d bytes of shared memory tiles have %d blocks, want %d", bytes, got, want)
+		}
+		checkProduct(t, dev, "nn", ops.F32, 1, 129, 140, 37, 1e-6, func(g *ops.Graph) { ops.UseSharedTiles(g, 1) })
+		g.Release()
+	}
+}
+
 // The processor's way: a subgroup's tile and less, several, rows and columns that end
 // within a lane's part, and parts of k.
 func TestMatMulLaneTiles(t *testing.T) {

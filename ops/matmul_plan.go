@@ -25,6 +25,10 @@ type matmulPlan struct {
 // sharedLocal is the number of invocations per workgroup of kernel matmul_shared.
 const sharedLocal = 256
 
+// sharedTileBytes is the shared memory that it takes for tiles of so many blocks:
+// two of 16 rows, each of 16 groups of four values per block and one more.
+func sharedTileBytes(blocks int) uint32 { return uint32(2 * 16 * (16*blocks + 1) * 16) }
+
 // fewRows is how many rows kernel matmul_few takes at most.
 const fewRows = 8
 
@@ -43,7 +47,7 @@ func (t *tuning) matmulPlan(form string, m, n, k, batch int) matmulPlan {
 		}
 		return matmulPlan{kernel: "matmul_few", groups: ceilDiv(n, 4), local: t.fewLocal, spec: map[uint32]uint32{10: uint32(rows)}, part: k}
 	case t.sharedTiles:
-		blocks := 2 // of 64 rows and columns
+		blocks := t.sharedBlocks
 		if min(m, n) <= 64 || ceilDiv(m, 128)*ceilDiv(n, 128)*batch < t.matmulGroups {
 			blocks = 1
 		}

@@ -201,6 +201,52 @@ func TestLayerNormFarFromZero(t *testing.T) {
 	}
 }
 
+// So do the differences of gradients, where the values hardly differ at all: with eps
+// next to 0 the gradient of x is a million times that difference.
+func TestLayerNormGradientsFarFromZero(t *testing.T) {
+	dev := vktest.Open(t)
+	for _, d := range []int{3, 64, 130, 1101} {
+		for _, spread := range []float32{0, 1} {
+			c := newNormCase(ops.F32, "none", 0.5, 4, d)
+			for i := range c.dy {
+				c.dy[i] = 1000.7 + spread*c.dy[i]
+			}
+			for i := range c.w {
+				c.w[i] = 1
+			}
+			c.frozen = "w"
+			if spread > 0 {
+				c.check(t, c.run(t, dev, nil))
+				continue
+			}
+			for i := range c.x { // x, y and dx are 0 but for rounding; s is 316
+				c.x[i] = 0.3
+			}
+			opstest.Close(t, c.run(t, dev, nil)["x"], make([]float64, len(c.x)), 1e-6)
+		}
+	}
+}
+
+// A device that says its subgroups are larger than its compiler makes them, as those
+// of Intel's and Qualcomm's GPUs do: rows of so many values that its workgroups are
+// of the size it says.
+func TestSubgroupsOfAnySize(t *testing.T) {
+	real := vktest.Open(t).Info().Caps.SubgroupSize // of software drivers, which have no other
+	vktest.Limit(t, vktest.Limits{GPU: true, Basic: true, SubgroupSize: 4 * real})
+	dev := vktest.Open(t)
+	for _, kind := range normKinds {
+		c := newNormCase(ops.F32, kind, 0.5, 9, 16*int(real))
+		c.check(t, c.run(t, dev, nil))
+	}
+	v := 16 * int(real)
+	logits, targets := opstest.Uniform(1, 9*v, 4), make([]int32, 9)
+	want := opstest.CrossEntropy64(logits, targets, v, opstest.CrossEntropyOptions{})
+	got := ceRun(t, dev, ops.F32, []int{9, v}, logits, targets, opstest.CrossEntropyOptions{})
+	if loss, grad := opstest.RelL2(got.rows, want.Rows), opstest.RelL2(got.grad, want.Grad); !(max(loss, grad) <= 1e-6) {
+		t.Errorf("cross-entropy is off by %.2g, its gradient by %.2g", loss, grad)
+	}
+}
+
 // Workgroups of many subgroups, joined through shared memory, or without subgroups.
 func TestNormsAsOnGPU(t *testing.T) {
 	dev := vktest.Open(t)

@@ -15,9 +15,12 @@ type tuning struct {
 	maxRows                int    // workgroups of kernels that stride over rows
 	keep4                  int    // most groups of four values that an invocation holds, when that makes a whole row
 	scanLocal              uint32 // invocations per workgroup that goes through a whole list
-	subgroup               uint32 // 1: reduce through shared memory only
+	subgroup               uint32 // invocations that run in lockstep, 1 where kernels can't count on it
+	arithmetic             bool   // reduce with subgroup arithmetic, not through shared memory only
+	oneSubgroup            uint32 // a workgroup of so many invocations is one subgroup; 0: none is known to be
 	wide                   bool   // read texel buffers and write words of 64 bits, in kernels that can
 	sharedTiles            bool   // matrix products go through shared memory
+	sharedBlocks           int    // of 64 rows and of 64 columns, in the largest of their tiles
 	laneTiles              bool   // or else are of a subgroup, whose lanes share what they load
 	matmulLocal            uint32 // invocations per workgroup of the others
 	tileRows, tileColumns4 int    // of their product, per invocation
@@ -31,9 +34,15 @@ func tune(i vk.Info) tuning {
 	c := i.Caps
 	t := tuning{local: 256, work: 4, muchWork: 4, maxGroups: 1 << 30, workers: 1024, chunk4: 4096,
 		ownRows: 1 << 32, maxRows: 1 << 16, keep4: 8, scanLocal: 256, subgroup: 1, turns: 65000,
-		sharedTiles: c.MaxInvocations >= sharedLocal, matmulLocal: 64, tileRows: 4, tileColumns4: 2, fewLocal: 64, matmulGroups: 256}
-	if c.SubgroupArithmetic {
+		sharedTiles: c.MaxInvocations >= sharedLocal, sharedBlocks: 2, matmulLocal: 64, tileRows: 4, tileColumns4: 2, fewLocal: 64, matmulGroups: 256}
+	if t.arithmetic = c.SubgroupArithmetic; t.arithmetic {
 		t.subgroup = c.SubgroupSize
+		if c.FullSubgroups {
+			t.oneSubgroup = c.SubgroupSize
+		}
+	}
+	if c.SharedMemory < sharedTileBytes(t.sharedBlocks) {
+		t.sharedBlocks = 1
 	}
 	if i.Kind == vk.CPU {
 		// A workgroup is a loop over subgroups on one core there: one subgroup each,
@@ -61,13 +70,24 @@ func tune(i vk.Info) tuning {
 		t.workers, t.maxRows, t.scanLocal = 256, 256, 64
 		t.sharedTiles, t.matmulLocal, t.tileRows, t.tileColumns4 = false, 8, 16, 8
 		t.fewLocal, t.matmulGroups = c.SubgroupSize, 16
-		t.lanes = c.SubgroupShuffle && t.subgroup%4 == 0 && t.subgroup <= 16
+		t.lanes = c.SubgroupShuffle && t.oneSubgroup > 0 && t.subgroup%4 == 0 && t.subgroup <= 16
 		// lavapipe shuffles in one instruction, SwiftShader lane by lane: products of
 		// 512 became twice as fast on the former, and ten times as slow on the latter.
 		t.laneTiles = t.lanes && t.subgroup >= 8
 	}
 	t.local, t.scanLocal = min(t.local, c.MaxInvocations), min(t.scanLocal, c.MaxInvocations)
 	return t
+}
+
+// subgroups is the constant SUBGROUPS of lib/reduce.glsl for workgroups of so many invocations.
+func (t *tuning) subgroups(local uint32) uint32 {
+	switch {
+	case !t.arithmetic:
+		return 0 // NO_SUBGROUPS
+	case local == t.oneSubgroup:
+		return 2 // ONE_SUBGROUP
+	}
+	return 1 // ANY_SUBGROUPS
 }
 
 // Workers returns how many workgroups a kernel that strides over chunks should

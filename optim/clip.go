@@ -75,8 +75,9 @@ func (c *chunkTable) release() {
 func (c *chunkTable) chunks(b int) int { return len(c.words[b]) / 4 }
 
 // recordNorm appends the global norm of the chunks' gradients and the clipping
-// decision: one dispatch per bank and one for all. It returns CLIP, f32[4] of
-// norm, factor for the gradients, skip flag (bits) and a second factor.
+// decision: one dispatch per bank and one for all. It returns CLIP, f32[8] of
+// norm, factor for the gradients, skip flag (bits), a second factor, and the
+// steps skipped so far (bits); the rest is unused.
 func recordNorm(g *ops.Graph, grads []*ops.Tensor, c *chunkTable, ctrl, scaler *ops.Tensor, dynamic bool) *ops.Tensor {
 	workers := g.Workers()
 	var calls []ops.Call
@@ -96,7 +97,7 @@ func recordNorm(g *ops.Graph, grads []*ops.Tensor, c *chunkTable, ctrl, scaler *
 			Args: []*ops.Tensor{c.tables[b], grads[b], partial}})
 		base += n
 	}
-	clip := g.New(ops.F32, 4)
+	clip := g.New(ops.F32, 8)
 	flags := uint32(0)
 	if dynamic {
 		flags = 1
@@ -182,7 +183,7 @@ func ClipGradNorm(ctx context.Context, p *ops.Params, maxNorm float64, params ..
 	if err := step.Run(); err != nil {
 		return 0, err
 	}
-	var out [4]float32
+	var out [8]float32
 	if err := ops.Download(ctx, clip, out[:]); err != nil {
 		return 0, err
 	}

@@ -10,7 +10,7 @@ import (
 
 // RecordNorms appends to g, a graph of its own, the L2 norms of what the
 // optimizer updates, to tell on the device whether all of it is finite. It
-// returns one f32[4] output of g each for the parameters, the first moments, the
+// returns one f32[8] output of g each for the parameters, the first moments, the
 // second moments and, with 16-bit parameters, the master copies: the first value
 // is the norm. A NaN or an infinity makes it NaN or infinite; so do finite values
 // of which the norm is beyond f32. Errors stick to g.

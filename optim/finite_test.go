@@ -53,7 +53,7 @@ func TestRecordNorms(t *testing.T) {
 			measure := func() (all []float64) {
 				must(t, step.Run())
 				for _, n := range norms {
-					var v [4]float32
+					var v [8]float32
 					must(t, ops.Download(ctx, n, v[:]))
 					all = append(all, float64(v[0]))
 				}

@@ -82,7 +82,7 @@ func (a *AdamW) Record(g *ops.Graph, params ...*ops.Tensor) *Update {
 			continue
 		}
 		bank := a.params.Banks()[b]
-		args := []*ops.Tensor{u.table.tables[b], u.hyper, u.clip, a.scaler, grads[b], mo.m, mo.v, bank.Values}
+		args := []*ops.Tensor{u.table.tables[b], u.hyper, u.clip, grads[b], mo.m, mo.v, bank.Values}
 		if mo.master != nil {
 			args = append(args, mo.master)
 		}
@@ -125,7 +125,7 @@ func (a *AdamW) positions(params []*ops.Tensor) []int {
 // Norm returns the global gradient norm before clipping, of the unscaled
 // gradients, as the last run of step left it; it waits for that run.
 func (u *Update) Norm(ctx context.Context) (float64, error) {
-	var c [4]float32
+	var c [8]float32
 	err := ops.Download(ctx, u.clip, c[:])
 	return float64(c[0]), err
 }
@@ -133,7 +133,7 @@ func (u *Update) Norm(ctx context.Context) (float64, error) {
 // Skipped reports whether the last run updated nothing because its gradient
 // norm was not finite; it waits for that run.
 func (u *Update) Skipped(ctx context.Context) (bool, error) {
-	var c [4]float32
+	var c [8]float32
 	err := ops.Download(ctx, u.clip, c[:])
 	return math.Float32bits(c[2]) != 0, err
 }
@@ -158,7 +158,7 @@ func (u *Update) Stage(step *ops.Step) error {
 		}
 	}
 	if u.step != step {
-		var norm [4]float32
+		var norm [8]float32
 		if _, err := ops.Completed(step, u.clip, norm[:]); err != nil {
 			return fmt.Errorf("optim: stage: a step of another graph: %w", err)
 		}

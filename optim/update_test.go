@@ -151,11 +151,11 @@ func TestSpec2StorageTypes(t *testing.T) {
 			t.Run(fmt.Sprint(pt, " ", gt), func(t *testing.T) {
 				init := opstest.Uniform(1, n, 1)
 				param, grad, m, v := tensor(pt, n), tensor(gt, n), tensor(ops.F32, n), tensor(ops.F32, n)
-				chunks, hyper, clip, scaler := tensor(ops.U32, 2, 4), tensor(ops.F32, 16), tensor(ops.F32, 4), tensor(ops.U32, 4)
+				chunks, hyper, clip := tensor(ops.U32, 2, 4), tensor(ops.F32, 16), tensor(ops.F32, 8)
 				must(t, ops.Upload(ctx, param, init))
 				must(t, ops.Upload(ctx, chunks, []uint32{0, 50, 0, 0, 50, 26, 0, 0})) // 76 groups of four
-				must(t, ops.Upload(ctx, clip, []float32{1, 0.5, 0, 1}))
-				args := []*ops.Tensor{chunks, hyper, clip, scaler, grad, m, v, param}
+				must(t, ops.Upload(ctx, clip, []float32{1, 0.5, 0, 1, 0, 0, 0, 0}))
+				args := []*ops.Tensor{chunks, hyper, clip, grad, m, v, param}
 				master := param
 				if pt != ops.F32 {
 					master = tensor(ops.F32, n)

@@ -23,17 +23,16 @@
 layout(push_constant) uniform P { uint chunks; } p;
 layout(binding = 0) readonly buffer CHUNKS { uvec4 chunk[]; };
 layout(binding = 1) readonly buffer HYPER { float hyper[]; };
-layout(binding = 2) readonly buffer CLIP { float norm, gscale; uint skip; float rest; } clip;
-layout(binding = 3) readonly buffer SCALER { float scale; uint good, skips, unused; } scaler;
-INPUT(4, G, grad);
-INOUT_F32(5, MOMENT1, moment1);
-INOUT_F32(6, MOMENT2, moment2);
+layout(binding = 2) readonly buffer CLIP { float norm, gscale; uint skip; float rest; uint skips; } clip;
+INPUT(3, G, grad);
+INOUT_F32(4, MOMENT1, moment1);
+INOUT_F32(5, MOMENT2, moment2);
 #ifdef MASTER
-layout(binding = 7) writeonly buffer PARAM { W param[]; };
-INOUT_F32(8, WEIGHT, weight);
+layout(binding = 6) writeonly buffer PARAM { W param[]; };
+INOUT_F32(7, WEIGHT, weight);
 #define store(i, w) { weight[i] = stf(w); param[i] = st4_to(w); }
 #else
-INOUT_F32(7, WEIGHT, weight);
+INOUT_F32(6, WEIGHT, weight);
 #define store(i, w) weight[i] = stf(w)
 #endif
 
@@ -44,7 +43,7 @@ void main() {
         uint first = chunk[c].x, end = first + chunk[c].y, h = chunk[c].z * 16;
         float b1 = hyper[h], one_b1 = hyper[h + 1], b2 = hyper[h + 2], one_b2 = hyper[h + 3];
         float eps = hyper[h + 4], decay = hyper[h + 5], decay_first = hyper[h + 6];
-        uint j = h + 8 + 2 * min(scaler.skips - floatBitsToUint(hyper[h + 7]), 3u);
+        uint j = h + 8 + 2 * min(clip.skips - floatBitsToUint(hyper[h + 7]), 3u);
         float step_size = hyper[j], denom = hyper[j + 1];
         for (uint i = first + lane; i < end; i += LOCAL) {
             precise vec4 g = load4(grad, i) * gscale * rest; // in this order: gscale rest may be subnormal

@@ -5,7 +5,7 @@
 //             factors, as 1/3e38 alone is subnormal and a device may make it 0. rest is a power of two, mostly 1.
 //   skip    = a bad id was reported, or skip_nonfinite and the norm is not finite
 // flags bit 0, the dynamic loss scaler: a non-finite norm multiplies the scale by backoff; growth_interval finite ones in
-// a row multiply it by growth. scaler.skips counts the steps skipped.
+// a row multiply it by growth. scaler.skips counts the steps skipped, and so does clip.skips.
 #version 450
 #include "lib/index.glsl"
 #include "lib/reduce.glsl"
@@ -16,7 +16,7 @@ layout(binding = 0) readonly buffer PARTIAL { uvec2 partial[]; };
 layout(binding = 1) readonly buffer CTRL { float max_norm, skip_nonfinite, growth_interval, growth, backoff, unused[3]; } c;
 layout(binding = 2) buffer SCALER { float scale; uint good, skips, unused; } scaler;
 layout(binding = 3) readonly buffer STATUS { uvec4 status; };
-layout(binding = 4) writeonly buffer CLIP { float norm, gscale; uint skip; float rest; } clip;
+layout(binding = 4) writeonly buffer CLIP { float norm, gscale; uint skip; float rest; uint skips; } clip;
 
 // 1/x, exact for powers of two whatever the driver's division does.
 float reciprocal(float x) {
@@ -60,6 +60,7 @@ void main() {
     clip.skip = uint(skip);
     clip.rest = rest;
     if (skip) scaler.skips++;
+    clip.skips = scaler.skips;
     if ((p.flags & 1u) == 0 || bad_id) return;
     if (!finite) {
         scaler.scale = max(scaler.scale * c.backoff, 1e-30);

@@ -1,6 +1,8 @@
 // layernorm_back: the gradients of layernorm. With g = dy w, s = 1/sqrt(variance + eps), z = (x - mean) s, all means over a row:
 //   dx[r, j] = s (g[j] - mean(g) - z[j] mean(g z)), with ADD plus base[r, j]
 //   dw[b, j] = sum of dy[r, j] z[j] over the rows r of block b,  db[b, j] = sum of dy[r, j]
+// Only differences within a row of g count, so g here is less its first value, in a form that does not cancel. Where the
+// variance is small, s is large and would show how products and their mean were rounded.
 // X, DY, BASE, DX (n, d), W (d), DW, DB (blocks, d) of f32. BASE, DY or X may be DX: an invocation writes only what it alone
 // has read. WANT: bit 0 dx, bit 1 dw, bit 2 db; what nobody wants is not written. The mean is taken as in layernorm.
 // A workgroup takes per neighboring rows, a block, see lib/rows.glsl. It sums dw and db in registers, or where a row does not
@@ -30,6 +32,9 @@ layout(binding = 6) buffer DB { F32x4 db[]; };
 
 vec4 x4[KEEP4], dy4[KEEP4], w4[KEEP4], dw4[KEEP4], db4[KEEP4];
 
+// dy w - dy0 w0
+vec4 less_first(vec4 dy, vec4 w, float dy0, vec4 w0) { return (dy - dy0) * w + dy0 * (w - w0); }
+
 void load_sums(uint block, uint start, bool some) {
     [[unroll]] for (uint k = 0; k < KEEP4; k++) dw4[k] = db4[k] = vec4(0);
     if (some && (WANT & 2) != 0) for_tile(k, i, start) dw4[k] = ldf(dw[block + i]);
@@ -52,7 +57,7 @@ void main() {
             load_tile(x4, x, first, start);
             values += tile_sum(x4);
         } while (more_tiles(start));
-        float shift = reduce_sum(dot(values, vec4(1))) / float(p.d);
+        float shift = reduce_sum(dot(values, vec4(1))) / float(p.d), dy0 = load4(dy, first).x, w0 = load4(w, 0).x;
         start = 0;
         do {
             if (!WHOLE) {
@@ -63,9 +68,12 @@ void main() {
             shift_tile(x4, shift, start);
             rest += tile_sum(x4);
             squares += tile_dot(x4, x4);
-            grads += tile_dot(dy4, w4);
             vec4 sum = vec4(0);
-            [[unroll]] for (uint k = 0; k < KEEP4; k++) sum += dy4[k] * w4[k] * x4[k];
+            [[unroll]] for (uint k = 0, i = start + lane; k < KEEP4; k++, i += LOCAL) {
+                vec4 g = less_first(dy4[k], w4[k], dy0, unpadded(i, vec4(i < p.stride4 ? w0 : 0.0))); // 0 beyond the row
+                grads += g;
+                sum += g * x4[k];
+            }
             products += sum;
         } while (more_tiles(start));
         vec4 one = vec4(1), mean = reduce_sum(vec4(dot(rest, one), dot(squares, one), dot(grads, one), dot(products, one))) / float(p.d);
@@ -81,7 +89,7 @@ void main() {
                 load_sums(block, start, r > begin);
             }
             if ((WANT & 1) != 0) for_tile(k, i, start) {
-                vec4 d = inverse * (dy4[k] * w4[k] - mean.z - (x4[k] - mean.x) * slope);
+                vec4 d = inverse * (less_first(dy4[k], w4[k], dy0, vec4(w0)) - mean.z - (x4[k] - mean.x) * slope);
                 if (ADD != 0) d += load4(base, first + i);
                 dx[first + i] = st4(unpadded(i, d));
             }

@@ -17,8 +17,8 @@
 //
 // # Specialization constants
 //
-// Id 0 is the workgroup's size along x, a power of two. Id 3 is the device's subgroup size when reductions may use
-// subgroup arithmetic, 1 when they may not. Ids from 10 are tile sizes and the like; id 20 set to 1 says that token ids
+// Id 0 is the workgroup's size along x, a power of two. Id 3 says how reductions use subgroups, see lib/reduce.glsl; it is
+// 0, not at all, unless it is set. Ids from 10 are tile sizes and the like; id 20 set to 1 says that token ids
 // are 16 bits wide. Each kernel's source names those it has.
 //
 // # Adding a kernel

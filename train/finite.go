@@ -59,7 +59,7 @@ func (t *Trainer) CheckFinite(ctx context.Context) error {
 		return err
 	}
 	for _, n := range t.norms {
-		var v [4]float32
+		var v [8]float32
 		if err := ops.Download(ctx, n, v[:]); err != nil {
 			return err
 		}

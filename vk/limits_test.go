@@ -27,6 +27,9 @@ func TestLimits(t *testing.T) {
 	if info.Caps != want {
 		t.Errorf("capabilities\n%+v, want\n%+v", info.Caps, want)
 	}
+	if info.Kind != vk.Integrated {
+		t.Errorf("the device is %v, want %v", info.Kind, vk.Integrated)
+	}
 	if !strings.HasPrefix(info.API, "1.1.") {
 		t.Errorf("Vulkan %s, want 1.1", info.API)
 	}

@@ -1,22 +1,23 @@
 // Reductions over a workgroup, for any power-of-two LOCAL. All its invocations call them together and all get the result.
 // needs:   lib/index.glsl
 // defines: reduce_sum(float, vec2, vec4), reduce_max(uint), reduce_max(float), kahan_add, kahan_add_finite
-// The base is a tree in shared memory. With SUBGROUP above 1 (the device has subgroup arithmetic) each subgroup reduces in
-// registers and shared memory only joins the subgroups, of whatever size the driver makes them. With SUBGROUP at least
-// LOCAL there is one subgroup and no barrier even in the code: on software devices, where a shader with barriers runs
-// several times slower. (Drivers that choose the size per shader, as Intel's do, need LOCAL above SUBGROUP.)
+// SUBGROUPS says how. NO_SUBGROUPS: a tree in shared memory, for devices without subgroup arithmetic, which get the module
+// without those instructions. ANY_SUBGROUPS: each subgroup reduces in registers and shared memory only joins them, of whatever
+// size the driver makes them. ONE_SUBGROUP: the workgroup is one, as drivers have been asked to make it; there is no barrier
+// even in the code: on software devices a shader with barriers runs several times slower.
 // The order of additions depends on the sizes alone: same device, same bits.
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_arithmetic : require
-layout(constant_id = 3) const uint SUBGROUP = 1;
+const uint NO_SUBGROUPS = 0, ANY_SUBGROUPS = 1, ONE_SUBGROUP = 2;
+layout(constant_id = 3) const uint SUBGROUPS = NO_SUBGROUPS;
 
 shared vec4 sum_scratch[LOCAL];
 shared uint max_scratch[LOCAL];
 
 vec4 reduce_sum(vec4 x) {
-    if (SUBGROUP > 1) {
+    if (SUBGROUPS != NO_SUBGROUPS) {
         x = subgroupAdd(x);
-        if (SUBGROUP >= LOCAL) return x;
+        if (SUBGROUPS == ONE_SUBGROUP) return x;
         barrier(); // a reduction before this one may still be reading
         if (subgroupElect()) sum_scratch[gl_SubgroupID] = x;
         barrier();
@@ -35,13 +36,13 @@ vec4 reduce_sum(vec4 x) {
 }
 
 // A device spends as much on a sum of one value as on four only where there are barriers.
-float reduce_sum(float x) { return SUBGROUP > 1 && SUBGROUP >= LOCAL ? subgroupAdd(x) : reduce_sum(vec4(x, 0, 0, 0)).x; }
-vec2 reduce_sum(vec2 x) { return SUBGROUP > 1 && SUBGROUP >= LOCAL ? subgroupAdd(x) : reduce_sum(vec4(x, 0, 0)).xy; }
+float reduce_sum(float x) { return SUBGROUPS == ONE_SUBGROUP ? subgroupAdd(x) : reduce_sum(vec4(x, 0, 0, 0)).x; }
+vec2 reduce_sum(vec2 x) { return SUBGROUPS == ONE_SUBGROUP ? subgroupAdd(x) : reduce_sum(vec4(x, 0, 0)).xy; }
 
 uint reduce_max(uint x) {
-    if (SUBGROUP > 1) {
+    if (SUBGROUPS != NO_SUBGROUPS) {
         x = subgroupMax(x);
-        if (SUBGROUP >= LOCAL) return x;
+        if (SUBGROUPS == ONE_SUBGROUP) return x;
         barrier();
         if (subgroupElect()) max_scratch[gl_SubgroupID] = x;
         barrier();

@@ -23,6 +23,7 @@ typedef struct {
 	uint32_t shared_memory, invocations, local[3], groups[3];
 	uint32_t subgroup_operations; // VkSubgroupFeatureFlags: those that are left
 	uint32_t subgroup_size;       // reported, whatever it is
+	uint32_t gpu;                 // 1: an integrated GPU, whatever it is
 	uint32_t basic;               // 1: Vulkan 1.1 without any extension or feature
 } interpose_limits;
 

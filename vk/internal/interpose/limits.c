@@ -96,6 +96,7 @@ static void lower(uint32_t *value, uint32_t limit) {
 
 void limits_lower_properties(void *properties) {
 	Properties *p = properties;
+	if (limits.gpu) p->kind = 1; // VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU
 	if (limits.basic) p->api = VK_VERSION_1_1;
 	lower(&p->texels, limits.texels);
 	lower(&p->storage_range, limits.storage_range);

@@ -20,6 +20,7 @@ type Limits struct {
 	Groups             [3]uint32
 	SubgroupOperations uint32 // VkSubgroupFeatureFlags: those that are left
 	SubgroupSize       uint32 // what is reported; the driver goes on with its own, as those of Intel's GPUs may
+	GPU                bool   // an integrated GPU, whatever it is: kernels are chosen as for one
 	Basic              bool   // Vulkan 1.1 without any extension or feature
 }
 
@@ -31,6 +32,7 @@ var Minimum = Limits{
 	StorageBuffers: 8, TexelBuffers: 16, Texels: 1 << 16, PushBytes: 128,
 	SharedMemory: 16384, Invocations: 128, Local: [3]uint32{128, 128, 64}, Groups: [3]uint32{65535, 65535, 65535},
 	SubgroupOperations: 1, // VK_SUBGROUP_FEATURE_BASIC_BIT
+	GPU:                true,
 	Basic:              true,
 }
 
@@ -47,6 +49,9 @@ func Limit(l Limits) {
 	}
 	for i := range 3 {
 		c.local[i], c.groups[i] = C.uint32_t(l.Local[i]), C.uint32_t(l.Groups[i])
+	}
+	if l.GPU {
+		c.gpu = 1
 	}
 	if l.Basic {
 		c.basic = 1
