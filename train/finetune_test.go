@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"maps"
 	"math"
 	"os"
@@ -252,5 +253,46 @@ func TestValuesThatDoNotFit(t *testing.T) {
 		if _, err := convert(raw, "F32", fileDType(c.dt)); (err == nil) != c.fits {
 			t.Errorf("exporting %v as %v: %v", c.value, c.dt, err)
 		}
+	}
+}
+
+// What a run is warned of is in its log: gradients that become zero, and a schedule
+// that goes on otherwise.
+func TestRunLogsWarnings(t *testing.T) {
+	dev := vktest.Open(t)
+	c := tuningRun(t, "testdata/hf-gpt2", "grad_clip_norm=0", "weight_decay=0", "mixed_precision=false")
+	run := func(c Config) (text string, norm float64, values map[string][]float32) {
+		data, err := OpenData(context.Background(), c, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer data.Close()
+		m, err := NewModel(dev, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Params().Release()
+		var log bytes.Buffer
+		progress := func(r Record) {
+			if r.GradNorm != nil {
+				norm = *r.GradNorm
+			}
+		}
+		if err := Run(context.Background(), dev, c, m, data, Hooks{Logger: slog.New(slog.NewTextHandler(&log, nil)), Progress: progress}); err != nil {
+			t.Fatal(err)
+		}
+		return log.String(), norm, valuesOf(t, m.Params())
+	}
+	text, norm, still := run(c)
+	if !strings.Contains(text, "WARN") || !strings.Contains(text, "every gradient becomes zero") || !(norm > 0) {
+		t.Errorf("norm %v, the log is %s", norm, text)
+	}
+	c.GradClipNorm, c.TotalSteps = ClipNorm(math.Inf(1)), 4
+	text, norm, moved := run(c)
+	if !strings.Contains(text, "the learning rate goes on at") || strings.Contains(text, "becomes zero") || !(norm > 0) {
+		t.Errorf("norm %v, the log of the longer run is %s", norm, text)
+	}
+	if slices.Equal(still["ln_final.weight"], moved["ln_final.weight"]) {
+		t.Error("without clipping nothing was trained")
 	}
 }
