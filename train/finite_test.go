@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -294,6 +295,12 @@ func TestRestoreChecksMetadata(t *testing.T) {
 	}
 	if err := tr.Restore(ctx, good); err != nil {
 		t.Error(err)
+	}
+	if err := os.Rename(good, train.CheckpointPath(c.Dir(), "checkpoint", 4)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := runOnce(ctx, vktest.Open(t), c); err == nil || !strings.Contains(err.Error(), "is of step 3") {
+		t.Errorf("a checkpoint with another's name: error is %v", err)
 	}
 }
 

@@ -3,7 +3,6 @@ package train
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -152,10 +151,10 @@ func openCheckpoint(path string) (*File, Config, error) {
 	if err != nil {
 		return nil, cfg, err
 	}
-	if err = json.Unmarshal([]byte(f.Meta()["config"]), &cfg); err != nil {
-		err = fmt.Errorf("configuration: %w", err)
-	} else if err = cfg.Validate(); err == nil {
-		err = checkSizes(f, cfg)
+	if _, _, cfg, err = checkpointMeta(f.Meta()); err == nil {
+		if err = cfg.Validate(); err == nil {
+			err = checkSizes(f, cfg)
+		}
 	}
 	if err != nil {
 		return nil, cfg, errors.Join(fmt.Errorf("train: checkpoint %s: %w", path, err), f.Close())

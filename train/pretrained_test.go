@@ -188,11 +188,18 @@ func TestOpenModelErrors(t *testing.T) {
 			t.Fatal(err)
 		}
 		path := filepath.Join(t.TempDir(), "x.safetensors")
-		if err := SaveFile(path, map[string]string{"config": string(data)}, tensors(c)); err != nil {
+		meta := map[string]string{"format": checkpointFormat, "iteration": "0", "optimizer": `{"Steps":{},"Scale":1,"Good":0,"Skips":0}`, "config": string(data)}
+		if err := SaveFile(path, meta, tensors(c)); err != nil {
 			t.Fatal(err)
 		}
 		_, _, err = OpenModel(ctx, dev, path, ops.F32)
 		wantError(t, err, test.want, path)
+		meta["format"] = "x"
+		if err := SaveFile(path, meta, tensors(c)); err != nil {
+			t.Fatal(err)
+		}
+		_, _, err = OpenModel(ctx, dev, path, ops.F32)
+		wantError(t, err, `format is "x"`, path)
 	}
 	empty := t.TempDir()
 	other := func(name string) string {

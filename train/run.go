@@ -167,21 +167,15 @@ func (r *runner) path(name string) string { return filepath.Join(r.cfg.Dir(), na
 // and only then touches the folder: it removes what is not to stay, and cuts the
 // metrics after the checkpoint.
 func (r *runner) resume(ctx context.Context) error {
-	path, _, err := Latest(r.cfg.Dir(), checkpointName)
+	path, step, err := Latest(r.cfg.Dir(), checkpointName)
 	if err != nil {
 		return err
 	}
-	log := r.hooks.Logger
 	switch {
 	case path != "" && !r.hooks.Fresh:
-		log.Info("resuming", "checkpoint", path)
-		if err = r.trainer.Restore(ctx, path); err == nil {
-			if change := r.cfg.scheduleChange(r.trainer.before, r.trainer.Iteration()); change != "" {
-				log.Warn(change)
-			}
-		}
+		err = r.restore(ctx, path, step)
 	case r.cfg.From != "":
-		log.Info("starting", "from", r.cfg.From)
+		r.hooks.Logger.Info("starting", "from", r.cfg.From)
 		err = r.trainer.StartFrom(ctx, r.cfg.From)
 	}
 	r.first = r.trainer.Iteration()
@@ -205,6 +199,22 @@ func (r *runner) resume(ctx context.Context) error {
 	}
 	r.metrics, err = openMetrics(r.hooks.files, r.path(metricsName), r.first)
 	return err
+}
+
+// restore goes on from the checkpoint of a step.
+func (r *runner) restore(ctx context.Context, path string, step int64) error {
+	log := r.hooks.Logger
+	log.Info("resuming", "checkpoint", path)
+	if err := r.trainer.Restore(ctx, path); err != nil {
+		return err
+	}
+	if n := r.trainer.Iteration(); n != step { // later checkpoints would not be the newest
+		return fmt.Errorf("train: checkpoint %s is of step %d: give it the name of that step", path, n)
+	}
+	if change := r.cfg.scheduleChange(r.trainer.before, step); change != "" {
+		log.Warn(change)
+	}
+	return nil
 }
 
 func (r *runner) loop(ctx context.Context) error {
