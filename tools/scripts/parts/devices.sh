@@ -7,9 +7,10 @@ covered() {
 	echo "-coverpkg=./... -coverprofile=$profiles/$1"
 }
 
-part_lavapipe() { LEMNOS_VALIDATE=1 suite lavapipe "$(lavapipe_icd)" $(covered lavapipe); }
+# Nearly all of this is LLVM compiling kernels: hence without its optimizations here, and with them in part_race.
+part_lavapipe() { LEMNOS_VALIDATE=1 GALLIVM_PERF=nopt suite lavapipe "$(lavapipe_icd)" $(covered lavapipe); }
 
-part_swiftshader() { suite SwiftShader "$(swiftshader_icd)" $(covered swiftshader); }
+part_swiftshader() { LEMNOS_VALIDATE=1 suite SwiftShader "$(swiftshader_icd)" $(covered swiftshader); }
 
 part_race() { suite lavapipe "$(lavapipe_icd)" -race -short; }
 
