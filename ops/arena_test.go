@@ -149,3 +149,50 @@ func TestParamsAboveTheAllocationLimit(t *testing.T) {
 		}
 	}
 }
+
+// Inputs and outputs above the limit together are several blocks, in flight too.
+func TestInputsAboveTheAllocationLimit(t *testing.T) {
+	vktest.Limit(t, smallAllocations)
+	dev := vktest.Open(t)
+	const n = 1 << 20 // 4 MiB
+	g := ops.NewGraph(dev)
+	var xs, ys []*ops.Tensor
+	for i := range 5 {
+		xs = append(xs, g.Input(fmt.Sprint(i), ops.F32, n))
+		ys = append(ys, g.Scale(xs[i], 2))
+		g.Output(ys[i])
+	}
+	plan, err := g.Plan()
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := dev.Stats()
+	s := compile(t, g)
+	after := dev.Stats()
+	if host, device := after.HostBytes-before.HostBytes, after.BufferBytes-before.BufferBytes; host != plan.Host || device != plan.Arena+plan.Inputs {
+		t.Errorf("%d bytes on the host and %d on the device, planned %+v", host, device, plan)
+	}
+	for run := range 4 {
+		for i, x := range xs {
+			if err := ops.Upload(ctx, x, slices.Repeat([]float32{float32(10*run + i)}, n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Run(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func() {
+		t.Helper()
+		for i, y := range ys {
+			if v := values(t, y); slices.Min(v) != float32(60+2*i) || slices.Max(v) != float32(60+2*i) {
+				t.Errorf("output %d has values from %v to %v, want %d", i, slices.Min(v), slices.Max(v), 60+2*i)
+			}
+		}
+	}
+	check()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	check()
+}

@@ -46,10 +46,7 @@ func (g *Graph) Plan() (Footprint, error) {
 	if err != nil {
 		return Footprint{}, err
 	}
-	f := Footprint{Inputs: l.inputs, Host: ring*l.inputs + outRing*l.outputs}
-	for _, n := range l.arena {
-		f.Arena += n
-	}
+	f := Footprint{Arena: sum(l.arena), Inputs: sum(l.inputs), Host: ring*sum(l.inputs) + outRing*sum(l.outputs)}
 	for _, t := range g.owned {
 		f.Owned += t.mem.size
 	}
@@ -61,7 +58,7 @@ type layout struct {
 	calls           []*scheduled
 	mems            []*memory // of the arena
 	arena           []int64   // bytes of each of its buffers
-	inputs, outputs int64     // bytes of one slot of the rings
+	inputs, outputs []int64   // bytes of the blocks of one slot of the rings
 	status          *output   // set when a call checks indices
 }
 
@@ -91,11 +88,12 @@ func (g *Graph) layOut() (*layout, error) {
 	}
 	l := &layout{calls: calls, mems: transients(calls)}
 	align := int64(max(g.dev.Info().Caps.StorageAlign, 16))
+	limit := int64(g.dev.Info().Caps.MaxAllocation)
 	for _, in := range g.inputs {
-		in.tensor.mem.base = l.inputs
-		l.inputs += roundUp(in.tensor.mem.size, align)
+		m := in.tensor.mem
+		m.buffer, m.base = pack(&l.inputs, m.size, align, limit)
 	}
-	l.arena = place(l.mems, align, int64(g.dev.Info().Caps.MaxAllocation))
+	l.arena = place(l.mems, align, limit)
 	for _, c := range calls {
 		if l.status == nil && c.node.checksIDs() {
 			g.outputs = append(g.outputs, &output{tensor: g.status})
@@ -103,8 +101,7 @@ func (g *Graph) layOut() (*layout, error) {
 		}
 	}
 	for _, o := range g.outputs {
-		o.offset = l.outputs
-		l.outputs += roundUp(o.tensor.mem.size, align)
+		o.block, o.offset = pack(&l.outputs, o.tensor.mem.size, align, limit)
 	}
 	g.layout = l
 	return l, nil
@@ -190,92 +187,6 @@ func (g *Graph) schedule() ([]*scheduled, error) {
 		}
 	}
 	return live, nil
-}
-
-// fits returns an error when an argument of c is larger than a buffer can be, or
-// than what a kernel can have of one.
-func (g *Graph) fits(c *scheduled) error {
-	caps := g.dev.Info().Caps
-	_, fill := c.plainFill() // by a command that binds nothing
-	for _, t := range c.Args {
-		switch {
-		case t.mem.graph != nil && uint64(t.mem.size) > caps.MaxAllocation:
-			return c.tooLarge(t, t.mem.size, caps.MaxAllocation, "buffer")
-		case uint64(t.Bytes()) > caps.MaxStorageRange && !fill:
-			return c.tooLarge(t, t.Bytes(), caps.MaxStorageRange, "binding")
-		}
-	}
-	return nil
-}
-
-func (c *scheduled) tooLarge(t *Tensor, size int64, limit uint64, what string) error {
-	return fmt.Errorf("ops: %s: %v takes %d bytes: %w: the device allows %d in one %s (at %s)",
-		c.node.op, t, size, vk.ErrOutOfMemory, limit, what, c.node.where)
-}
-
-// root follows take-overs to the memory that has a place.
-func (m *memory) root() *memory {
-	for m.taken != nil {
-		m = m.taken
-	}
-	return m
-}
-
-// place gives each intermediate, none of more than limit bytes, a buffer of the
-// arena and an offset in it, so that memories that live at the same time do not
-// overlap: largest first, lowest free offset. It returns the sizes of the
-// buffers, in bytes; there is one unless it would exceed limit.
-func place(mems []*memory, align, limit int64) []int64 {
-	slices.SortStableFunc(mems, func(a, b *memory) int { return cmp.Compare(b.size, a.size) })
-	limit = limit / align * align
-	// The buffers stand one after the other, and offsets count from the first,
-	// until all are known. No memory lies across the border of two.
-	whole := func(at, size int64) int64 {
-		if at%limit+size > limit {
-			return roundUp(at, limit)
-		}
-		return at
-	}
-	var sizes []int64
-	var placed []*memory // by offset
-	for _, m := range mems {
-		at := int64(0)
-		for _, p := range placed {
-			if p.first > m.last || p.last < m.first {
-				continue
-			}
-			if at = whole(at, m.size); at+m.size <= p.base {
-				break
-			}
-			at = max(at, roundUp(p.base+p.size, align))
-		}
-		m.base = whole(at, m.size)
-		i, _ := slices.BinarySearchFunc(placed, m, func(a, b *memory) int { return cmp.Compare(a.base, b.base) })
-		placed = slices.Insert(placed, i, m)
-	}
-	for _, m := range placed {
-		m.buffer, m.base = int(m.base/limit), m.base%limit
-		if m.buffer == len(sizes) {
-			sizes = append(sizes, 0)
-		}
-		sizes[m.buffer] = max(sizes[m.buffer], m.base+m.size)
-	}
-	return sizes
-}
-
-// transients lists the memories of the calls that Compile must place.
-func transients(calls []*scheduled) []*memory {
-	var mems []*memory
-	seen := map[*memory]bool{}
-	for _, c := range calls {
-		for _, t := range c.Args {
-			if m := t.mem.root(); m.graph != nil && m.input == nil && !seen[m] {
-				seen[m] = true
-				mems = append(mems, m)
-			}
-		}
-	}
-	return mems
 }
 
 // load returns the kernel of a call, specialized for the device.

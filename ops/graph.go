@@ -92,18 +92,18 @@ type input struct {
 // output is a tensor mirrored to the host after each run.
 type output struct {
 	tensor *Tensor
-	offset int64
+	block  int   // of the host's outputs
+	offset int64 // in it
 	step   *Step
 }
 
 // slot is what a run left; nil when the device was closed before the step.
 func (o *output) slot(run int64) []byte {
-	all := o.step.results()
+	all := o.step.results(run, o.block)
 	if all == nil {
 		return nil
 	}
-	at := (run%outRing)*o.step.layout.outputs + o.offset
-	return all[at : at+o.tensor.mem.size]
+	return all[o.offset : o.offset+o.tensor.mem.size]
 }
 
 // NewGraph returns an empty graph on dev.

@@ -23,12 +23,12 @@ const outRing = ring + 1
 type Step struct {
 	graph   *Graph
 	dev     *vk.Device
-	arena   []*vk.Buffer // intermediates
-	inputs  *vk.Buffer   // the input block on the device
-	inHost  *vk.Buffer   // one slot of the input block per run in flight
-	outHost *vk.Buffer   // likewise for outputs
-	shadow  []byte       // what the next Run sends as input block
-	last    []byte       // outHost's bytes as Close found them
+	arena   []*vk.Buffer          // intermediates
+	inputs  []*vk.Buffer          // the blocks of inputs on the device
+	inHost  [ring][]*vk.Buffer    // the same on the host, for each run in flight
+	outHost [outRing][]*vk.Buffer // likewise for outputs
+	shadow  [][]byte              // what the next Run sends as inputs
+	last    [outRing][][]byte     // outHost's bytes as Close found them
 	layout  *layout
 	main    *vk.Program
 	batches [ring * outRing][]*vk.Program // what one Run submits: upload, main, download
@@ -51,8 +51,8 @@ func (s *Step) Run() error {
 	if err := s.dev.WaitTicket(background, s.tickets[slot]); err != nil {
 		return fmt.Errorf("ops: run: %w", err)
 	}
-	if n := int64(len(s.shadow)); n > 0 {
-		copy(s.inHost.Bytes()[slot*n:], s.shadow)
+	for i, b := range s.inHost[slot] {
+		copy(b.Bytes(), s.shadow[i])
 	}
 	t, err := s.dev.Submit(s.batches[s.runs%int64(len(s.batches))]...)
 	if err != nil {
@@ -84,7 +84,7 @@ func (s *Step) missing() error {
 }
 
 // Ready waits until the next Run would not have to wait: until at most one run
-// is unfinished.
+// is unfinished, and none of the first few, which are measured.
 func (s *Step) Ready(ctx context.Context) error {
 	if s.closed {
 		return errors.New("ops: ready: the step is closed")
@@ -169,10 +169,8 @@ func (s *Step) Stats() StepStats {
 	for _, m := range transients(s.layout.calls) {
 		st.TotalBytes += m.size
 	}
-	for _, b := range []*vk.Buffer{s.inputs, s.inHost, s.outHost} {
-		if b != nil {
-			st.IOBytes += b.Size()
-		}
+	for _, b := range s.io() {
+		st.IOBytes += b.Size()
 	}
 	for _, b := range s.arena {
 		st.ArenaBytes += b.Size()
@@ -234,13 +232,14 @@ func (s *Step) Profile(ctx context.Context) ([]KernelTime, error) {
 
 var errGone = errors.New("the device was closed before the step, and took the outputs with it")
 
-// results is the host's ring of outputs; nil when the device was closed before
-// the step.
-func (s *Step) results() []byte {
+// results is a block of outputs as a run left it; nil when the device was closed
+// before the step.
+func (s *Step) results(run int64, block int) []byte {
+	slot := run % outRing
 	if s.closed {
-		return s.last
+		return s.last[slot][block]
 	}
-	return s.outHost.Bytes()
+	return s.outHost[slot][block].Bytes()
 }
 
 // Close waits for the step and frees its memory, and the graph's. The last
@@ -251,7 +250,11 @@ func (s *Step) Close() error {
 	}
 	err := s.dev.Wait(background)
 	s.closed = true
-	s.last = slices.Clone(s.outHost.Bytes())
+	for slot, blocks := range s.outHost {
+		for _, b := range blocks {
+			s.last[slot] = append(s.last[slot], slices.Clone(b.Bytes()))
+		}
+	}
 	for slot := range s.batches {
 		for _, p := range s.batches[slot] {
 			if p != s.main {
@@ -263,118 +266,15 @@ func (s *Step) Close() error {
 	if s.main != nil {
 		s.main.Release()
 	}
-	for _, b := range append(s.arena, s.inputs, s.inHost, s.outHost) {
+	for _, b := range slices.Concat(s.arena, s.io()) {
 		b.Release()
 	}
-	s.arena, s.inputs, s.inHost, s.outHost = nil, nil, nil, nil
+	s.arena, s.inputs, s.inHost, s.outHost = nil, nil, [ring][]*vk.Buffer{}, [outRing][]*vk.Buffer{}
 	s.graph.Release()
 	return err
 }
 
-// build allocates and records.
-func (s *Step) build() error {
-	if err := s.buildInputs(); err != nil {
-		return err
-	}
-	l := s.layout
-	for _, size := range l.arena {
-		b, err := s.dev.NewBuffer(size)
-		if err != nil {
-			return fmt.Errorf("ops: compile: intermediates in buffers of %d bytes: %w", l.arena, err)
-		}
-		s.arena = append(s.arena, b)
-	}
-	for _, m := range l.mems {
-		m.buf = s.arena[m.buffer]
-	}
-	s.main = s.dev.NewProgram()
-	for _, c := range l.calls {
-		for _, t := range c.Args {
-			if r := t.mem.root(); r != t.mem {
-				t.mem.buf, t.mem.base = r.buf, r.base
-			}
-		}
-		if err := s.graph.dispatch(s.main, c); err != nil {
-			return err
-		}
-	}
-	if err := s.main.End(); err != nil {
-		return fmt.Errorf("ops: compile: %w", err)
-	}
-	return s.buildTransfers()
-}
-
-// buildInputs allocates the input block and its ring.
-func (s *Step) buildInputs() error {
-	size := s.layout.inputs
-	if size == 0 {
-		return nil
-	}
-	var err error
-	if s.inputs, err = s.dev.NewBuffer(size); err != nil {
-		return fmt.Errorf("ops: compile: inputs: %w", err)
-	}
-	if s.inHost, err = s.dev.NewHostBuffer(ring * size); err != nil {
-		return fmt.Errorf("ops: compile: inputs: %w", err)
-	}
-	s.shadow = make([]byte, size)
-	for _, in := range s.graph.inputs {
-		m := in.tensor.mem
-		m.buf = s.inputs
-		copy(s.shadow[m.base:], in.shadow)
-		in.shadow = s.shadow[m.base : m.base+m.size]
-	}
-	return nil
-}
-
-// buildTransfers records the copies before and after the main program, for each
-// slot of the rings.
-func (s *Step) buildTransfers() error {
-	outs, outSize := s.graph.outputs, s.layout.outputs
-	for _, o := range outs {
-		o.step = s
-		if err := o.tensor.mem.allocate(); err != nil {
-			return err
-		}
-	}
-	if outSize > 0 {
-		var err error
-		if s.outHost, err = s.dev.NewHostBuffer(outRing * outSize); err != nil {
-			return fmt.Errorf("ops: compile: outputs: %w", err)
-		}
-	}
-	var uploads [ring]*vk.Program
-	var downloads [outRing]*vk.Program
-	for slot := range uploads {
-		if n := int64(len(s.shadow)); n > 0 {
-			uploads[slot] = s.dev.NewProgram()
-			uploads[slot].Copy(s.inputs.Span(0, n), s.inHost.Span(int64(slot)*n, n))
-		}
-	}
-	for slot := range downloads {
-		if outSize == 0 {
-			continue
-		}
-		downloads[slot] = s.dev.NewProgram()
-		for _, o := range outs {
-			m := o.tensor.mem
-			downloads[slot].Copy(s.outHost.Span(int64(slot)*outSize+o.offset, m.size), m.buf.Span(m.base, m.size))
-		}
-	}
-	for i := range s.batches {
-		for _, p := range []*vk.Program{uploads[i%ring], s.main, downloads[i%outRing]} {
-			if p != nil {
-				s.batches[i] = append(s.batches[i], p)
-			}
-		}
-	}
-	for _, p := range append(uploads[:], downloads[:]...) {
-		if p == nil {
-			continue
-		}
-		if err := p.End(); err != nil {
-			return fmt.Errorf("ops: compile: %w", err)
-		}
-	}
-	return nil
+// io lists the buffers of inputs and outputs.
+func (s *Step) io() []*vk.Buffer {
+	return slices.Concat(s.inputs, slices.Concat(s.inHost[:]...), slices.Concat(s.outHost[:]...))
 }
