@@ -52,7 +52,7 @@ func OpenData(ctx context.Context, cfg Config, log *slog.Logger) (Data, error) {
 	l.data.name = cmp.Or(cfg.Data, "the Go standard library's source")
 	err := l.open(ctx)
 	if err == nil {
-		err = l.data.check(ctx, cfg)
+		err = l.data.check(ctx, cfg, l.log)
 	}
 	if err != nil {
 		return Data{}, errors.Join(err, l.data.Close())

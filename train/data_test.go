@@ -310,7 +310,9 @@ func TestWhichTokenizer(t *testing.T) {
 	if _, d := openData(t, c); d.Tokenizer.Name() != "bytes" {
 		t.Errorf("a text for a vocabulary of bytes has the tokenizer %s", d.Tokenizer.Name())
 	}
-	c.Vocab = 50257
+	c.Tokenizer = "gpt2"
+	wantDataError(t, c, "outside the vocabulary of 256", "the tokenizer, gpt2, has 50257 ids")
+	c.Vocab, c.Tokenizer = 50257, ""
 	wantDataError(t, c, "a.txt is a text", "no tokenizer is known for the vocabulary of 50257")
 
 	const folder = "testdata/hf-llama" // without a tokenizer.json
@@ -449,7 +451,7 @@ func TestOpenDataEnds(t *testing.T) {
 		t.Errorf("tokenizing: %v", err)
 	}
 	tokens := NewTokens(make([]uint16, 1<<20))
-	if _, err := tokens.check(ctx, 10); !errors.Is(err, context.Canceled) {
+	if _, err := tokens.check(ctx, 10, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("checking: %v", err)
 	}
 }

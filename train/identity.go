@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -67,13 +68,16 @@ func (d *dataIdentity) tokens() string {
 
 // check reads every token once: it must be below the vocabulary, and the files
 // those that their sidecars describe. It sets the identity.
-func (d *Data) check(ctx context.Context, cfg Config) error {
+func (d *Data) check(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if d.files == nil { // made by hand
 		d.files = []*Tokens{d.Train, d.Val}
 	}
 	id := &dataIdentity{Name: cmp.Or(d.name, d.Train.Name())}
 	for _, tokens := range d.files {
-		sum, err := tokens.check(ctx, cfg.Vocab)
+		sum, err := tokens.check(ctx, cfg.Vocab, &progress{log: log, what: "checking tokens", total: tokens.Len()})
+		if tok := d.Tokenizer; err != nil && tok != nil && tok.Vocab() > cfg.Vocab {
+			return fmt.Errorf("%w; the tokenizer, %s, has %d ids", err, tok.Name(), tok.Vocab())
+		}
 		if err != nil {
 			return err
 		}

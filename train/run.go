@@ -70,7 +70,7 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, data Data
 		return err
 	}
 	if data.identity == nil {
-		if err := data.check(ctx, cfg); err != nil {
+		if err := data.check(ctx, cfg, h.Logger); err != nil {
 			return beforeSteps(ctx, err)
 		}
 	}

@@ -128,7 +128,7 @@ func mostlyUTF8(text []byte) bool {
 type progress struct {
 	log         *slog.Logger
 	what        string
-	done, total int64 // bytes; total is 0 where it isn't known
+	done, total int64 // bytes, or tokens; total is 0 where it isn't known
 	last        time.Time
 }
 
@@ -136,6 +136,9 @@ type progress struct {
 const progressEvery = 2 * time.Second
 
 func (p *progress) add(n int) {
+	if p == nil {
+		return
+	}
 	p.done += int64(n)
 	if p.last.IsZero() {
 		p.last = time.Now()
@@ -147,6 +150,6 @@ func (p *progress) add(n int) {
 	if p.total > 0 {
 		p.log.Info(p.what, "done", fmt.Sprintf("%d%%", min(100, 100*p.done/p.total)))
 	} else {
-		p.log.Info(p.what, "bytes", p.done)
+		p.log.Info(p.what, "done", p.done)
 	}
 }

@@ -169,7 +169,7 @@ func (t *tokenizing) describe(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		sum, err := tokens.check(ctx, t.tok.Vocab())
+		sum, err := tokens.check(ctx, t.tok.Vocab(), &progress{log: t.log, what: "checking " + path, total: tokens.Len()})
 		if err = errors.Join(err, tokens.Close()); err != nil {
 			return err
 		}

@@ -237,12 +237,12 @@ func (t *Tokens) checkRange(i int64, count int) error {
 // CheckVocab reads every token once and returns an error that names the first one outside [0, v), its position and,
 // for a file, the position in the file.
 func (t *Tokens) CheckVocab(v int) error {
-	_, err := t.check(context.Background(), v)
+	_, err := t.check(context.Background(), v, nil)
 	return err
 }
 
-// check is CheckVocab, and tells these tokens from others.
-func (t *Tokens) check(ctx context.Context, v int) (tokenSum, error) {
+// check is CheckVocab, and tells these tokens from others. p may be nil.
+func (t *Tokens) check(ctx context.Context, v int, p *progress) (tokenSum, error) {
 	if t.err != nil {
 		return tokenSum{}, t.err
 	}
@@ -258,6 +258,7 @@ func (t *Tokens) check(ctx context.Context, v int) (tokenSum, error) {
 			i++
 		}
 		sum = crc32.Update(sum, castagnoli, raw)
+		p.add(len(ids))
 		return nil
 	})
 	return tokenSum{t.n, fmt.Sprintf("%08x", sum)}, err

@@ -28,7 +28,8 @@ func main() {
 	context.AfterFunc(ctx, stop)
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	switch {
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && err != nil:
+		fmt.Fprintln(os.Stderr, "tokenize: interrupted")
 		os.Exit(130)
 	case errors.Is(err, flag.ErrHelp):
 		os.Exit(2)

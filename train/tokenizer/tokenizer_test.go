@@ -101,6 +101,28 @@ func TestGPT2Tokens(t *testing.T) {
 	}
 }
 
+// The ids are those of the tokenizers package with OpenAI's files, see
+// testdata/make_tokenizers.py: every byte of ASCII, and characters of many kinds.
+func TestGPT2Golden(t *testing.T) {
+	data, err := os.ReadFile("testdata/gpt2.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var golden []struct {
+		Text string
+		IDs  []int32
+	}
+	if err := json.Unmarshal(data, &golden); err != nil || len(golden) < 400 {
+		t.Fatal(len(golden), err)
+	}
+	tok := open(t, "gpt2")
+	for _, c := range golden {
+		if got := encode(t, tok, c.Text); !slices.Equal(got, c.IDs) {
+			t.Errorf("%q: got %v, want %v", c.Text, got, c.IDs)
+		}
+	}
+}
+
 // The vocabulary and the merges are those of OpenAI's encoder.json and vocab.bpe:
 // the hash is that of the vocabulary in the order of its ids, a line each, and of
 // the merges after it.

@@ -5,6 +5,9 @@ pipelines.json with what many normalizers, pre-tokenizers, templates and options
     venv/bin/pip install tokenizers==0.23.3
     venv/bin/python make_tokenizers.py
 
+With a folder that holds GPT-2's encoder.json and vocab.bpe, as OpenAI published them, it makes gpt2.json too: texts with
+every byte of ASCII and characters of many kinds, and their ids.
+
 tokenizer-words.json   cuts words as GPT-2 does; merges written as in older files
 tokenizer-digits.json  digits one by one, as SmolLM2
 tokenizer-split.json   a pattern of its own and whole words without merging, as Llama 3
@@ -12,6 +15,8 @@ tokenizer-split.json   a pattern of its own and whole words without merging, as 
 import hashlib
 import json
 import pathlib
+import random
+import sys
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
@@ -175,3 +180,15 @@ for p in pipelines.values():
         p["decoded"] = [t.decode(ids, skip_special_tokens=False) for ids in p["ids"]]
     p["long"] = hashlib.sha256(" ".join(map(str, t.encode(long).ids)).encode()).hexdigest()
 (here / "pipelines.json").write_text(json.dumps({"texts": texts, "models": words, "pipelines": pipelines}, ensure_ascii=False, separators=(",", ":")) + "\n")
+
+if len(sys.argv) > 1:
+    folder = pathlib.Path(sys.argv[1])
+    merges = [tuple(line.split(" ")) for line in (folder / "vocab.bpe").read_text(encoding="utf-8").split("\n")[1:] if line]
+    t = Tokenizer(models.BPE(vocab=json.loads((folder / "encoder.json").read_text(encoding="utf-8")), merges=merges))
+    t.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    draw = random.Random(6)
+    kinds = [[chr(i) for i in range(128)], [chr(i) for i in range(0x80, 0x250)], list("\n\t\r \u00a0\u2003\u3000  "), list("'s't're've'm'll'd "), list("0123456789٣Ⅷ²"),
+             list("日本語中文한국어ไทยहिन्दीعربى"), [chr(i) for i in range(0x1F600, 0x1F650)], ["the ", "and", " ing", "tion", "func ", "return", "==", "()", "e\u0301"]]
+    texts = ["".join(chr(i) for i in range(256))] + [chr(i) + "a" + chr(i) for i in range(128)]
+    texts += ["".join(draw.choice(draw.choice(kinds)) for _ in range(draw.randrange(40))) for _ in range(300)]
+    (here / "gpt2.json").write_text(json.dumps([{"text": x, "ids": t.encode(x).ids} for x in texts], ensure_ascii=False, separators=(",", ":")) + "\n")
