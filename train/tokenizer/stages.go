@@ -272,11 +272,16 @@ func (b *builder) addMetaspace(s stage) error {
 func (b *builder) compile(s stage) (matcher, error) {
 	switch {
 	case s.Pattern != nil && s.Pattern.Regex != nil:
-		re, err := regexp2.Compile(*s.Pattern.Regex, regexp2.None)
+		text, looks, err := fromOniguruma(*s.Pattern.Regex)
+		var re *regexp2.Regexp
+		if err == nil {
+			re, err = regexp2.Compile(text, regexp2.Multiline)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("the pattern %.200q of a stage of type %q is not supported: %w", *s.Pattern.Regex, s.Type, err)
 		}
 		re.MatchTimeout = patternTimeout
+		b.whole = b.whole || looks
 		b.recipe("expression", *s.Pattern.Regex)
 		return expression(re), nil
 	case s.Pattern != nil && s.Pattern.String != nil && *s.Pattern.String != "":

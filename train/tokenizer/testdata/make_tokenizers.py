@@ -77,7 +77,7 @@ def fallback(model, unknown="<unk>"):
 metaspace = pre_tokenizers.Metaspace(prepend_scheme="never", split=False)
 texts += [" ", "  two  spaces ", "A\u030Angstr\u00F6m \uFB01 \u2460 \u212B", "\u0130stanbul \u03A3\u03A3 STRASSE", "a--b, (c)... d?!", "e\u0301\u0327 \u1EA5\u0323",
           "the<mask>the <mask>  the", "one <eos>two<bos>", "xMASKx MASK MASKS", "tab\tand\nline\r\n", "12 345.6789 \u0663\u0664 \u2167", "under_score caf\u00E9 na\u00EFve", "\u2581the \u2581",
-          "the quick brown fox jumps", "\u4E2D\u6587\u5B57 mixed \u0442\u0435\u043A\u0441\u0442", "\U0001F600\U0001F468\u200D\U0001F469", "a\u0007b\u200Bc"]
+          "the quick brown fox jumps", "\u4E2D\u6587\u5B57 mixed \u0442\u0435\u043A\u0441\u0442", "\U0001F600\U0001F468\u200D\U0001F469", "a\u0007b\u200Bc", "one\ntwo\nthree\n", "हिन्दी भाषा। और ا،ب Ⅷ x[a]e-z"]
 words = {
     "bytes": trained(pre_tokenizers.ByteLevel(add_prefix_space=False)),
     "chars": trained(metaspace, unk_token="<unk>"),
@@ -149,6 +149,8 @@ pipeline("qwen removed", "bytes", sequence("p", split(qwen, "Removed", True), pl
 pipeline("deepseek", "bytes", sequence("p", split(r"\p{N}{1,3}", "Isolated"), split("[一-龥぀-ゟ゠-ヿ]+", "Isolated"), split(
     r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+", "Isolated"), plain), sequence("n"))
 pipeline("falcon", "bytes", sequence("p", {"type": "Punctuation", "behavior": "Contiguous"}, level, {"type": "Digits", "individual_digits": False}, split("[0-9][0-9][0-9]", "Isolated")))
+for name, pattern in {"bloom": r" ?[^(\s|[.,!?…。，、।۔،])]+", "lines": r"^[a-z]+|[a-z]+$", "words": r"\w+|[^\w\s]+", "brackets": r"[]\[a]|[^]e-]+", "boundaries": r"\b\w|\d+(?=\.)|(?<=t)h"}.items():
+    pipeline("expression " + name, "bytes", sequence("p", split(pattern, "Isolated"), plain))
 pipeline("prefix space", "bytes", {**level, "add_prefix_space": True})
 pipeline("prefix space each", "bytes", sequence("p", {"type": "Digits", "individual_digits": True}, {**plain, "add_prefix_space": True}))
 pipeline("digits", "bytes", sequence("p", {"type": "Digits", "individual_digits": False}, plain))
