@@ -34,6 +34,7 @@ type Kernel struct {
 	local       [3]uint32
 	subgroup    bool              // each workgroup is one subgroup
 	constants   map[uint32]uint32 // values given to its specialization constants
+	shared      int64             // bytes of shared memory
 
 	setLayout vulkan.DescriptorSetLayout
 	layout    vulkan.PipelineLayout
@@ -117,9 +118,9 @@ func (k *Kernel) fits(s *shader, spec map[uint32]uint32) error {
 	if invocations > uint64(caps.MaxInvocations) {
 		return fmt.Errorf("workgroup of %d invocations, the device allows %d", invocations, caps.MaxInvocations)
 	}
-	shared, err := s.sharedMemory(spec)
-	if err == nil && shared > int64(caps.SharedMemory) {
-		err = fmt.Errorf("%d bytes of shared memory, the device allows %d", shared, caps.SharedMemory)
+	var err error
+	if k.shared, err = s.sharedMemory(spec); err == nil && k.shared > int64(caps.SharedMemory) {
+		err = fmt.Errorf("%d bytes of shared memory, the device allows %d", k.shared, caps.SharedMemory)
 	}
 	return err
 }
@@ -142,6 +143,16 @@ func (k *Kernel) create(code, specIDs, specValues []uint32) error {
 // Name is the name the kernel was made with.
 func (k *Kernel) Name() string { return k.name }
 
+// String is the name and the specialization constants that it was compiled with, by id: "silu.f32 0=256 13=4".
+func (k *Kernel) String() string {
+	var b strings.Builder
+	b.WriteString(k.name)
+	for _, id := range slices.Sorted(maps.Keys(k.constants)) {
+		fmt.Fprintf(&b, " %d=%d", id, k.constants[id])
+	}
+	return b.String()
+}
+
 // Bindings says what the kernel does with each argument. It must not be changed.
 func (k *Kernel) Bindings() []Access { return k.access }
 
@@ -150,6 +161,9 @@ func (k *Kernel) PushBytes() int { return k.pushBytes }
 
 // LocalSize is the workgroup size, specialization constants applied.
 func (k *Kernel) LocalSize() [3]uint32 { return k.local }
+
+// SharedMemory is what a workgroup has of it, in bytes.
+func (k *Kernel) SharedMemory() int64 { return k.shared }
 
 // Constant is the value that the specialization constant was given; ok is false when the shader does not have it, or
 // it was left at its default.

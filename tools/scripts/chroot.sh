@@ -56,7 +56,7 @@ build_intel_stub() {
 	inside "$building" bash -ec '
 		cd /mesa
 		apt-get -q source --download-only mesa
-		tar -xf mesa_*.orig.tar.* --strip-components=1
+		tar -xf mesa_*.orig.tar.xz --strip-components=1
 		meson setup build -Dtools=drm-shim,intel -Dvulkan-drivers=intel_hasvk -Dgallium-drivers= -Dplatforms= -Dopengl=false \
 			-Dglx=disabled -Degl=disabled -Dgles1=disabled -Dgles2=disabled -Dllvm=disabled
 		ninja -C build src/intel/tools/libintel_noop_drm_shim.so

@@ -8,6 +8,7 @@
 // below: but for vkEndCommandBuffer they do not see a call that fails by injection.
 package interpose
 
+// #cgo windows LDFLAGS: -l:libpthread.a
 // #include <stdlib.h>
 // #include "interpose.h"
 import "C"

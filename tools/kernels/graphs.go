@@ -1,0 +1,119 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/lemnos-ml/lemnos/nn"
+	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/optim"
+	"github.com/lemnos-ml/lemnos/shaders"
+	"github.com/lemnos-ml/lemnos/train"
+	"github.com/lemnos-ml/lemnos/vk"
+)
+
+// group is a set of graphs whose kernels are listed under one name.
+type group struct {
+	name  string
+	build func(dev *vk.Device) error
+}
+
+// groups lists the presets, then each operation; a kernel is listed under the first that has it.
+func groups() []group {
+	var list []group
+	for _, preset := range train.Presets() {
+		for _, mixed := range []bool{false, true} {
+			name := preset + " f32"
+			if mixed {
+				name = preset + " bf16"
+			}
+			list = append(list, group{name, func(dev *vk.Device) error { return presetGraphs(dev, preset, mixed) }})
+		}
+	}
+	for _, o := range operations {
+		for _, dt := range []ops.DType{ops.F32, ops.BF16} {
+			list = append(list, group{o.name + " " + dt.String(), func(dev *vk.Device) error { return o.plan(dev, dt) }})
+		}
+	}
+	return append(list, group{"other devices", otherKernels})
+}
+
+// presetGraphs compiles what a run of the preset does: training step with its update, evaluation, generating. All blocks
+// have the same kernels, so two stand for all.
+func presetGraphs(dev *vk.Device, preset string, mixed bool) error {
+	c, err := train.Preset(preset)
+	if err != nil {
+		return err
+	}
+	c.Layers, c.MixedPrecision = min(c.Layers, 2), mixed
+	model, err := nn.NewTransformer(dev, c.Storage(), c.Transformer(), c.Seed)
+	if err != nil {
+		return err
+	}
+	defer model.Params().Release()
+	variant := optim.Document
+	if c.AdamW == "torch" {
+		variant = optim.Torch
+	}
+	accumulate := c.GradAccum > 1
+	opt, err := optim.NewAdamW(model.Params(), &optim.Options{Variant: variant, MaxNorm: (*float64)(&c.GradClipNorm), Accumulate: accumulate, Reserve: true})
+	if err != nil {
+		return err
+	}
+	defer opt.Release()
+	tokens, err := ops.NewTensor(dev, ops.U16, 1<<20)
+	if err != nil {
+		return err
+	}
+	defer tokens.Release()
+
+	pass := ops.NewGraph(dev)
+	x, y, _ := pass.Batch(tokens, c.BatchSize, c.ContextLen, c.Seed)
+	loss := model.Loss(pass, x, y)
+	opt.Backward(pass, loss, 1)
+	apply := pass
+	if accumulate {
+		apply = ops.NewGraph(dev)
+	}
+	opt.Record(apply)
+	pass.Output(loss)
+	evaluation := ops.NewGraph(dev)
+	evaluation.Output(model.Loss(evaluation, evaluation.Input("x", ops.I32, c.BatchSize, c.ContextLen), evaluation.Input("y", ops.I32, c.BatchSize, c.ContextLen)))
+	for _, g := range []*ops.Graph{pass, apply, evaluation} {
+		if err := plan(g); err != nil {
+			return err
+		}
+	}
+	decoder, err := model.NewDecoder(c.ContextLen)
+	if err != nil {
+		return err
+	}
+	return decoder.Close()
+}
+
+// plan compiles the kernels of a graph, and frees it.
+func plan(g *ops.Graph) error {
+	defer g.Release()
+	_, err := g.Plan()
+	return err
+}
+
+// otherKernels compiles what this device does not choose in any graph, so that every kernel is known to compile.
+func otherKernels(dev *vk.Device) error {
+	seen := map[string]bool{}
+	for _, k := range dev.Kernels() {
+		seen[k.Name()] = true
+	}
+	for _, name := range shaders.Names() {
+		if seen[name] {
+			continue
+		}
+		code, err := shaders.Load(name)
+		if err != nil {
+			return err
+		}
+		if _, err := dev.Kernel(name, code, map[uint32]uint32{localID: 64}); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}

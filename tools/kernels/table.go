@@ -1,0 +1,118 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+)
+
+// table writes all kernels, and last how many there are of note.
+func (r *report) table(out io.Writer) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "registers\tspills\tshared\twaves\tsubgroup\tlocal\tcode\t  kernel, first used by")
+	spills, few := 0, 0
+	for _, k := range r.Kernels {
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%d\t%s\t  %s, %s\n", figure(k.Registers), figure(k.Spills), k.Shared, figure(k.Waves),
+			figure(int(k.Subgroup)), k.Local, figure(k.Code), k.Kernel, k.Group)
+		if k.Spills > 0 {
+			spills++
+		}
+		if k.fewWaves() {
+			few++
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(out, "%s, %s: %d kernels, %d spill, %d leave at most %d waves\n", r.Device, r.Driver, len(r.Kernels), spills, few, fewWaves)
+	return err
+}
+
+// figure is a number, or a dash for one that the driver does not tell.
+func figure(n int) string {
+	if n < 0 {
+		return "-"
+	}
+	return fmt.Sprint(n)
+}
+
+// fewWaves is how many subgroups at a time hide little of the memory's latency.
+const fewWaves = 2
+
+func (r *row) fewWaves() bool { return r.Waves >= 0 && r.Waves <= fewWaves }
+
+// named is a report of a file.
+type named struct {
+	name string
+	report
+}
+
+// markdown compares reports: a line for each, then one for each kernel that spills in any, the worst first.
+func markdown(out io.Writer, list []named) error {
+	var b strings.Builder
+	b.WriteString("| | driver | kernels | spill | at most 2 waves |\n|---|---|---|---|---|\n")
+	rows := map[string][]*row{} // by kernel, of each report
+	for i := range list {
+		spills, few := 0, 0
+		for j := range list[i].Kernels {
+			k := &list[i].Kernels[j]
+			if k.Spills > 0 {
+				spills++
+			}
+			if k.fewWaves() {
+				few++
+			}
+			key := k.comparable()
+			if rows[key] == nil {
+				rows[key] = make([]*row, len(list))
+			}
+			rows[key][i] = k
+		}
+		fmt.Fprintf(&b, "| %s | %s | %d | %d | %d |\n", list[i].name, list[i].Driver, len(list[i].Kernels), spills, few)
+	}
+	b.WriteString("\n| kernel |")
+	for _, n := range list {
+		fmt.Fprintf(&b, " %s |", n.name)
+	}
+	fmt.Fprintf(&b, "\n|---%s|\n", strings.Repeat("|---", len(list)))
+	for _, kernel := range worst(rows) {
+		fmt.Fprintf(&b, "| %s |", kernel)
+		for _, k := range rows[kernel] {
+			if k == nil {
+				b.WriteString(" |")
+				continue
+			}
+			fmt.Fprintf(&b, " %s/%s/%s |", figure(k.Registers), figure(k.Spills), figure(k.Waves))
+		}
+		b.WriteByte('\n')
+	}
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+// comparable is the kernel without the constant that is the device's own.
+func (r *row) comparable() string {
+	fields := strings.Fields(r.Kernel)
+	return strings.Join(slices.DeleteFunc(fields, func(f string) bool { return strings.HasPrefix(f, fmt.Sprint(subgroupID, "=")) }), " ")
+}
+
+// worst lists the kernels that spill anywhere, those that spill most first.
+func worst(rows map[string][]*row) []string {
+	spills := map[string]int{}
+	var list []string
+	for kernel, devices := range rows {
+		for _, k := range devices {
+			if k != nil {
+				spills[kernel] += max(k.Spills, 0)
+			}
+		}
+		if spills[kernel] > 0 {
+			list = append(list, kernel)
+		}
+	}
+	slices.SortFunc(list, func(a, b string) int { return cmp.Or(spills[b]-spills[a], strings.Compare(a, b)) })
+	return list
+}
