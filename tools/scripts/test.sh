@@ -98,7 +98,7 @@ for part in "${parts[@]}"; do
 done
 
 echo
-[[ $* != quick || ${CI:-} == true ]] || echo "not covered here, see make check: ${rest[*]}"
+[[ $* != quick || ${CI:-} == true ]] || echo "not covered here: tests that take long, and what else make check runs: ${rest[*]}"
 awk '
 	BEGIN { printf "  %-12s %8s %8s %10s\n", "part", "", "wall", "processor" }
 	{ printf "  %-12s %8s %6d s %8d s\n", $1, $2, $3, $4; wall += $3; cpu += $4; count[$2]++; names[$2] = names[$2] " " $1 }

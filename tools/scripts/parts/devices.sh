@@ -7,8 +7,13 @@ covered() {
 	echo "-coverpkg=./... -coverprofile=$profiles/$1"
 }
 
-# Nearly all of this is LLVM compiling kernels: hence without its optimizations here, and with them in part_race.
-part_lavapipe() { LEMNOS_VALIDATE=1 GALLIVM_PERF=nopt suite lavapipe "$(lavapipe_icd)" $(covered lavapipe); }
+# Nearly all of this is LLVM compiling kernels: hence without its optimizations here, and with them in part_race. Outside CI
+# the tests that take long are left to part_swiftshader.
+part_lavapipe() {
+	local long=-short
+	[[ ${CI:-} != true ]] || long=
+	LEMNOS_VALIDATE=1 GALLIVM_PERF=nopt suite lavapipe "$(lavapipe_icd)" $long $(covered lavapipe)
+}
 
 part_swiftshader() { LEMNOS_VALIDATE=1 suite SwiftShader "$(swiftshader_icd)" $(covered swiftshader); }
 
