@@ -13,7 +13,9 @@ import (
 // returns one f32[8] output of g each for the parameters, the first moments, the
 // second moments and, with 16-bit parameters, the master copies: the first value
 // is the norm. A NaN or an infinity makes it NaN or infinite; so do finite values
-// of which the norm is beyond f32. Errors stick to g.
+// of which the norm is beyond f32. A gradient above 1.8e19, when nothing clips it,
+// has a square beyond f32: its second moment becomes infinite and its parameter
+// never moves again, which shows here and nowhere else. Errors stick to g.
 func (a *AdamW) RecordNorms(g *ops.Graph) []*ops.Tensor {
 	if a.banks == nil {
 		g.Fail("norms", errors.New("the optimizer was released"))
