@@ -9,18 +9,18 @@ import (
 // Systems give a device up whose submission takes too long: Linux that of an AMD card after 2 s or 10, Windows
 // any after 2 s. So a program is recorded in segments, and a submission is as many of them as stay under a
 // budget. How long commands take is estimated from the bytes they are given, carefully, and then measured: the
-// first run is cut finely, the next ones into as few segments as fit.
+// first run is cut finely, the next ones into as few segments as fit. A single command is not cut.
 const (
 	submissionBudget = 500e6 // ns in one vkQueueSubmit
 
 	// What is assumed of a device before anything was measured on it.
-	slowByte    = 1 / 0.128 // ns for a byte of a command's spans
+	slowByte    = 1 / 0.128 // ns for a byte of a command's spans: 128 MB/s
 	slowCommand = 1e6       // ns beside
 
 	// How much slower than the last program that was measured, by these, another one may be: copies and
 	// matrix products differ by that on most devices.
 	paceMargin = 16
-	// A program is measured when it might take so much of the budget.
+	// A program is measured when it might take so long.
 	worthMeasuring = submissionBudget / 50
 	// The first measurements may be those of a driver that still compiles, or of a clock that still rises.
 	maxMeasurements = 4
@@ -49,8 +49,9 @@ func (p *Program) estimate() {
 	var total float64
 	for i := range p.list {
 		c := &p.list[i]
-		c.nanos = c.assumed() * p.device.pace
-		total += c.nanos
+		n := c.assumed()
+		c.nanos = n * p.device.pace
+		total += n
 	}
 	p.timed = total > worthMeasuring && p.device.physical.info.Caps.TimestampPeriod > 0
 }
