@@ -44,20 +44,18 @@ suite() {
 	shift 2
 	[[ -n $icd ]] || skip_outside_ci "there is no $name here"
 	list=$(go list ./ops ./train ./... | grep -v /tools/house$)
-	on_device "$icd" go test -count=1 -p 2 -vet=off -timeout 20m "$@" $list
+	on_device "$icd" go test -count=1 -p 2 -vet=off -timeout 30m "$@" $list
 }
 
 for file in tools/scripts/parts/*.sh; do source "$file"; done
-
-has_part() { declare -F "part_$1" >/dev/null; }
 
 parts=()
 for name in "$@"; do
 	case $name in
 	quick) parts+=("${quick[@]}") ;;
-	rest) for part in "${rest[@]}"; do ! has_part "$part" || parts+=("$part"); done ;;
+	rest) parts+=("${rest[@]}") ;;
 	*)
-		has_part "$name" || { echo "test: no part $name; there are: quick (${quick[*]}), rest (${rest[*]})" >&2; exit 2; }
+		declare -F "part_$name" >/dev/null || { echo "test: no part $name; there are: quick (${quick[*]}), rest (${rest[*]})" >&2; exit 2; }
 		parts+=("$name")
 		;;
 	esac
