@@ -60,6 +60,7 @@ func TestRunOnAPoorDevice(t *testing.T) {
 		}
 		return state(t, c), plan
 	}
+	vktest.Limit(t, vktest.Limits{})
 	want, _ := run(vktest.Open(t))
 	vktest.Limit(t, vktest.Limits{Allocation: 16 << 20, Mapping: 1 << 20})
 	vktest.Slow(t, 10_000)
