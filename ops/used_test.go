@@ -22,9 +22,12 @@ func TestMain(m *testing.M) { vktest.Main(m, everyKernelIsTested) }
 var used sync.Map
 
 // Every kernel is run by a test of this package, or package optim dispatches it and tests it there. A _wide kernel takes
-// the place of the other on lavapipe, so tests of one are tests of both, there and on SwiftShader. A run of selected tests
-// proves nothing and is let pass.
+// the place of the other on lavapipe, so tests of one are tests of both, there and on SwiftShader. A run of selected tests,
+// or on a device whose lowered limits leave some kernels no room, proves nothing and is let pass.
 func everyKernelIsTested() error {
+	if os.Getenv("LEMNOS_LIMITS") != "" {
+		return nil
+	}
 	for _, name := range []string{"test.run", "test.skip", "test.list"} {
 		if flag.Lookup(name).Value.String() != "" {
 			return nil
