@@ -131,7 +131,7 @@ func TestPiecesHaveTheIDsOfTheWhole(t *testing.T) {
 	for name, tok := range tokenizers {
 		want := document(t, tok, text)
 		cuts := map[int]bool{0: true}
-		for end := 20; end < len(text); end += 17 {
+		for end := 20; end < len(text); end += 53 {
 			cut := tok.pieceEnd([]byte(text[:end]), 0)
 			if cuts[cut] {
 				continue
@@ -153,7 +153,7 @@ func TestPiecesHaveTheIDsOfTheWhole(t *testing.T) {
 		}
 		if len(cuts) == 1 {
 			whole++
-		} else if len(cuts) < 20 {
+		} else if len(cuts) < 10 {
 			t.Errorf("%s: %d cuts tested", name, len(cuts))
 		}
 	}
