@@ -1,8 +1,8 @@
-# Mutated files for every reader of files. Go fuzzes one target at a time; what it finds is kept under testdata/fuzz of the
-# package. FUZZTIME=1000000x makes it a million files for each.
+# Mutated files for every reader of files, two targets at a time; what is found is kept under testdata/fuzz of the package.
+# FUZZTIME=1000000x makes it a million files for each.
 part_fuzz() {
-	local file target
-	grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' . | sort | while IFS=: read -r file target; do
-		go test -run '^$' -fuzz "^${target#func }\$" -fuzztime "${FUZZTIME:-20s}" -fuzzminimizetime 100x "$(dirname "$file")"
-	done
+	grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' . | sort | sed -E 's!/[^/]*:func ! !' | xargs -P 2 -n 2 bash -c '
+		out=$(go test -run "^\$" -fuzz "^$1\$" -fuzztime "${FUZZTIME:-20s}" -fuzzminimizetime 100x -parallel 1 "$0" 2>&1) ||
+			{ echo "$out"; exit 1; }
+		echo "$1: $(grep "elapsed" <<<"$out" | tail -n 1)"'
 }
