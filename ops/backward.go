@@ -89,7 +89,7 @@ func (g *Graph) Backward(loss *Tensor, o *BackwardOptions) {
 	}
 	seed := o.Seed
 	if seed == nil {
-		seed = g.constant(1)
+		seed = g.constant([]float32{1})
 	}
 	if !g.ok(op, seed) || !g.check(seed.dtype == F32 && seed.Len() == 1, op, "seed is %v, want one f32 value", seed) {
 		return
@@ -235,11 +235,11 @@ func (g *Graph) addGrad(x, dx *Tensor) {
 	g.add("store gradient", g.copyCall(dx, dst))
 }
 
-// constant returns an f32 scalar that holds v.
-func (g *Graph) constant(v float32) *Tensor {
-	t := g.Input("constant", F32)
+// constant returns an f32 tensor that holds v.
+func (g *Graph) constant(v []float32, shape ...int) *Tensor {
+	t := g.Input("constant", F32, shape...)
 	if g.err == nil {
-		if err := Upload(background, t, []float32{v}); err != nil {
+		if err := Upload(background, t, v); err != nil {
 			g.fail("constant", "%w", err)
 		}
 	}

@@ -56,7 +56,21 @@ func (g *Graph) CrossEntropy(logits, targets *Tensor, o *CrossEntropyOptions) *T
 // CrossEntropyEach is CrossEntropy that also returns the loss of each position,
 // f32 of the targets' shape.
 func (g *Graph) CrossEntropyEach(logits, targets *Tensor, o *CrossEntropyOptions) (loss, each *Tensor) {
-	const op = "cross-entropy"
+	loss, each, _ = g.crossEntropy("cross-entropy", logits, targets, o, false)
+	return loss, each
+}
+
+// CrossEntropySum is CrossEntropy without the division: it returns the sum over
+// the positions that are not ignored, and how many these are, both f32 scalars.
+// There may be none. With it the gradient of several batches is that of the mean
+// over all their positions, be there fewer in one than in another; optim's
+// AdamW.BackwardSum divides by the count.
+func (g *Graph) CrossEntropySum(logits, targets *Tensor, o *CrossEntropyOptions) (sum, count *Tensor) {
+	sum, _, count = g.crossEntropy("cross-entropy sum", logits, targets, o, true)
+	return sum, count
+}
+
+func (g *Graph) crossEntropy(op string, logits, targets *Tensor, o *CrossEntropyOptions, sum bool) (loss, each, count *Tensor) {
 	if o == nil {
 		o = &CrossEntropyOptions{}
 	}
@@ -64,16 +78,17 @@ func (g *Graph) CrossEntropyEach(logits, targets *Tensor, o *CrossEntropyOptions
 		!g.check(logits.dtype.Float() && isIndex(targets), op, "logits %v, targets %v: want a float type and an integer type", logits, targets) ||
 		!g.check(len(logits.shape) > 0 && slices.Equal(logits.shape[:len(logits.shape)-1], targets.shape), op,
 			"logits %v and targets %v: leading shapes differ", logits, targets) {
-		return g.bad(F32), g.bad(F32)
+		return g.bad(F32), g.bad(F32), g.bad(F32)
 	}
-	count := g.checkIDs(op, targets, logits.cols(), o.IgnoreIndex)
+	count, divisor := g.divisor(op, targets, logits.cols(), o.IgnoreIndex, sum)
 	each = g.New(F32, targets.shape...)
 	head := g.crossEntropyCall(logits, targets, each, o)
 	n := g.add(op, head)
-	loss = g.meanLoss(op, each, count)
+	loss = g.meanLoss(op, each, divisor)
+	g.means[loss] = divisor
 	g.record(op, loss, func(dy *Tensor) {
 		dx, final := g.gradTarget(logits)
-		fused := head.withGrad(count, dy, dx)
+		fused := head.withGrad(divisor, dy, dx)
 		if !n.ran && g.known(dy, n) {
 			n.calls[0] = fused // d loss is known before the step: one pass does both
 		} else {
@@ -83,7 +98,50 @@ func (g *Graph) CrossEntropyEach(logits, targets *Tensor, o *CrossEntropyOptions
 			g.addGrad(logits, dx)
 		}
 	}, logits)
-	return loss, each
+	return loss, each, count
+}
+
+// divisor checks the targets and returns how many count, and what the sum of
+// their losses is divided by: f32[2] of a number and its inverse, ones for a sum.
+func (g *Graph) divisor(op string, targets *Tensor, v int, ignore *int, sum bool) (count, divisor *Tensor) {
+	if sum {
+		return g.countIDs(op, targets, v, ignore), g.constant([]float32{1, 1}, 2)
+	}
+	count = g.checkIDs(op, targets, v, ignore)
+	return count, count
+}
+
+// SumOf makes loss, which CrossEntropy or LinearCrossEntropy returned and nothing
+// has used since, the sum in place of the mean, and returns how many positions it
+// is over: what [Graph.CrossEntropySum] returns, of a loss that somebody else's
+// function made. For any other loss it does nothing and ok is false.
+func (g *Graph) SumOf(loss *Tensor) (count *Tensor, ok bool) {
+	divisor := g.means[loss]
+	if divisor == nil || g.immediate || len(g.grads) > 0 || !g.ok("sum of", loss) {
+		return nil, false
+	}
+	var ids *Call // writes the divisor
+	for _, n := range g.nodes {
+		for i := range n.calls {
+			for j, a := range n.calls[i].Args {
+				switch {
+				case a == divisor && n.checksIDs():
+					ids = &n.calls[i]
+				case a.mem == loss.mem && (j != 2 || n.calls[i].Kernel != "mean"):
+					return nil, false // used
+				}
+			}
+		}
+	}
+	if ids == nil { // a sum already
+		return nil, false
+	}
+	count = g.New(F32)
+	push := ids.Push.(idsPush)
+	push.Flags |= idsSum
+	ids.Push, ids.Args = push, []*Tensor{ids.Args[0], ids.Args[1], count}
+	*divisor = *g.constant([]float32{1, 1}, 2) // for all that divide by it
+	return count, g.err == nil
 }
 
 // crossEntropyCall is the forward pass over the rows of logits.
@@ -124,15 +182,15 @@ func (g *Graph) rowLocal(n4 int) uint32 {
 }
 
 // withGrad turns the forward call into the one that also writes d logits to dx,
-// given the number of counted positions and d loss.
-func (c Call) withGrad(count, dy, dx *Tensor) Call {
+// given the divisor of the sum and d loss.
+func (c Call) withGrad(divisor, dy, dx *Tensor) Call {
 	c.Kernel += "_grad"
-	c.Args = append(slices.Clone(c.Args), count, dy, dx)
+	c.Args = append(slices.Clone(c.Args), divisor, dy, dx)
 	c.TakeOver = [2]int{len(c.Args) - 1, 0}
 	return c
 }
 
-// meanLoss returns the mean of the counted positions.
+// meanLoss returns the sum of each, over the first value of count.
 func (g *Graph) meanLoss(op string, each, count *Tensor) *Tensor {
 	loss := g.New(F32)
 	g.add(op, Call{Kernel: "mean", Groups: 1, Local: g.tune.scanLocal, Push: struct{ N, Cols uint32 }{uint32(each.Len()), uint32(each.cols())},

@@ -69,6 +69,16 @@ func (g *Graph) Scale(x *Tensor, s float32) *Tensor {
 	return y
 }
 
+// Divide returns a/b of two f32 scalars, such as a sum of losses and their
+// number. It is not differentiated.
+func (g *Graph) Divide(a, b *Tensor) *Tensor {
+	const op = "divide"
+	if !g.ok(op, a, b) || !g.check(a.dtype == F32 && b.dtype == F32 && a.Len() == 1 && b.Len() == 1, op, "%v by %v: want two f32 values", a, b) {
+		return g.bad(F32)
+	}
+	return g.meanLoss(op, a, b)
+}
+
 // Cast returns x stored as dt, rounded to nearest even. d x = d y, cast back.
 func (g *Graph) Cast(x *Tensor, dt DType) *Tensor {
 	if !g.ok("cast", x) || !g.check(x.dtype.Float() && dt.Float(), "cast", "%v to %s: want float types", x, dt) {

@@ -28,6 +28,7 @@ type Graph struct {
 	head      int                 // values of logits that LinearCrossEntropy holds at a time
 	inputs    []*input
 	outputs   []*output
+	means     map[*Tensor]*Tensor   // divisors of losses that are a mean or a sum
 	status    *Tensor               // u32[4]: node, position and value of the first bad index
 	owned     []*Tensor             // persistent memory the graph made for itself
 	random    *Tensor               // u32[4]: step and seed that Dropout draws from; nil: it drops nothing
@@ -109,7 +110,7 @@ func (o *output) slot(run int64) []byte {
 // NewGraph returns an empty graph on dev.
 func NewGraph(dev *vk.Device) *Graph {
 	g := &Graph{dev: dev, tune: tune(dev.Info()), needs: map[*Tensor]bool{}, grads: map[*Tensor]*Tensor{},
-		sole: map[*Tensor]bool{}, forgotten: map[*Tensor]bool{}, sets: map[*Params]bool{}, updated: map[*Tensor]bool{},
+		sole: map[*Tensor]bool{}, forgotten: map[*Tensor]bool{}, sets: map[*Params]bool{}, updated: map[*Tensor]bool{}, means: map[*Tensor]*Tensor{},
 		head: min(headChunk, int(dev.Info().Caps.MaxStorageRange/4))}
 	g.status, g.err = NewTensor(dev, U32, 4)
 	if g.err == nil {

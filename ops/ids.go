@@ -31,19 +31,29 @@ func isIndex(t *Tensor) bool { return t.dtype == I32 || t.dtype == U32 || t.dtyp
 
 // idsPush is the push block of kernel ids.
 type idsPush struct {
-	N, V      uint32
-	Ignore    int32
-	HasIgnore uint32
-	Node      uint32
+	N, V   uint32
+	Ignore int32
+	Flags  uint32
+	Node   uint32
 }
 
+const idsIgnore, idsSum = 1, 2 // flags
+
 // checkIDs appends the check of indices against [0, v) and returns how many
-// are not ignored: f32[2] of the count and its inverse.
+// are not ignored: f32[2] of the count and its inverse, where none is an error.
 func (g *Graph) checkIDs(op string, ids *Tensor, v int, ignore *int) *Tensor {
-	count := g.New(F32, 2)
-	push := idsPush{N: uint32(ids.Len()), V: uint32(v), Node: uint32(len(g.nodes) + 1)}
+	return g.addIDs(op, g.New(F32, 2), ids, v, ignore, 0)
+}
+
+// countIDs is checkIDs for a sum: it returns the count alone, a scalar, which may be 0.
+func (g *Graph) countIDs(op string, ids *Tensor, v int, ignore *int) *Tensor {
+	return g.addIDs(op, g.New(F32), ids, v, ignore, idsSum)
+}
+
+func (g *Graph) addIDs(op string, count, ids *Tensor, v int, ignore *int, flags uint32) *Tensor {
+	push := idsPush{N: uint32(ids.Len()), V: uint32(v), Flags: flags, Node: uint32(len(g.nodes) + 1)}
 	if ignore != nil {
-		push.Ignore, push.HasIgnore = int32(*ignore), 1
+		push.Ignore, push.Flags = int32(*ignore), flags|idsIgnore
 	}
 	g.add(op, Call{Kernel: "ids", Groups: 1, Local: g.tune.scanLocal, Spec: idSpec(ids), Push: push, Args: []*Tensor{ids, g.status, count}})
 	return count

@@ -13,7 +13,17 @@ const headChunk = 1 << 22
 // is rounded once; d logits is rounded before it is multiplied by the 16-bit
 // hidden and weight.
 func (g *Graph) LinearCrossEntropy(hidden, weight, targets *Tensor, o *CrossEntropyOptions) *Tensor {
-	const op = "linear cross-entropy"
+	loss, _ := g.linearCrossEntropy("linear cross-entropy", hidden, weight, targets, o, false)
+	return loss
+}
+
+// LinearCrossEntropySum is to LinearCrossEntropy what [Graph.CrossEntropySum] is
+// to CrossEntropy.
+func (g *Graph) LinearCrossEntropySum(hidden, weight, targets *Tensor, o *CrossEntropyOptions) (sum, count *Tensor) {
+	return g.linearCrossEntropy("linear cross-entropy sum", hidden, weight, targets, o, true)
+}
+
+func (g *Graph) linearCrossEntropy(op string, hidden, weight, targets *Tensor, o *CrossEntropyOptions, sum bool) (loss, count *Tensor) {
 	if o == nil {
 		o = &CrossEntropyOptions{}
 	}
@@ -21,17 +31,19 @@ func (g *Graph) LinearCrossEntropy(hidden, weight, targets *Tensor, o *CrossEntr
 		!g.check(hidden.dtype.Float() && weight.dtype == hidden.dtype && isIndex(targets), op, "hidden %v, weight %v, targets %v: want one float type and an integer type", hidden, weight, targets) ||
 		!g.check(len(weight.shape) == 2 && len(hidden.shape) > 0 && hidden.cols() == weight.shape[1], op, "hidden %v, weight %v: widths differ", hidden, weight) ||
 		!g.check(slices.Equal(hidden.shape[:len(hidden.shape)-1], targets.shape), op, "hidden %v and targets %v: leading shapes differ", hidden, targets) {
-		return g.bad(F32)
+		return g.bad(F32), g.bad(F32)
 	}
 	n, v := targets.Len(), weight.shape[0]
+	count, divisor := g.divisor(op, targets, v, o.IgnoreIndex, sum)
 	h := &linearHead{
 		g: g, options: o, weight: weight, hidden: hidden.view(0, n, hidden.cols()), targets: targets.view(0, n),
-		count: g.checkIDs(op, targets, v, o.IgnoreIndex),
-		each:  g.New(F32, n, 1), // a row each: any chunk of it starts where a device can bind
-		rows:  min(max(g.head/v/headAlign, 1)*headAlign, n),
+		divisor: divisor,
+		each:    g.New(F32, n, 1), // a row each: any chunk of it starts where a device can bind
+		rows:    min(max(g.head/v/headAlign, 1)*headAlign, n),
 	}
 	node := g.add(op, h.chunks(nil, nil, nil, false, false)...)
-	loss := g.meanLoss(op, h.each, h.count)
+	loss = g.meanLoss(op, h.each, divisor)
+	g.means[loss] = divisor
 	g.record(op, loss, func(dy *Tensor) {
 		var dh, dw *Tensor
 		var addH, addW bool
@@ -51,7 +63,7 @@ func (g *Graph) LinearCrossEntropy(hidden, weight, targets *Tensor, o *CrossEntr
 			g.add(op+" backward", calls...)
 		}
 	}, hidden, weight)
-	return loss
+	return loss, count
 }
 
 // headAlign is what the rows of a chunk are a multiple of, so that chunks of
@@ -65,8 +77,8 @@ type linearHead struct {
 	options        *CrossEntropyOptions
 	hidden, weight *Tensor // (N, D), (V, D)
 	targets        *Tensor // (N)
-	count, each    *Tensor
-	rows           int // of a chunk
+	divisor, each  *Tensor // see divisor
+	rows           int     // of a chunk
 }
 
 // chunks lists the calls for all rows: losses and, with dy, the gradient of the
@@ -100,7 +112,7 @@ func (h *linearHead) chunk(lo, hi int, dy, dh, dw *Tensor, addH, addW bool) []Ca
 		return append(calls, loss)
 	}
 	dlogits := g.New(F32, logits.shape...)
-	calls = append(calls, loss.withGrad(h.count, dy, dlogits))
+	calls = append(calls, loss.withGrad(h.divisor, dy, dlogits))
 	if dt != F32 {
 		rounded := g.New(dt, logits.shape...)
 		calls = append(calls, g.castCall(dlogits, rounded))

@@ -1,6 +1,12 @@
 package optim
 
-import "github.com/lemnos-ml/lemnos/ops"
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/lemnos-ml/lemnos/ops"
+)
 
 // Backward appends the backward pass of factor·loss to g, from the loss scale
 // on. With factor 1 it is what g.Backward(loss, nil) does, once the optimizer
@@ -11,8 +17,20 @@ import "github.com/lemnos-ml/lemnos/ops"
 // each share of each pass to the sum as it is found; 16-bit ones round the
 // gradient of a pass as they would without accumulation, and then add it.
 func (a *AdamW) Backward(g *ops.Graph, loss *ops.Tensor, factor float32) {
+	if a.expect != 0 {
+		g.Fail("backward", errors.New("an earlier pass was by BackwardSum: use it for all of them"))
+		return
+	}
+	a.backward(g, loss, factor)
+}
+
+func (a *AdamW) backward(g *ops.Graph, loss *ops.Tensor, factor float32) {
 	o := &ops.BackwardOptions{Seed: a.scaler.AsF32(), Accumulate: a.opts.Accumulate && a.params.DType() == ops.F32}
-	if factor != 1 {
+	switch {
+	case factor == 1:
+	case a.opts.Scaler == nil: // known before the loss is: its gradient takes no pass of its own
+		o.Seed = constant(g, "factor", []float32{factor})
+	default:
 		o.Seed = g.Scale(o.Seed, factor)
 	}
 	if a.ownBackward() {
@@ -24,6 +42,73 @@ func (a *AdamW) Backward(g *ops.Graph, loss *ops.Tensor, factor float32) {
 			g.AddTo(a.params.Banks()[b].Grads, mo.sum)
 		}
 	}
+}
+
+// BackwardSum is Backward for a loss summed over count targets, both f32 scalars
+// that [ops.Graph.CrossEntropySum] and the like return. The update divides by the
+// number of targets that the passes before it counted, which leaves the gradient
+// of the mean over all of them: also where some passes ignore more targets than
+// others, or all. expect is how many targets a step counts when none is ignored;
+// the gradients are divided by it at once, which keeps 16-bit ones in range, and
+// by what is missing of it in the update. A step without any target updates
+// nothing.
+//
+// It needs Options.Accumulate and comes before Record. All passes of an optimizer
+// are by BackwardSum or none is.
+func (a *AdamW) BackwardSum(g *ops.Graph, sum, count *ops.Tensor, expect int) {
+	switch {
+	case !a.opts.Accumulate:
+		g.Fail("backward sum", errors.New("want an optimizer with Options.Accumulate; the gradient of a single pass is that of its mean loss"))
+	case expect < 1:
+		g.Fail("backward sum", fmt.Errorf("%d targets expected, want at least 1", expect))
+	case a.recorded && a.expect == 0:
+		g.Fail("backward sum", errors.New("the update was recorded before, which would not divide by the count: call BackwardSum first"))
+	case a.expect != 0 && a.expect != expect:
+		g.Fail("backward sum", fmt.Errorf("%d targets expected, by an earlier pass %d", expect, a.expect))
+	}
+	if g.Err() != nil {
+		return
+	}
+	if a.counted == nil {
+		var err error
+		if a.counted, err = ops.Reserve(a.params.Device(), ops.F32); err != nil {
+			g.Fail("backward sum", err)
+			return
+		}
+	}
+	a.expect = expect
+	g.AddTo(count, a.counted)
+	a.backward(g, sum, 1/float32(expect))
+}
+
+// Counted returns how many targets the passes of BackwardSum have counted since
+// the last update, an f32 scalar: what the sum of their losses is to be divided by.
+// It is nil before the first.
+func (a *AdamW) Counted() *ops.Tensor { return a.counted }
+
+// divide appends the division of the gradients by counted/expect. It costs a pass
+// over them only where targets were ignored.
+func (a *AdamW) divide(g *ops.Graph, grads []*ops.Tensor, c *chunkTable) {
+	share := g.Divide(a.counted, constant(g, "expected targets", []float32{float32(a.expect)}))
+	// Kernel clip without a limit and without norms gives the inverse of the loss
+	// scale, whose place share takes.
+	ctrl := constant(g, "no limit", []float32{-1, 0, 0, 1, 1, 0, 0, 0}, 8)
+	factor := g.New(ops.F32, 4)
+	g.Dispatch("divide gradients", ops.Call{Kernel: "clip", Groups: 1, Push: struct{ Partials, Flags uint32 }{},
+		Args: []*ops.Tensor{ctrl, ctrl, share, g.Status(), factor}})
+	scaleGrads(g, grads, c, factor)
+	g.Fill(a.counted, 0)
+}
+
+// constant returns an input that holds v.
+func constant(g *ops.Graph, name string, v []float32, shape ...int) *ops.Tensor {
+	t := g.Input(name, ops.F32, shape...)
+	if g.Err() == nil {
+		if err := ops.Upload(context.Background(), t, v); err != nil {
+			g.Fail(name, err)
+		}
+	}
+	return t
 }
 
 // ownBackward reports whether the update needs a backward pass of its own.

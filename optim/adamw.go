@@ -20,7 +20,11 @@ type AdamW struct {
 	group   map[*ops.Tensor]int // index into groups; tensors in none are absent
 	banks   []moments
 	scaler  *ops.Tensor // u32[4]: scale bits, good steps, steps skipped so far
+	counted *ops.Tensor // f32: targets counted by BackwardSum; nil without it
+	expect  int         // of BackwardSum; 0: its passes are by Backward
 	steps   []int64     // taken by each parameter, in the order of params.All
+
+	recorded bool // Record was called
 
 	noRate bool // every group's learning rate is 0, because nobody has set one
 
@@ -134,6 +138,9 @@ func (a *AdamW) alloc() error {
 // Bytes returns the device memory that the state takes, reserved or allocated.
 func (a *AdamW) Bytes() int64 {
 	n := a.scaler.Bytes()
+	if a.counted != nil {
+		n += a.counted.Bytes()
+	}
 	for _, mo := range a.banks {
 		for _, t := range mo.all() {
 			n += t.Bytes()
@@ -171,6 +178,7 @@ func (a *AdamW) Release() {
 	}
 	a.banks = nil
 	a.scaler.Release()
+	a.counted.Release()
 	if a.params.Optimizer() == ops.Optimizer(a) {
 		a.params.SetOptimizer(nil)
 	}

@@ -108,6 +108,17 @@ func recordNorm(g *ops.Graph, grads []*ops.Tensor, c *chunkTable, ctrl, scaler *
 	return clip
 }
 
+// scaleGrads appends the multiplication of gradients by what clip, as recordNorm
+// returns it, says.
+func scaleGrads(g *ops.Graph, grads []*ops.Tensor, c *chunkTable, clip *ops.Tensor) {
+	for b := range c.words {
+		if n := c.chunks(b); n > 0 {
+			g.Dispatch("scale gradients", ops.Call{Kernel: "gradscale." + grads[b].DType().String(), Groups: min(n, g.Workers()), Push: struct{ Chunks uint32 }{uint32(n)},
+				Args: []*ops.Tensor{c.tables[b], clip, grads[b]}})
+		}
+	}
+}
+
 // checkMaxNorm refuses what the clipping rule has no meaning for.
 func checkMaxNorm(v float64) error {
 	if math.IsNaN(v) || v < 0 {
@@ -168,12 +179,7 @@ func ClipGradNorm(ctx context.Context, p *ops.Params, maxNorm float64, params ..
 		return 0, err
 	}
 	clip := recordNorm(g, bankGrads(p), c, ctrl, scaler, false)
-	for b := range c.words {
-		if n := c.chunks(b); n > 0 {
-			g.Dispatch("clip", ops.Call{Kernel: "gradscale." + p.DType().String(), Groups: min(n, g.Workers()), Push: struct{ Chunks uint32 }{uint32(n)},
-				Args: []*ops.Tensor{c.tables[b], clip, p.Banks()[b].Grads}})
-		}
-	}
+	scaleGrads(g, bankGrads(p), c, clip)
 	g.Output(clip)
 	step, err := g.Compile()
 	if err != nil {

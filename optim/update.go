@@ -58,6 +58,7 @@ func (a *AdamW) Record(g *ops.Graph, params ...*ops.Tensor) *Update {
 	case reached != nil && !a.ownBackward() && g.Optimizer() != nil:
 		err = errors.New("the backward pass of this graph is another optimizer's, which scales the loss or accumulates gradients: call this one's Backward")
 	}
+	a.recorded = true
 	u := &Update{opt: a, params: a.positions(params), class: make([]uint32, len(params))}
 	if err == nil {
 		u.table, err = newChunkTable(a.params, params, g.Chunk4())
@@ -75,6 +76,9 @@ func (a *AdamW) Record(g *ops.Graph, params ...*ops.Tensor) *Update {
 	u.ctrl = g.Input("clip control", ops.F32, 8)
 	u.scaler = a.scaler
 	grads := a.gradients()
+	if a.expect != 0 {
+		a.divide(g, grads, u.table)
+	}
 	u.clip = recordNorm(g, grads, u.table, u.ctrl, a.scaler, a.opts.Scaler != nil)
 	for b, mo := range a.banks {
 		n := u.table.chunks(b)

@@ -100,7 +100,15 @@ func (t *Trainer) build(tokens *Tokens) error {
 	t.random = g.Input("random", ops.U32, 4)
 	g.Train(t.random)
 	t.loss = t.model.Loss(g, t.in.x, t.in.y)
-	t.opt.Backward(g, t.loss, 1/float32(micro))
+	count, sum := (*ops.Tensor)(nil), false
+	if micro > 1 {
+		count, sum = g.SumOf(t.loss)
+	}
+	if sum {
+		t.opt.BackwardSum(g, t.loss, count, micro*t.in.y.Len())
+	} else {
+		t.opt.Backward(g, t.loss, 1/float32(micro))
+	}
 	if micro > 1 {
 		if t.total, err = ops.NewTensor(t.dev, ops.F32, t.loss.Shape()...); err != nil {
 			return fmt.Errorf("train: %w", err)
@@ -109,7 +117,11 @@ func (t *Trainer) build(tokens *Tokens) error {
 		g = ops.NewGraph(t.dev)
 		t.apply = &recording{graph: g}
 		g.Heed(t.pass.graph)
-		t.loss = g.Scale(t.total, 1/float32(micro))
+		if sum {
+			t.loss = g.Divide(t.total, t.opt.Counted())
+		} else {
+			t.loss = g.Scale(t.total, 1/float32(micro))
+		}
 		g.Fill(t.total, 0)
 	}
 	t.update = t.opt.Record(g)
