@@ -36,7 +36,7 @@ func NewTransformer(dev *vk.Device, dt ops.DType, cfg TransformerConfig, seed ui
 	if err := m.params.Alloc(); err != nil {
 		return nil, fmt.Errorf("nn: transformer: %w", err)
 	}
-	if err := m.initialize(context.Background(), seed); err != nil {
+	if err := Initialize(context.Background(), m.params, seed, m.start); err != nil {
 		m.params.Release()
 		return nil, fmt.Errorf("nn: transformer: %w", err)
 	}
