@@ -245,7 +245,7 @@ func (s *Step) results(run int64, block int) []byte {
 // Close waits for the step and frees its memory, and the graph's. The last
 // values of outputs stay readable, unless the device was closed before.
 func (s *Step) Close() error {
-	if s.closed {
+	if s.closed || s.graph == nil {
 		return nil
 	}
 	err := s.dev.Wait(background)

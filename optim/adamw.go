@@ -179,7 +179,7 @@ func (a *AdamW) Release() {
 	a.banks = nil
 	a.scaler.Release()
 	a.counted.Release()
-	if a.params.Optimizer() == ops.Optimizer(a) {
+	if a.params != nil && a.params.Optimizer() == ops.Optimizer(a) {
 		a.params.SetOptimizer(nil)
 	}
 }

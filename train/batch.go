@@ -180,7 +180,7 @@ func (p *Prefetcher) Batch(k int64) (x, y []int32, err error) {
 
 // Close ends the goroutine and waits for it. Closing twice does nothing.
 func (p *Prefetcher) Close() {
-	if p.closed {
+	if p.closed || p.work == nil {
 		return
 	}
 	p.closed = true

@@ -16,6 +16,7 @@ import (
 )
 
 // Data is what a run reads: tokens to train on and held-out tokens to measure on.
+// [OpenData] opens it; one put together by hand is as good, and checked by [Run].
 type Data struct {
 	Train, Val *Tokens
 	// Tokenizer made the tokens; nil where it is not known which did.

@@ -69,6 +69,9 @@ func (d *dataIdentity) tokens() string {
 // check reads every token once: it must be below the vocabulary, and the files
 // those that their sidecars describe. It sets the identity.
 func (d *Data) check(ctx context.Context, cfg Config, log *slog.Logger) error {
+	if d.Train == nil || d.Val == nil {
+		return errors.New("train: data has no tokens to train on, or none to evaluate on")
+	}
 	if d.files == nil { // made by hand
 		d.files = []*Tokens{d.Train, d.Val}
 	}

@@ -122,9 +122,11 @@ func (r *recording) compile() (err error) {
 }
 
 func (r *recording) close() error {
-	if r.step != nil {
+	switch {
+	case r.step != nil:
 		return r.step.Close()
+	case r.graph != nil:
+		r.graph.Release()
 	}
-	r.graph.Release()
 	return nil
 }

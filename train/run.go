@@ -74,6 +74,9 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, data Data
 			return beforeSteps(ctx, err)
 		}
 	}
+	if data.name == "" && cfg.Data == "" {
+		cfg.Data = ownData
+	}
 	if data.Tokenizer != nil {
 		cfg.Tokenizer = data.Tokenizer.Name()
 	}
@@ -87,6 +90,7 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, data Data
 		return err
 	}
 	defer t.Close()
+	cfg = t.cfg
 	t.data = data.identity
 	t.DetectAnomaly(h.DetectAnomaly)
 	eval, err := newEvaluator(dev, cfg, model, data.Val)

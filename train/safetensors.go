@@ -205,4 +205,9 @@ func (f *File) Open(name string) (*io.SectionReader, error) {
 }
 
 // Close closes the file. What Open returned can't be read after that.
-func (f *File) Close() error { return f.close() }
+func (f *File) Close() error {
+	if f.close == nil {
+		return nil
+	}
+	return f.close()
+}

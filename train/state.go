@@ -32,12 +32,19 @@ type stateTensor struct {
 }
 
 // tensors lists everything on the device that a checkpoint must hold.
-func (t *Trainer) tensors() []stateTensor {
+func (t *Trainer) tensors() []stateTensor { return stateTensors(t.model.Params(), t.opt) }
+
+// stateTensors lists the parameters and, unless opt is nil, their moments and
+// master copies.
+func stateTensors(params *ops.Params, opt *optim.AdamW) []stateTensor {
 	var all []stateTensor
-	for _, p := range t.model.Params().All() {
-		m, v, master := t.opt.Moments(p)
-		all = append(all, stateTensor{p.Name(), "parameter ", p},
-			stateTensor{prefixM + p.Name(), "first moment of ", m}, stateTensor{prefixV + p.Name(), "second moment of ", v})
+	for _, p := range params.All() {
+		all = append(all, stateTensor{p.Name(), "parameter ", p})
+		if opt == nil {
+			continue
+		}
+		m, v, master := opt.Moments(p)
+		all = append(all, stateTensor{prefixM + p.Name(), "first moment of ", m}, stateTensor{prefixV + p.Name(), "second moment of ", v})
 		if master != nil {
 			all = append(all, stateTensor{prefixMaster + p.Name(), "master copy of ", master})
 		}
@@ -146,35 +153,42 @@ func (t *Trainer) checkFile(f *File) (iter int64, st optim.State, cfg Config, er
 	if err != nil {
 		return 0, st, cfg, err
 	}
+	return iter, st, cfg, checkTensors(f, t.tensors(), t.model.Params(), st, false)
+}
+
+// checkTensors compares a checkpoint with what is to be read from it: names,
+// shapes, types, and values that are finite. It may hold an optimizer's state
+// besides where that is left out.
+func checkTensors(f *File, tensors []stateTensor, params *ops.Params, st optim.State, leaveOut bool) error {
 	want := map[string]bool{}
-	for _, x := range t.tensors() {
+	for _, x := range tensors {
 		want[x.name] = true
 		dt, shape, ok := f.Info(x.name)
 		switch {
 		case !ok:
-			return 0, st, cfg, fmt.Errorf("tensor %q is missing", x.name)
+			return fmt.Errorf("tensor %q is missing", x.name)
 		case dt != fileDType(x.DType()) || !slices.Equal(shape, x.Shape()):
-			return 0, st, cfg, fmt.Errorf("tensor %q is %s%v, want %s%v", x.name, dt, shape, fileDType(x.DType()), x.Shape())
+			return fmt.Errorf("tensor %q is %s%v, want %s%v", x.name, dt, shape, fileDType(x.DType()), x.Shape())
 		}
 		raw, err := f.bytes(x.name)
 		if err != nil {
-			return 0, st, cfg, err
+			return err
 		}
 		if i := firstNonFinite(dt, raw); i >= 0 {
-			return 0, st, cfg, fmt.Errorf("tensor %q is not finite: value %d is %v", x.name, i, floatFrom(dt, raw[int64(i)*elementSize[dt]:]))
+			return fmt.Errorf("tensor %q is not finite: value %d is %v", x.name, i, floatFrom(dt, raw[int64(i)*elementSize[dt]:]))
 		}
 	}
 	for _, name := range f.Names() {
-		if !want[name] {
-			return 0, st, cfg, fmt.Errorf("tensor %q is not one of this model", name)
+		if !want[name] && !(leaveOut && isMoment(name)) {
+			return fmt.Errorf("tensor %q is not one of this model", name)
 		}
 	}
 	for name := range st.Steps {
-		if t.model.Params().ByName(name) == nil {
-			return 0, st, cfg, fmt.Errorf("optimizer: steps of %q, which is no parameter of this model", name)
+		if params.ByName(name) == nil {
+			return fmt.Errorf("optimizer: steps of %q, which is no parameter of this model", name)
 		}
 	}
-	return iter, st, cfg, nil
+	return nil
 }
 
 // checkpointFormat is the version of what a checkpoint's metadata and tensors mean.

@@ -72,7 +72,12 @@ func (a *torchArchive) checkpoint(path string) (*TorchCheckpoint, error) {
 }
 
 // Close unmaps the file. The tensors can't be read after that.
-func (c *TorchCheckpoint) Close() error { return c.archive.close() }
+func (c *TorchCheckpoint) Close() error {
+	if c.archive == nil {
+		return nil
+	}
+	return c.archive.close()
+}
 
 func (c *TorchCheckpoint) extract(object any) error {
 	model, err := dictField(object, "the file", "model_state")

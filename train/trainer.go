@@ -68,6 +68,13 @@ func newTrainer(dev *vk.Device, cfg Config, model Model, tokens *Tokens) (*Train
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	switch {
+	case model == nil || model.Params() == nil || len(model.Params().Banks()) == 0:
+		return nil, errors.New("train: the model has no parameters with memory: call Alloc first")
+	case tokens == nil:
+		return nil, errors.New("train: no tokens to train on")
+	}
+	cfg = cfg.described(model)
 	t := &Trainer{cfg: cfg, dev: dev, model: model, schedule: cfg.schedule()}
 	if err := t.build(tokens); err != nil {
 		t.Close()

@@ -279,7 +279,7 @@ func (d *Device) stagingBuffer() (*Buffer, error) {
 
 // Release gives the memory back once no submitted work can use it. Releasing again does nothing.
 func (b *Buffer) Release() {
-	if b == nil || b.released {
+	if b == nil || b.released || b.device == nil {
 		return
 	}
 	b.released = true

@@ -316,7 +316,7 @@ func (p *Program) times(first, n int) ([]float64, error) {
 
 // Release frees the program once its submissions are done. Releasing again does nothing.
 func (p *Program) Release() {
-	if p == nil || p.released {
+	if p == nil || p.released || p.device == nil {
 		return
 	}
 	p.released = true

@@ -1,0 +1,149 @@
+package train_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/lemnos-ml/lemnos/nn"
+	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/optim"
+	"github.com/lemnos-ml/lemnos/train"
+	"github.com/lemnos-ml/lemnos/vk"
+	"github.com/lemnos-ml/lemnos/vk/vktest"
+)
+
+// named is a model of one's own that says what it is.
+type named struct{ *sparing }
+
+func (named) Description() string { return "a table that spares one token" }
+
+// written is config.json as a run left it.
+func written(t testing.TB, c train.Config) map[string]any {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(c.Dir(), "config.json"))
+	must(t, err)
+	var fields map[string]any
+	must(t, json.Unmarshal(data, &fields))
+	return fields
+}
+
+// What a run leaves says what was trained, whatever the configuration was meant
+// for: a model of one's own on data of one's own, or one of another structure.
+func TestConfigurationSaysWhatIsTrained(t *testing.T) {
+	dev := vktest.Open(t)
+	text := make([]uint16, 400)
+	for i := range text {
+		text[i] = uint16(i * 7 % 8)
+	}
+	data := train.Data{Train: train.NewTokens(text), Val: train.NewTokens(text[:50])}
+	own := func(dt ops.DType) *sparing {
+		m := &sparing{params: ops.NewParams(dev, dt)}
+		m.table = m.params.Add("table", 8, 8)
+		must(t, m.params.Alloc())
+		t.Cleanup(m.params.Release)
+		return m
+	}
+	decoder, err := nn.NewTransformer(dev, ops.F32, nn.TransformerConfig{Vocab: 8, Context: 16, Layers: 1, Heads: 2, Width: 16, FFN: 24,
+		Norm: "layernorm", NormEps: 1e-5, Activation: "gelu", Positions: "learned", Tied: true, Init: "gpt2"}, 1)
+	must(t, err)
+	defer decoder.Params().Release()
+	for _, c := range []struct {
+		model train.Model
+		want  map[string]any // of config.json
+	}{
+		{own(ops.BF16), map[string]any{"model": "*train_test.sparing", "mixed_precision": true, "half_type": "bf16", "layers": nil, "width": nil, "tied": nil, "dropout": nil}},
+		{named{own(ops.F32)}, map[string]any{"model": "a table that spares one token", "mixed_precision": false, "layers": nil, "vocab": 8.0}},
+		{decoder, map[string]any{"model": "transformer", "mixed_precision": false, "layers": 1.0, "width": 16.0, "norm": "layernorm", "tied": true, "context_len": 8.0, "max_context": 16.0}},
+	} {
+		cfg := train.DefaultConfig() // of a transformer of 4 layers
+		cfg.CkptDir, cfg.RunName, cfg.Vocab, cfg.ContextLen, cfg.BatchSize = t.TempDir(), "own", 8, 8, 2
+		cfg.TotalSteps, cfg.WarmupIters, cfg.CosineIters, cfg.CkptEvery = 2, 1, 2, 2
+		must(t, train.Run(ctx, dev, cfg, c.model, data, train.Hooks{}))
+		fields := written(t, cfg)
+		c.want["data"] = "(the program's own)"
+		for name, want := range c.want {
+			if got, there := fields[name]; got != want || there != (want != nil) {
+				t.Errorf("%T: config.json has %s %v, want %v", c.model, name, got, want)
+			}
+		}
+		cfg.TotalSteps = 3 // the same model resumes
+		must(t, train.Run(ctx, dev, cfg, c.model, data, train.Hooks{}))
+		path, step, err := train.Latest(cfg.Dir(), "checkpoint")
+		if err != nil || step != 3 {
+			t.Errorf("%T: checkpoint of step %d (%v), want 3", c.model, step, err)
+		}
+		_, opened, err := train.OpenModel(ctx, dev, path, ops.F32)
+		if c.model == train.Model(decoder) {
+			must(t, err)
+			if opened.Layers != 1 || opened.Transformer().Context != 16 {
+				t.Errorf("opened as %+v", opened.Transformer())
+			}
+		} else {
+			mustFail(t, err, c.want["model"].(string))
+		}
+	}
+	must(t, data.Close())
+	must(t, train.Data{}.Close())
+}
+
+// Data and models that a run can't use are errors.
+func TestRunRefusesHalfOfWhatItNeeds(t *testing.T) {
+	dev := vktest.Open(t)
+	tokens, high := train.NewTokens(make([]uint16, 400)), train.NewTokens([]uint16{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12})
+	m, err := nn.NewBigram(dev, ops.F32, 8)
+	must(t, err)
+	defer m.Params().Release()
+	empty := &sparing{params: ops.NewParams(dev, ops.F32)}
+	cfg := train.DefaultConfig()
+	cfg.CkptDir, cfg.Vocab, cfg.ContextLen, cfg.BatchSize = t.TempDir(), 8, 8, 2
+	for _, c := range []struct {
+		model train.Model
+		data  train.Data
+		want  string
+	}{
+		{m, train.Data{}, "no tokens to train on"},
+		{m, train.Data{Train: tokens}, "none to evaluate on"},
+		{m, train.Data{Train: tokens, Val: high}, "token 8 at position 7"},
+		{nil, train.Data{Train: tokens, Val: tokens}, "call Alloc first"},
+		{empty, train.Data{Train: tokens, Val: tokens}, "call Alloc first"},
+	} {
+		mustFail(t, train.Run(ctx, dev, cfg, c.model, c.data, train.Hooks{}), c.want)
+	}
+	_, err = train.NewTrainer(dev, cfg, m, nil)
+	mustFail(t, err, "no tokens to train on")
+	if names, err := os.ReadDir(cfg.CkptDir); err != nil || len(names) != 0 {
+		t.Errorf("%v (%v) in the folder, want nothing", names, err)
+	}
+}
+
+// Close and Release of zero values, of nil and a second time do nothing.
+func TestCloseOfZeroValues(t *testing.T) {
+	var failed []string
+	for name, close := range map[string]func(){
+		"Device": func() { new(vk.Device).Close() }, "Buffer": func() { new(vk.Buffer).Release() }, "Program": func() { new(vk.Program).Release() },
+		"Tensor": func() { new(ops.Tensor).Release() }, "Params": func() { new(ops.Params).Release() }, "Graph": func() { new(ops.Graph).Release() },
+		"Step": func() { new(ops.Step).Close() }, "Decoder": func() { new(nn.Decoder).Close() }, "AdamW": func() { new(optim.AdamW).Release() },
+		"Data": func() { train.Data{}.Close() }, "Trainer": func() { new(train.Trainer).Close() }, "Evaluator": func() { new(train.Evaluator).Close() },
+		"Tokens": func() { new(train.Tokens).Close() }, "File": func() { new(train.File).Close() }, "Metrics": func() { new(train.Metrics).Close() },
+		"HuggingFace": func() { new(train.HuggingFace).Close() }, "TorchCheckpoint": func() { new(train.TorchCheckpoint).Close() },
+		"Prefetcher": func() { new(train.Prefetcher).Close() },
+	} {
+		func() {
+			defer func() {
+				if r := recover(); r != nil {
+					failed = append(failed, name)
+				}
+			}()
+			close()
+			close()
+		}()
+	}
+	slices.Sort(failed)
+	if len(failed) > 0 {
+		t.Errorf("these crash: %s", strings.Join(failed, ", "))
+	}
+}

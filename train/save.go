@@ -1,0 +1,135 @@
+package train
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"strings"
+
+	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/optim"
+)
+
+// Save writes a model and its optimizer to path: the parameters and, unless opt
+// is nil, all that training needs of it to go on bit for bit (moments, step counts,
+// loss scale). meta is for what else belongs to them, such as the number of the
+// step. The file is as [SaveFile] writes it: path is the old file or the whole
+// new one, with checksums. Save waits for the device. Values that are not finite
+// are an error that names the tensor, and nothing is written.
+func Save(ctx context.Context, path string, params *ops.Params, opt *optim.AdamW, meta map[string]string) error {
+	fail := func(err error) error { return fmt.Errorf("train: save %s: %w", path, err) }
+	if err := checkState(params, opt); err != nil {
+		return fail(err)
+	}
+	all := maps.Clone(meta)
+	if all == nil {
+		all = map[string]string{}
+	}
+	for _, key := range []string{formatKey, optimizerKey} {
+		if _, taken := all[key]; taken {
+			return fail(fmt.Errorf("metadata %q is reserved", key))
+		}
+	}
+	all[formatKey] = checkpointFormat
+	if opt != nil {
+		st, err := opt.State(ctx)
+		if err != nil {
+			return fail(err)
+		}
+		text, err := json.Marshal(st)
+		if err != nil {
+			return fail(err)
+		}
+		all[optimizerKey] = string(text)
+	}
+	var entries []Entry
+	for _, x := range stateTensors(params, opt) {
+		raw, err := download(ctx, x.Tensor)
+		if err != nil {
+			return fail(err)
+		}
+		dtype := fileDType(x.DType())
+		if i := firstNonFinite(dtype, raw); i >= 0 {
+			return fail(fmt.Errorf("%s%q is not finite at %v", x.role, x.Name(), indexOf(i, x.Shape())))
+		}
+		entries = append(entries, Entry{Name: x.name, DType: dtype, Shape: x.Shape(),
+			Write: func(w io.Writer) error { _, err := w.Write(raw); return err }})
+	}
+	return SaveFile(path, all, entries)
+}
+
+// Load reads what [Save] wrote, or a checkpoint of a run, into params and opt and
+// returns the metadata. opt may be nil: the optimizer's state is then left out.
+// The whole file is checked before anything changes: checksums, and names, shapes
+// and types of all tensors, of which none may be missing or left over.
+//
+// Without opt an optimizer of 16-bit parameters that exists already needs
+// SyncMaster after it.
+func Load(ctx context.Context, path string, params *ops.Params, opt *optim.AdamW) (meta map[string]string, err error) {
+	fail := func(err error) (map[string]string, error) { return nil, fmt.Errorf("train: load %s: %w", path, err) }
+	if err := checkState(params, opt); err != nil {
+		return fail(err)
+	}
+	f, err := OpenFile(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	meta = maps.Clone(f.Meta())
+	if meta[formatKey] != checkpointFormat {
+		return fail(fmt.Errorf("metadata: format is %q, this version reads %q", meta[formatKey], checkpointFormat))
+	}
+	var st optim.State
+	switch text, saved := meta[optimizerKey]; {
+	case opt == nil:
+	case !saved:
+		return fail(errors.New("it was saved without an optimizer"))
+	default:
+		if st, err = optimizerMeta(text); err != nil {
+			return fail(fmt.Errorf("metadata: optimizer: %w", err))
+		}
+	}
+	tensors := stateTensors(params, opt)
+	if err := checkTensors(f, tensors, params, st, opt == nil); err != nil {
+		return fail(err)
+	}
+	for _, x := range tensors {
+		if err := restoreTensor(ctx, f, x); err != nil {
+			return fail(fmt.Errorf("%s: %w", x.name, err))
+		}
+	}
+	delete(meta, formatKey)
+	delete(meta, optimizerKey)
+	if opt == nil {
+		return meta, nil
+	}
+	return meta, opt.SetState(ctx, st)
+}
+
+// The metadata that every checkpoint has, the second with an optimizer.
+const (
+	formatKey    = "format"
+	optimizerKey = "optimizer"
+)
+
+// checkState reports parameters without memory, and an optimizer of others.
+func checkState(params *ops.Params, opt *optim.AdamW) error {
+	if params == nil || len(params.Banks()) == 0 {
+		return errors.New("the parameters have no memory: call Alloc first")
+	}
+	if opt == nil {
+		return nil
+	}
+	if m, _, _ := opt.Moments(params.All()[0]); m == nil {
+		return errors.New("the optimizer is one of other parameters, or was released")
+	}
+	return nil
+}
+
+// isMoment reports whether a name is that of a tensor of the optimizer.
+func isMoment(name string) bool {
+	return strings.HasPrefix(name, prefixM) || strings.HasPrefix(name, prefixV) || strings.HasPrefix(name, prefixMaster)
+}
