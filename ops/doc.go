@@ -15,8 +15,13 @@
 //	x, y, at := g.Batch(tokens, b, t, seed)
 //	logits := g.Embed(table, x)
 //	loss := g.CrossEntropy(logits, y, nil)
-//	g.Backward(loss)
+//	g.Backward(loss, nil)
+//	g.Output(loss)
 //	step, err := g.Compile()
+//
+// tokens is a U16 or U32 vector of ids with memory of its own ([NewTensor], filled
+// by [Upload]): the whole text. The examples train from one and build a transformer
+// block.
 //
 // [NewImmediate] returns a graph that runs every operation as it is called,
 // through the same code, for callers who bring their own arrays.
@@ -25,7 +30,9 @@
 //
 // Building never returns an error: a wrong shape sticks to the graph, later
 // operations do nothing, and [Graph.Compile] (or [Graph.Err]) returns the first
-// one with the operation, the shapes and the caller's file and line. A token id
+// one with the operation, the shapes and the caller's file and line. Misuse is an
+// error too: an input that was never written, a Run without the numbers of its
+// step, a graph without outputs, what comes after Compile. A token id
 // outside the vocabulary can only be seen on the device: the step then updates
 // nothing and the next [Step.Wait] returns a [*BadIndexError].
 //

@@ -7,7 +7,7 @@
 //
 //	opt, err := optim.NewAdamW(params, &optim.Options{MaxNorm: new(1.0)})
 //	…
-//	g.Backward(loss, nil)
+//	g.Backward(loss, nil) // from the loss scale, accumulating, as opt was told
 //	update := opt.Record(g)
 //	step, err := g.Compile()
 //	for t := int64(0); t < steps; t++ {

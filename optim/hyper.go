@@ -58,7 +58,7 @@ type Group struct {
 type Variant int
 
 const (
-	// Document is the order of the CS336 hand-out, with ε beside sqrt(v) and decay last:
+	// Document is the order of docs/specification.md and the CS336 hand-out, with ε beside sqrt(v) and decay last:
 	//	α_t = α·sqrt(1−β2^t)/(1−β1^t);  θ ← θ − α_t·m/(sqrt(v)+ε);  θ ← θ − α·λ·θ
 	Document Variant = iota
 	// Torch is the order of torch.optim.AdamW, with decay first:

@@ -25,8 +25,7 @@ func (c Constant) Validate() error {
 	return checkRate("Constant", float64(c))
 }
 
-// Cosine is the learning rate of the commissioning document (section 3 of the
-// specification): a linear warm-up from 0 to Max, half a cosine period down to
+// Cosine is the learning rate of section 3 of docs/specification.md: a linear warm-up from 0 to Max, half a cosine period down to
 // Min, and Min from then on.
 //
 //	t < Warmup         Max·t / max(1, Warmup)

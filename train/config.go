@@ -11,8 +11,8 @@ import (
 	"github.com/lemnos-ml/lemnos/optim"
 )
 
-// Config is everything that a training run depends on: section 7 of the
-// specification, plus the model and the data. The same names are the keys of the
+// Config is everything that a training run depends on: section 7 of
+// docs/specification.md, plus the model and the data. The same names are the keys of the
 // JSON file, the flags of tools/train and the fields of error messages.
 //
 // Fields marked resume:"same" define the model and the stream of batches; a
@@ -87,7 +87,7 @@ type ClipNorm float64
 // Betas are AdamW's decay rates of the first and the second moment.
 type Betas [2]float64
 
-// DefaultConfig returns the document's defaults, and its small transformer with
+// DefaultConfig returns the defaults of docs/specification.md, and a small transformer with
 // a vocabulary of bytes.
 func DefaultConfig() Config {
 	return Config{

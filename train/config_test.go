@@ -27,7 +27,7 @@ type fieldCase struct {
 	free      bool // may differ when a run is resumed
 }
 
-// In the order of Config. Defaults of the document's fields are the document's.
+// In the order of Config. Defaults of the reference notebook's fields are its own.
 var fieldCases = []fieldCase{
 	{"model", `"transformer"`, `"bigram"`, `bigram`, `1`, []string{`""`, `"Bigram"`, `"rnn"`}, false},
 	{"vocab", `256`, `50257`, `50257`, `"256"`, []string{`0`, `-1`, `2147483648`}, false},

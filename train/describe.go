@@ -15,6 +15,7 @@ import (
 // Describer is a [Model] that says what it is, for the configuration that is
 // written with a run; of others that is the name of their type.
 type Describer interface {
+	// Description returns a few words.
 	Description() string
 }
 

@@ -7,7 +7,9 @@
 //	…
 //	err = train.Run(ctx, dev, cfg, model, data, train.Hooks{})
 //
-// [Trainer] and [Evaluator] are its parts, for a loop of one's own.
+// [Trainer] and [Evaluator] are its parts, for a loop of one's own; [Save] and [Load]
+// keep a model and its optimizer for one without a Trainer. What the functions
+// compute is in docs/specification.md.
 //
 // # Files
 //
@@ -18,6 +20,8 @@
 // its metadata holds iteration, step counts, loss scale, configuration and what tells
 // the data from others. A tokenizer.json that the run uses is copied beside them, with
 // its BOS and EOS in generation_config.json. Files appear whole or not at all.
+// What they say of the model is what was trained: the structure of a transformer, else
+// its type or [Describer]'s description.
 //
 // # Models from elsewhere
 //
@@ -51,7 +55,9 @@
 // sums run in another order, so its bits are not those of the large batch. They
 // are the same from run to run: batches come in their order, f32 gradients take
 // each share as it is found, 16-bit gradients of a batch are rounded as always and
-// added in f32. The loss of a step is the mean over its batches.
+// added in f32. Loss and gradient of a step are the mean over all its targets,
+// however many each batch ignores, where Loss returns what CrossEntropy or
+// LinearCrossEntropy did; else they are the mean over its batches.
 //
 // Losses are in nats per token. Nothing here is for more than one goroutine at a
 // time; Run itself writes checkpoints from a goroutine that ends before it does.

@@ -40,7 +40,7 @@ func (m *imported) Loss(g *ops.Graph, x, y *ops.Tensor) *ops.Tensor {
 	return g.CrossEntropy(g.Embed(m.table, x), y, nil)
 }
 
-// TestSpec6ImportTorch puts a file of the document's save_checkpoint into a
+// TestSpec6ImportTorch puts a file of the reference notebook's save_checkpoint into a
 // trainer and reads everything back from the device.
 func TestSpec6ImportTorch(t *testing.T) {
 	for _, file := range []string{"torch_adamw.pt", "document_adamw.pt"} {
