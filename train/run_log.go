@@ -1,0 +1,114 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// log measures and writes a record of the present step. When ctx ends it leaves
+// the evaluation out.
+func (r *runner) log(ctx context.Context, evaluate bool) error {
+	rec := Record{Step: r.trainer.Iteration()}
+	whole := context.WithoutCancel(ctx)
+	if rec.Step > r.first {
+		loss, norm, lr, err := r.trainer.Report(whole)
+		if err != nil {
+			return err
+		}
+		rec.Loss, rec.GradNorm, rec.LR = &loss, &norm, &lr
+		if rec.Skipped, err = r.trainer.Skipped(whole); err != nil {
+			return err
+		}
+		if s := time.Since(r.since).Seconds(); rec.Step > r.logged && s > 0 {
+			rate := float64((rec.Step-r.logged)*int64(r.cfg.BatchSize*r.cfg.ContextLen*r.cfg.GradAccum)) / s
+			rec.TokensPerS = &rate
+		}
+	}
+	if evaluate {
+		val, err := r.eval.Loss(ctx)
+		switch {
+		case err == nil:
+			rec.ValLoss = &val
+		case ctx.Err() == nil:
+			return err
+		}
+	}
+	r.warn("metrics not written", r.metrics.Append(rec))
+	r.hooks.Logger.Info("step", attrs(rec)...)
+	if r.hooks.Progress != nil {
+		r.hooks.Progress(rec)
+	}
+	if rec.ValLoss != nil {
+		r.warn("loss curve not written", r.plot())
+		if r.hooks.Sample != nil {
+			r.hooks.Sample(rec.Step)
+		}
+	}
+	r.since, r.logged = time.Now(), rec.Step
+	return r.checkFinite(whole, rec)
+}
+
+// checkFinite ends a run that nothing can come of any more.
+func (r *runner) checkFinite(ctx context.Context, rec Record) error {
+	if rec.Loss != nil {
+		if err := r.trainer.CheckFinite(ctx); err != nil {
+			return err
+		}
+	}
+	if rec.ValLoss != nil && !isFinite(*rec.ValLoss) {
+		return r.trainer.nonFinite(ctx, "held-out loss", *rec.ValLoss)
+	}
+	return nil
+}
+
+// advise adds to the error of a state that is not finite what to do about it.
+func (r *runner) advise(err error) error {
+	var bad *NonFiniteError
+	if !errors.As(err, &bad) {
+		return err
+	}
+	advice := "no checkpoint was saved before it"
+	saved := r.saved()
+	if _, step, latestErr := Latest(r.cfg.Dir(), checkpointName); saved == nil && latestErr == nil && step > 0 {
+		advice = fmt.Sprintf("the checkpoint of step %d is finite", step)
+	}
+	return errors.Join(fmt.Errorf("%w\n%s: go on with a smaller lr_max, or with -detect-anomaly, which names the operation", err, advice), saved)
+}
+
+// warn logs an error that the run can go on after.
+func (r *runner) warn(what string, err error) {
+	if err != nil {
+		r.hooks.Logger.Warn(what, "step", r.trainer.Iteration(), "error", err)
+	}
+}
+
+// plot draws the loss curve for the hook, and to loss.png.
+func (r *runner) plot() error {
+	img, err := LossPlot(r.cfg.RunName, r.metrics.Records(), r.unigram)
+	if err != nil {
+		return err
+	}
+	if r.hooks.Plot != nil {
+		r.hooks.Plot(img)
+	}
+	return writePNG(r.hooks.files, r.path(plotName), img)
+}
+
+// attrs are the measured fields of a record, for a log line.
+func attrs(r Record) []any {
+	out := []any{"step", r.Step}
+	for _, f := range []struct {
+		name string
+		v    *float64
+	}{{"loss", r.Loss}, {"val_loss", r.ValLoss}, {"grad_norm", r.GradNorm}, {"lr", r.LR}, {"tokens_per_s", r.TokensPerS}} {
+		if f.v != nil {
+			out = append(out, f.name, fmt.Sprintf("%.4g", *f.v))
+		}
+	}
+	if r.Skipped > 0 {
+		out = append(out, "skipped", r.Skipped)
+	}
+	return out
+}
