@@ -5,7 +5,7 @@
 #   chroot.sh intel [command]    Debian 13: ANV, and the stub of Intel's kernel driver
 #   chroot.sh sid [command]      the newest Mesa: lavapipe, RADV, NVK and the stub of NVIDIA's kernel driver
 #
-# The command sees this system's /tmp and current folder, so go test -exec works: go test -exec "$PWD/tools/scripts/chroot.sh
+# The command sees this system's /tmp and this repository, so go test -exec works: go test -exec "$PWD/tools/scripts/chroot.sh
 # sid" ./vk. Chroots lie in ${LEMNOS_CHROOTS:-/var/cache/lemnos}; remove one to build it anew. With a stub, Mesa's drm-shim,
 # pipelines compile for a GPU that is not there and nothing runs. Needs root, debootstrap and a Debian mirror; exit status 77:
 # the chroot cannot be built here.
@@ -15,6 +15,7 @@ name=${1:-}
 shift || true
 chroots=${LEMNOS_CHROOTS:-/var/cache/lemnos}
 root=$chroots/$name
+repository=$(cd "$(dirname "$0")/../.." && pwd)
 
 case $name in
 trixie) suite=trixie packages=(wine64 wine) ;;
@@ -37,9 +38,9 @@ mirror() {
 
 # inside runs a command in a folder that holds a system, with mounts that end with the command.
 inside() {
-	unshare --mount bash -ec '
+	repository=$repository unshare --mount bash -ec '
 		mount -t proc proc "$1/proc"
-		for folder in /dev /tmp "$PWD"; do
+		for folder in /dev /tmp "$repository" "$PWD"; do
 			mkdir -p "$1$folder"
 			mount --rbind "$folder" "$1$folder"
 		done
