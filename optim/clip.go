@@ -172,7 +172,7 @@ func ClipGradNorm(ctx context.Context, p *ops.Params, maxNorm float64, params ..
 	if err := g.Err(); err != nil {
 		return 0, err
 	}
-	if err := ops.Upload(ctx, ctrl, []float32{maxNormWord(&maxNorm), 1, 0, 1, 1, 0, 0, 0}); err != nil {
+	if err := ops.Upload(ctx, ctrl, []float32{maxNormWord(&maxNorm), float32(math.Inf(1)), 0, 1, 1, 0, 0, 0}); err != nil {
 		return 0, err
 	}
 	if err := ops.Upload(ctx, scaler, []uint32{math.Float32bits(1), 0, 0, 0}); err != nil {

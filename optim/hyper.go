@@ -93,8 +93,9 @@ type Options struct {
 	Groups []Group
 	// MaxNorm clips the global gradient norm when set; 0 zeroes the gradients.
 	MaxNorm *float64
-	// KeepNonFinite makes a step with a NaN or infinite gradient norm go on; by
-	// default the device skips such a step: nothing is updated, no step counted.
+	// KeepNonFinite makes a step go on whose gradient norm is NaN, infinite, or so
+	// large (2^64, clipped) that squares overflow; by default the device skips
+	// such a step: nothing is updated, no step counted.
 	KeepNonFinite bool
 	// Scaler turns dynamic loss scaling on.
 	Scaler *Scaler

@@ -265,6 +265,41 @@ func TestSpec4SkipWithoutScaler(t *testing.T) {
 	}
 }
 
+// A gradient whose square overflows the second moment, after which its value
+// would never move again, is skipped like one that is not finite; clipped to
+// less it is applied.
+func TestSpec4SkipOverflowingSquares(t *testing.T) {
+	dev := vktest.Open(t)
+	for _, c := range []struct {
+		grad    float32
+		options optim.Options
+		skipped bool
+	}{
+		{1e19, optim.Options{}, false},
+		{1e20, optim.Options{}, true},
+		{-1e20, optim.Options{MaxNorm: new(1e30)}, true},
+		{1e20, optim.Options{MaxNorm: new(1.0)}, false},
+		{1e20, optim.Options{KeepNonFinite: true}, false},
+	} {
+		f := newFed(t, dev, ops.F32, []float32{1, 2}, &c.options, false)
+		f.run(t, []float32{c.grad, 0})
+		skipped, err := f.Skipped(ctx)
+		must(t, err)
+		norm, err := f.Norm(ctx)
+		must(t, err)
+		if want := math.Abs(float64(c.grad)); skipped != c.skipped || math.Abs(norm-want) > 1e-6*want {
+			t.Errorf("gradient %g, %+v: skipped %v with norm %v, want %v with %v", c.grad, c.options, skipped, norm, c.skipped, want)
+		}
+		got := stateOf(t, f.p, f.a)
+		if moved := got.p[0] != 1; moved != (c.grad == 1e19 || c.options.MaxNorm != nil && *c.options.MaxNorm == 1) {
+			t.Errorf("gradient %g, %+v: value is %v", c.grad, c.options, got.p[0])
+		}
+		if c.options.KeepNonFinite != math.IsInf(float64(got.v[0]), 1) {
+			t.Errorf("gradient %g, %+v: second moment %v", c.grad, c.options, got.v[0])
+		}
+	}
+}
+
 // A token id outside the vocabulary stops updates until Wait has reported it;
 // then training goes on as if the steps had not been.
 func TestSpec1BadIndexSkipsUpdate(t *testing.T) {

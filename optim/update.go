@@ -102,7 +102,7 @@ func (a *AdamW) Record(g *ops.Graph, params ...*ops.Tensor) *Update {
 	g.Output(a.scaler)
 	if g.Err() == nil {
 		c := a.scaling
-		skip := float32(1)
+		skip := float32(1 << 64) // squares of more overflow the second moment, which freezes a value for ever
 		if a.opts.KeepNonFinite {
 			skip = 0
 		}
@@ -135,7 +135,8 @@ func (u *Update) Norm(ctx context.Context) (float64, error) {
 }
 
 // Skipped reports whether the last run updated nothing because its gradient
-// norm was not finite; it waits for that run.
+// norm was not finite, or at least 2^64 after clipping, where squares overflow
+// the second moment; it waits for that run.
 func (u *Update) Skipped(ctx context.Context) (bool, error) {
 	var c [8]float32
 	err := ops.Download(ctx, u.clip, c[:])

@@ -3,7 +3,7 @@
 //   norm    = sqrt(sum of the partial sums) unscale
 //   gscale rest = unscale, times max_norm/(norm + 1e-6) if max_norm >= 0 and the norm is finite and above max_norm; two
 //             factors, as 1/3e38 alone is subnormal and a device may make it 0. rest is a power of two, mostly 1.
-//   skip    = a bad id was reported, or skip_nonfinite and the norm is not finite
+//   skip    = a bad id was reported, or skip_from is not 0 and the norm, clipped, is not below it or not finite
 // flags bit 0, the dynamic loss scaler: a non-finite norm multiplies the scale by backoff; growth_interval finite ones in
 // a row multiply it by growth. scaler.skips counts the steps skipped, and so does clip.skips.
 #version 450
@@ -13,7 +13,7 @@
 #include "lib/scaled.glsl"
 layout(push_constant) uniform P { uint partials, flags; } p;
 layout(binding = 0) readonly buffer PARTIAL { uvec2 partial[]; };
-layout(binding = 1) readonly buffer CTRL { float max_norm, skip_nonfinite, growth_interval, growth, backoff, unused[3]; } c;
+layout(binding = 1) readonly buffer CTRL { float max_norm, skip_from, growth_interval, growth, backoff, unused[3]; } c;
 layout(binding = 2) buffer SCALER { float scale; uint good, skips, unused; } scaler;
 layout(binding = 3) readonly buffer STATUS { uvec4 status; };
 layout(binding = 4) writeonly buffer CLIP { float norm, gscale; uint skip; float rest; uint skips; } clip;
@@ -45,7 +45,8 @@ void main() {
     float norm = norm_times(unscale);
     if (lane != 0) return;
     bool finite = is_finite(norm), bad_id = status.x != 0;
-    bool skip = bad_id || (c.skip_nonfinite != 0 && !finite);
+    float clipped = c.max_norm >= 0 ? min(norm, c.max_norm) : norm;
+    bool skip = bad_id || (c.skip_from != 0 && !(finite && clipped < c.skip_from));
     float shrink = 1.0, rest = 1.0;
     if (finite && c.max_norm >= 0 && norm > c.max_norm) {
         if (norm > 4294967296.0) rest = pow2(-64);
