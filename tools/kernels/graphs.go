@@ -97,7 +97,8 @@ func plan(g *ops.Graph) error {
 	return err
 }
 
-// otherKernels compiles what this device does not choose in any graph, so that every kernel is known to compile.
+// otherKernels compiles what this device does not choose in any graph, so that every kernel is known to compile. Most are
+// for processors, and get the constants of one with subgroups of 8: others may make no sense and crash a compiler.
 func otherKernels(dev *vk.Device) error {
 	seen := map[string]bool{}
 	for _, k := range dev.Kernels() {
@@ -111,7 +112,7 @@ func otherKernels(dev *vk.Device) error {
 		if err != nil {
 			return err
 		}
-		if _, err := dev.Kernel(name, code, map[uint32]uint32{localID: 64}); err != nil {
+		if _, err := dev.Kernel(name, code, map[uint32]uint32{localID: 8, subgroupsID: oneSubgroup}); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}

@@ -74,18 +74,17 @@ func newRow(k *vk.Kernel, group string, executables []vk.Executable) row {
 	return r
 }
 
-// Ids of specialization constants, see package shaders: invocations per workgroup and per subgroup.
+// Specialization constants: the workgroup's size, see package shaders, and the way of shaders/lib/reduce.glsl to reduce.
 const (
-	localID    = 0
-	subgroupID = 3
+	localID     = 0
+	subgroupsID = 3
+	oneSubgroup = 2 // all of the workgroup is taken for one subgroup
 )
 
-// reduces is how many invocations a subgroup must have for the kernel to be right: one whose workgroup is no larger than
-// the subgroups that it was specialized for does not join several, see shaders/lib/reduce.glsl.
+// reduces is how many invocations a subgroup must have for the kernel to be right.
 func reduces(k *vk.Kernel) uint32 {
-	subgroup, ok := k.Constant(subgroupID)
-	if local := k.LocalSize()[0]; ok && subgroup > 1 && local <= subgroup {
-		return local
+	if way, _ := k.Constant(subgroupsID); way == oneSubgroup {
+		return k.LocalSize()[0]
 	}
 	return 0
 }

@@ -93,10 +93,10 @@ func markdown(out io.Writer, list []named) error {
 	return err
 }
 
-// comparable is the kernel without the constant that is the device's own.
+// comparable is the kernel without the constant that depends on the device.
 func (r *row) comparable() string {
 	fields := strings.Fields(r.Kernel)
-	return strings.Join(slices.DeleteFunc(fields, func(f string) bool { return strings.HasPrefix(f, fmt.Sprint(subgroupID, "=")) }), " ")
+	return strings.Join(slices.DeleteFunc(fields, func(f string) bool { return strings.HasPrefix(f, fmt.Sprint(subgroupsID, "=")) }), " ")
 }
 
 // worst lists the kernels that spill anywhere, those that spill most first.
