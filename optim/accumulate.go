@@ -22,6 +22,7 @@ func (a *AdamW) Backward(g *ops.Graph, loss *ops.Tensor, factor float32) {
 		return
 	}
 	a.backward(g, loss, factor)
+	a.plain = a.plain || g.Err() == nil
 }
 
 func (a *AdamW) backward(g *ops.Graph, loss *ops.Tensor, factor float32) {
@@ -61,6 +62,8 @@ func (a *AdamW) BackwardSum(g *ops.Graph, sum, count *ops.Tensor, expect int) {
 		g.Fail("backward sum", errors.New("want an optimizer with Options.Accumulate; the gradient of a single pass is that of its mean loss"))
 	case expect < 1:
 		g.Fail("backward sum", fmt.Errorf("%d targets expected, want at least 1", expect))
+	case a.plain:
+		g.Fail("backward sum", errors.New("an earlier pass was by Backward: use BackwardSum for all of them"))
 	case a.recorded && a.expect == 0:
 		g.Fail("backward sum", errors.New("the update was recorded before, which would not divide by the count: call BackwardSum first"))
 	case a.expect != 0 && a.expect != expect:

@@ -25,6 +25,7 @@ type AdamW struct {
 	steps   []int64     // taken by each parameter, in the order of params.All
 
 	recorded bool // Record was called
+	plain    bool // Backward was called
 
 	noRate bool // every group's learning rate is 0, because nobody has set one
 

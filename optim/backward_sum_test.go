@@ -105,6 +105,11 @@ func TestBackwardSumErrors(t *testing.T) {
 	a := newOptimizer(t, m.params, &optim.Options{Accumulate: true})
 	recorded := newOptimizer(t, m.params, &optim.Options{Accumulate: true})
 	record(t, recorded, dev)
+	meant := newOptimizer(t, m.params, &optim.Options{Accumulate: true})
+	before := ops.NewGraph(dev)
+	meant.Backward(before, m.loss(t, before), 1)
+	must(t, before.Err())
+	t.Cleanup(before.Release)
 	for _, c := range []struct {
 		name string
 		call func(g *ops.Graph, sum, count *ops.Tensor)
@@ -115,6 +120,7 @@ func TestBackwardSumErrors(t *testing.T) {
 		{"after Record", func(g *ops.Graph, sum, count *ops.Tensor) { recorded.BackwardSum(g, sum, count, 9) }, "call BackwardSum first"},
 		{"", func(g *ops.Graph, sum, count *ops.Tensor) { a.BackwardSum(g, sum, count, 9) }, ""},
 		{"another number", func(g *ops.Graph, sum, count *ops.Tensor) { a.BackwardSum(g, sum, count, 8) }, "by an earlier pass 9"},
+		{"mixed with Backward before", func(g *ops.Graph, sum, count *ops.Tensor) { meant.BackwardSum(g, sum, count, 9) }, "use BackwardSum for all of them"},
 		{"mixed with Backward", func(g *ops.Graph, sum, count *ops.Tensor) { a.Backward(g, sum, 1) }, "use it for all of them"},
 	} {
 		g := ops.NewGraph(dev)

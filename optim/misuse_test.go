@@ -70,6 +70,8 @@ func TestRunNeedsStage(t *testing.T) {
 	must(t, step.Close())
 	wantError(t, "Stage of a closed step", u.Stage(step), "closed")
 	wantError(t, "Run of a closed step", step.Run(), "closed")
+	a.Release()
+	wantError(t, "Stage of a released optimizer", u.Stage(step), "the optimizer was released")
 }
 
 // g.Backward(loss, nil) is the backward pass that the optimizer needs: with loss

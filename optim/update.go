@@ -154,6 +154,9 @@ func (u *Update) Stage(step *ops.Step) error {
 	if u.hyper == nil || step == nil {
 		return errors.New("optim: stage: the graph was not compiled")
 	}
+	if a.banks == nil {
+		return errors.New("optim: stage: the optimizer was released")
+	}
 	if a.noRate {
 		return errors.New("optim: stage: the learning rate is 0: set Hyper.LR or call SetLR")
 	}
