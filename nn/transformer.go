@@ -2,6 +2,7 @@ package nn
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/lemnos-ml/lemnos/ops"
@@ -92,6 +93,10 @@ func (m *Transformer) Logits(g *ops.Graph, x *ops.Tensor) *ops.Tensor {
 // sequence that the cache holds.
 func (m *Transformer) hidden(g *ops.Graph, x *ops.Tensor, c *cache) *ops.Tensor {
 	if g.Err() != nil {
+		return x
+	}
+	if x == nil {
+		g.Fail("transformer", errors.New("no inputs"))
 		return x
 	}
 	if s := x.Shape(); len(s) != 2 || s[1] > m.cfg.Context {

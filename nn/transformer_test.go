@@ -52,6 +52,20 @@ func logits(t *testing.T, dev *vk.Device, m *nn.Transformer, ids []int32) []floa
 	return runOnce(t, g, y, map[*ops.Tensor][]int32{x: ids})
 }
 
+// Inputs that are nil are an error of the graph, as in every operation.
+func TestTransformerWithoutInputs(t *testing.T) {
+	dev := vktest.Open(t)
+	m := transformer(t, dev, ops.F32, cs336())
+	for _, build := range []func(g *ops.Graph){func(g *ops.Graph) { m.Loss(g, nil, nil) }, func(g *ops.Graph) { m.Logits(g, nil) }} {
+		g := ops.NewGraph(dev)
+		build(g)
+		if err := g.Err(); err == nil || !strings.Contains(err.Error(), "transformer: no inputs") {
+			t.Errorf("error %v, want that there are no inputs", err)
+		}
+		g.Release()
+	}
+}
+
 // A token must not change what was predicted before it.
 func TestTransformerIsCausal(t *testing.T) {
 	dev := vktest.Open(t)
