@@ -10,7 +10,8 @@ import (
 	"strings"
 )
 
-// CheckpointPath returns the name of a run's checkpoint, such as dir/run-00001000.safetensors.
+// CheckpointPath returns the name of a run's checkpoint, such as dir/run-00001000.safetensors. Those that [Run] writes
+// lie in [Config.Dir] and begin with checkpoint, whatever the run's name: that folder and that word are their dir and run.
 func CheckpointPath(dir, run string, step int64) string {
 	return filepath.Join(dir, fmt.Sprintf("%s-%08d%s", run, step, checkpointExt))
 }
@@ -57,8 +58,8 @@ func saveCheckpoint(files fileSystem, dir, run string, step int64, meta map[stri
 	return path, prune(files, dir, run, keep, step)
 }
 
-// Latest returns the checkpoint of a run with the highest step, or an empty path when there is none. A file that is
-// still being written is none: it does not have its name yet.
+// Latest returns the checkpoint of a run with the highest step, or an empty path when there is none; dir and run are
+// those of [CheckpointPath]. A file that is still being written is none: it does not have its name yet.
 func Latest(dir, run string) (path string, step int64, err error) {
 	if err := checkRun(run); err != nil {
 		return "", 0, err

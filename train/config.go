@@ -139,7 +139,7 @@ func DefaultConfig() Config {
 // Validate returns an error that names the first impossible field and its value.
 func (c Config) Validate() error {
 	for _, check := range []error{
-		oneOf("model", c.Model, "transformer", "bigram"),
+		c.checkModel(),
 		countable("vocab", c.Vocab),
 		countable("layers", c.Layers),
 		countable("heads", c.Heads),
@@ -275,6 +275,13 @@ func show(v any) string {
 		return fmt.Sprintf("%q", s)
 	}
 	return fmt.Sprint(v)
+}
+
+func (c Config) checkModel() error {
+	if err := oneOf("model", c.Model, "transformer", "bigram"); err != nil {
+		return fmt.Errorf("%w; for a model of your own leave it: what a run trains is what it writes", err)
+	}
+	return nil
 }
 
 func oneOf(field, v string, allowed ...string) error {

@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -34,6 +35,12 @@ func NewEvaluator(dev *vk.Device, cfg Config, model Model, tokens *Tokens) (*Eva
 
 // newEvaluator builds the pass; compile allocates and records it.
 func newEvaluator(dev *vk.Device, cfg Config, model Model, tokens *Tokens) (*Evaluator, error) {
+	if err := checkModel(model); err != nil {
+		return nil, err
+	}
+	if tokens == nil {
+		return nil, errors.New("train: no tokens to evaluate on")
+	}
 	if err := tokens.Fits(cfg.ContextLen); err != nil {
 		return nil, err
 	}

@@ -68,10 +68,10 @@ func newTrainer(dev *vk.Device, cfg Config, model Model, tokens *Tokens) (*Train
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	switch {
-	case model == nil || model.Params() == nil || len(model.Params().Banks()) == 0:
-		return nil, errors.New("train: the model has no parameters with memory: call Alloc first")
-	case tokens == nil:
+	if err := checkModel(model); err != nil {
+		return nil, err
+	}
+	if tokens == nil {
 		return nil, errors.New("train: no tokens to train on")
 	}
 	cfg = cfg.described(model)
