@@ -280,6 +280,12 @@ func (g *Graph) runNow(n *node) error {
 		if err != nil {
 			return fmt.Errorf("ops: %s: %w (at %s)", n.op, err, n.where)
 		}
+		for j, t := range n.calls[i].Args {
+			if t.mem.unwritten && k.Bindings()[j]&vk.Read != 0 {
+				return fmt.Errorf("ops: %s: %v has no values yet: call Upload first (at %s)", n.op, t, n.where)
+			}
+			t.mem.unwritten = false // it is by this kernel
+		}
 		if err := g.dispatch(p, &scheduled{&n.calls[i], n, k}); err != nil {
 			return err
 		}

@@ -145,7 +145,7 @@ func (g *Graph) Status() *Tensor { return g.status }
 // the former has reported it. Call it before g has operations, and close g's step
 // first or not run it any more.
 func (g *Graph) Heed(other *Graph) {
-	if !g.ok("heed", other.status) || !g.check(len(g.nodes) == 0, "heed", "the graph has operations already") {
+	if !g.check(other != nil, "heed", "no other graph") || !g.ok("heed", other.status) || !g.check(len(g.nodes) == 0, "heed", "the graph has operations already") {
 		return
 	}
 	g.status.Release()
@@ -191,6 +191,7 @@ func (g *Graph) Input(name string, dt DType, shape ...int) *Tensor {
 	t := g.New(dt, shape...)
 	t.name = name
 	if g.err != nil || g.immediate {
+		t.mem.unwritten = g.immediate
 		return t
 	}
 	in := &input{tensor: t, shadow: make([]byte, t.mem.size)}
@@ -367,9 +368,13 @@ func (n *node) writes(g *Graph, mem *memory) bool {
 	return false
 }
 
-// Fail makes err the graph's error unless it has one; for packages that add
-// operations of their own.
-func (g *Graph) Fail(op string, err error) { g.fail(op, "%w", err) }
+// Fail makes err, unless it is nil, the graph's error if it has none yet; for
+// packages that add operations of their own.
+func (g *Graph) Fail(op string, err error) {
+	if err != nil {
+		g.fail(op, "%w", err)
+	}
+}
 
 // Own makes the graph release ts together with itself.
 func (g *Graph) Own(ts ...*Tensor) { g.owned = append(g.owned, ts...) }

@@ -112,6 +112,47 @@ func TestCompileWithoutOutput(t *testing.T) {
 	wantError(t, "an output that is not computed", err, "nothing computes f32[4]")
 }
 
+// An input of an immediate graph is uploaded, or written by an operation, before
+// an operation reads it; the number of a batch is 0 before it is written.
+func TestImmediateNeedsItsInputs(t *testing.T) {
+	dev := vktest.Open(t)
+	g := ops.NewImmediate(dev)
+	t.Cleanup(g.Release)
+	x, y := g.Input("x", ops.F32, 4), g.Input("y", ops.F32, 4)
+	must(t, ops.Upload(ctx, x, []float32{1, 2, 3, 4}))
+	g.Fill(y, 1)
+	g.Add(x, y)
+	tokens := tensor(t, dev, ops.U32, []int{4}, []uint32{1, 2, 3, 4})
+	g.Batch(tokens, 1, 2, 7)
+	must(t, g.Err())
+	g.Scale(g.Input("late", ops.F32, 4), 2)
+	wantError(t, "an input without values", g.Err(), "ops: scale: late f32[4] has no values yet: call Upload first (at misuse_test.go:")
+}
+
+// What is nil or no type is an error of the graph, where it is said at all.
+func TestNothingGiven(t *testing.T) {
+	dev := vktest.Open(t)
+	x := tensor(t, dev, ops.F32, []int{4}, []float32{1, 2, 3, 4})
+	for want, build := range map[string]func(g *ops.Graph){
+		"":                          func(g *ops.Graph) { g.Fail("mine", nil) },
+		"heed: no other graph":      func(g *ops.Graph) { g.Heed(nil) },
+		"recompute: no function":    func(g *ops.Graph) { g.Recompute(x, nil) },
+		"dtype(99)[4]: there is no": func(g *ops.Graph) { g.Input("x", 99, 4) },
+	} {
+		for _, g := range []*ops.Graph{ops.NewGraph(dev), ops.NewImmediate(dev)} {
+			build(g)
+			if want == "" {
+				must(t, g.Err())
+			} else {
+				wantError(t, "build", g.Err(), want)
+			}
+			g.Release()
+		}
+	}
+	_, err := ops.NewTensor(dev, 99, 4)
+	wantError(t, "a tensor", err, "dtype(99)[4]: there is no such storage type")
+}
+
 // A tensor that is released under a compiled step fails the run.
 func TestReleasedUnderStep(t *testing.T) {
 	dev := vktest.Open(t)

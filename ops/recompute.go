@@ -14,7 +14,7 @@ import "slices"
 // that f(x) itself would have given: a [Graph.Dropout] drops the same values again.
 func (g *Graph) Recompute(x *Tensor, f func(x *Tensor) *Tensor) *Tensor {
 	const op = "recompute"
-	if !g.ok(op, x) {
+	if !g.ok(op, x) || !g.check(f != nil, op, "no function") {
 		return g.badLike(x)
 	}
 	random, drops := g.random, g.drops

@@ -29,6 +29,8 @@ type memory struct {
 	owned  bool       // Release frees buf
 	later  bool       // buf is allocated when it is needed: see Reserve
 
+	unwritten bool // an immediate graph's input before its first Upload
+
 	input  *input  // set for graph inputs
 	mirror *output // set once Graph.Output was called
 	taken  *memory // Compile let this memory take over another's
@@ -169,6 +171,9 @@ func (t *Tensor) view(offset int64, shape ...int) *Tensor {
 const maxElements = 1 << 32
 
 func storageSize(dt DType, shape []int) (int64, error) {
+	if int(dt) >= len(dtypes) {
+		return 0, fmt.Errorf("%s%v: there is no such storage type", dt, shape)
+	}
 	n := int64(1)
 	for i, d := range shape {
 		if d <= 0 {
