@@ -75,6 +75,9 @@ func TestSpec5BatchErrors(t *testing.T) {
 	wantError(t, err, "6 tokens", "needs 7")
 	_, err = (&Windows{Tokens: tokens, B: 3, M: 4}).Gather(-1, x, y)
 	wantError(t, err, "window -1")
+	wantError(t, (&Sampler{B: 3, M: 4}).Gather(0, x, y), "no tokens")
+	_, err = (&Windows{B: 3, M: 4}).Gather(0, x, y)
+	wantError(t, err, "no tokens")
 }
 
 func TestSpec5SequentialWindows(t *testing.T) {

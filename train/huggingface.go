@@ -270,6 +270,9 @@ func (h *HuggingFace) each(f func(name string, shape []int, values []float32) er
 // rounded to their type. Names and shapes are compared before anything changes;
 // of learned positions there may be fewer, and the first are taken.
 func (h *HuggingFace) Load(ctx context.Context, params *ops.Params) error {
+	if err := checkState(params, nil); err != nil {
+		return fmt.Errorf("train: load %s: %w", h.dir, err)
+	}
 	return h.load(ctx, params, itself)
 }
 

@@ -27,6 +27,9 @@ import (
 // the model has not become zeros. A tokenizer is not written. A model that was
 // loaded from such a folder is exported by [HuggingFace.Export].
 func ExportHuggingFace(ctx context.Context, dir string, c nn.TransformerConfig, params *ops.Params) error {
+	if err := checkState(params, nil); err != nil {
+		return fmt.Errorf("train: export to %s: %w", dir, err)
+	}
 	return hfExport{dir: dir, structure: c, dtype: fileDType(params.DType()), source: deviceSource(ctx, params)}.write()
 }
 
@@ -34,6 +37,9 @@ func ExportHuggingFace(ctx context.Context, dir string, c nn.TransformerConfig, 
 // this one: its config.json with all that is in it, its types of values, and its
 // tokenizer. Nothing but values changes.
 func (h *HuggingFace) Export(ctx context.Context, dir string, params *ops.Params) error {
+	if err := checkState(params, nil); err != nil {
+		return fmt.Errorf("train: export to %s: %w", dir, err)
+	}
 	e := hfExport{dir: dir, structure: h.Config, dtype: h.dtype(), origin: string(h.object.text), source: deviceSource(ctx, params)}
 	if err := e.write(); err != nil {
 		return err

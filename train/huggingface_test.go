@@ -187,6 +187,11 @@ func TestHuggingFaceExportsOurKinds(t *testing.T) {
 func TestHuggingFaceLoadChecks(t *testing.T) {
 	ctx, dev := context.Background(), vktest.Open(t)
 	h := openHF(t, "testdata/hf-gpt2")
+	for _, p := range []*ops.Params{nil, ops.NewParams(dev, ops.F32)} {
+		for _, err := range []error{h.Load(ctx, p), h.Export(ctx, t.TempDir(), p), ExportHuggingFace(ctx, t.TempDir(), h.Config, p)} {
+			wantError(t, err, "call Alloc first")
+		}
+	}
 	ids := []int32{7, 0, 49, 12}
 	want := logitsOf(t, transformerOf(t, ops.F32, h), ids)
 	for _, c := range []struct {

@@ -1,8 +1,10 @@
 package train
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"runtime/debug"
 
 	"golang.org/x/exp/mmap"
@@ -17,6 +19,9 @@ type mapped struct {
 
 func openMapped(path string) (*mapped, error) {
 	data, err := mmap.Open(path)
+	if named := new(fs.PathError); err != nil && !errors.As(err, &named) {
+		err = &fs.PathError{Op: "map", Path: path, Err: err} // of a folder, for one
+	}
 	if err != nil {
 		return nil, fmt.Errorf("train: %w", err)
 	}

@@ -266,6 +266,9 @@ func (t *Tokens) check(ctx context.Context, v int, p *progress) (tokenSum, error
 
 // Fits reports an error unless at least one window of m inputs and its targets fit, which is m+1 tokens.
 func (t *Tokens) Fits(m int) error {
+	if t == nil {
+		return errors.New("train: there are no tokens")
+	}
 	if t.err != nil {
 		return t.err
 	}

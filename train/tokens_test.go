@@ -119,6 +119,9 @@ func TestSpec5TokenErrors(t *testing.T) {
 	wantError(t, err, "token width 3")
 	_, err = OpenTokens(filepath.Join(t.TempDir(), "none.bin"), nil)
 	wantError(t, err, "none.bin")
+	folder := t.TempDir()
+	_, err = OpenTokens(folder, nil)
+	wantError(t, err, folder)
 
 	path := writeFile(t, "big.bin", little(t, []uint32{1, 1 << 31, 2}))
 	big := openTestTokens(t, path, &TokenOptions{Width: 4})
