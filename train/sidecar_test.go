@@ -116,7 +116,8 @@ func TestTokenizeAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	// What fails changes nothing.
-	for want, paths := range map[string][]string{"no such file": {a, filepath.Join(dir, "none")}, "folder": {dir}, "would be overwritten": {name + valExt}} {
+	empty := writeFile(t, "empty.txt", nil)
+	for want, paths := range map[string][]string{"no such file": {a, filepath.Join(dir, "none")}, "folder": {dir}, "would be overwritten": {name + valExt}, "are empty": {empty, empty}} {
 		if _, err := tokenize(0, paths...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", paths, err)
 		}

@@ -37,7 +37,7 @@ const (
 // and name.val.bin.json that say so, and which tokenizer it was. The last valFraction
 // of the tokens is held out; with 0 there is no name.val.bin, and one that was there
 // is removed. Files and pipes of any size pass through little memory; what was there
-// before is replaced only when all is encoded. A nil log is slog.Default.
+// before is replaced only when all is encoded, and not by empty texts. A nil log is slog.Default.
 func TokenizeFiles(ctx context.Context, tok *tokenizer.Tokenizer, name string, valFraction float64, log *slog.Logger, paths ...string) (Tokenized, error) {
 	if log == nil {
 		log = slog.Default()
@@ -45,6 +45,9 @@ func TokenizeFiles(ctx context.Context, tok *tokenizer.Tokenizer, name string, v
 	t := &tokenizing{Tokenized: Tokenized{TrainPath: name + trainExt, Width: tokenWidth(tok.Vocab())}, tok: tok, log: log, valPath: name + valExt}
 	if err := within("val_fraction", valFraction, 0, 1); err != nil {
 		return t.Tokenized, err
+	}
+	if _, base := filepath.Split(name); base == "" {
+		return t.Tokenized, fmt.Errorf("train: tokenize: %q names no file, want what the names of the token files begin with", name)
 	}
 	err := t.run(ctx, valFraction, paths)
 	if err != nil && context.Cause(ctx) == nil {
@@ -83,6 +86,9 @@ func (t *tokenizing) run(ctx context.Context, valFraction float64, paths []strin
 		os.Remove(temp) // unless it has its name
 	}()
 	total, err := t.encode(ctx, file, paths)
+	if err == nil && total == 0 { // as where the program that wrote to a pipe failed
+		err = errors.New("the texts are empty: nothing is written")
+	}
 	if err != nil {
 		return err
 	}

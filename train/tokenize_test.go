@@ -101,6 +101,8 @@ func TestTokenizeFilesForOpenData(t *testing.T) {
 	bytesTok := openTokenizer(t, "bytes")
 	_, err := TokenizeFiles(t.Context(), bytesTok, filepath.Join(dir, "x"), 1, nil, paths...)
 	wantError(t, err, "val_fraction is 1")
+	_, err = TokenizeFiles(t.Context(), bytesTok, dir+string(filepath.Separator), 0.1, nil, paths...)
+	wantError(t, err, "names no file")
 	_, err = TokenizeFiles(t.Context(), bytesTok, filepath.Join(dir, "x"), 0.1, nil, filepath.Join(dir, "none"))
 	wantError(t, err, "none")
 }
