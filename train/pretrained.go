@@ -307,6 +307,9 @@ func (f *File) bytes(name string) ([]byte, error) {
 // one: the same config.json, the same types of values (of the master weights, where
 // there are any), and the files of the tokenizer, which must still be there.
 func ExportCheckpoint(path, dir string) error {
+	if IsHuggingFace(path) {
+		return fmt.Errorf("train: export %s: it is a Hugging Face folder already, want a checkpoint or the folder of a run", path)
+	}
 	f, cfg, err := openCheckpoint(path)
 	if err != nil {
 		return err

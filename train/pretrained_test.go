@@ -90,6 +90,7 @@ func TestModelOfARun(t *testing.T) {
 	if err := ExportCheckpoint(CheckpointPath(c.Dir(), "checkpoint", 2), out); err != nil {
 		t.Fatal(err)
 	}
+	wantError(t, ExportCheckpoint(out, filepath.Join(t.TempDir(), "again")), "a Hugging Face folder already")
 	exported, cfg, err := OpenModel(ctx, dev, out, ops.F32)
 	if err != nil {
 		t.Fatal(err)
