@@ -255,6 +255,25 @@ func (c Config) scheduleChange(before Config, step int64) string {
 	return strings.TrimSuffix(text, ",") + "; the new schedule holds from here on"
 }
 
+// stepChange says which of the settings that a step depends on, the learning rate's
+// apart, are others than in the configuration before; "" where none is.
+func (c Config) stepChange(before Config) string {
+	var changed []string
+	for _, f := range []struct {
+		name    string
+		is, was any
+	}{{"adamw", c.AdamW, before.AdamW}, {"betas", c.Betas, before.Betas}, {"eps", c.Eps, before.Eps}, {"weight_decay", c.WeightDecay, before.WeightDecay},
+		{"no_decay", c.NoDecay, before.NoDecay}, {"grad_clip_norm", c.GradClipNorm, before.GradClipNorm}, {"dropout", c.Dropout, before.Dropout}} {
+		if f.is != f.was {
+			changed = append(changed, fmt.Sprintf("%s is %v and was %v", f.name, f.is, f.was))
+		}
+	}
+	if len(changed) == 0 {
+		return ""
+	}
+	return strings.Join(changed, ", ") + "; the new values hold from here on"
+}
+
 // Diff lists the fields that must be the same when a run is resumed and are not,
 // each with both values; c is the run, other the checkpoint's configuration.
 func (c Config) Diff(other Config) []string {

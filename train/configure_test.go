@@ -136,3 +136,21 @@ func TestLongerRunSaysThatTheRateChanges(t *testing.T) {
 		t.Errorf("with the end of the schedule where it was: %q", got)
 	}
 }
+
+// A flag that is left out of the command that goes on must not pass unnoticed.
+func TestChangedStepIsSaid(t *testing.T) {
+	was, err := Preset("tiny")
+	if err != nil {
+		t.Fatal(err)
+	}
+	is := was
+	is.Seed, is.LogEvery, is.LRMax = 9, 3, 1 // others tell of the first and the last
+	if got := is.stepChange(was); got != "" {
+		t.Errorf("the same step: %q", got)
+	}
+	is.Betas, is.Dropout, is.GradClipNorm = Betas{0.5, 0.6}, 0.25, ClipNorm(math.Inf(1))
+	const want = "betas is [0.5 0.6] and was [0.9 0.95], grad_clip_norm is none and was 1, dropout is 0.25 and was 0; the new values hold from here on"
+	if got := is.stepChange(was); got != want {
+		t.Errorf("it says %q, want %q", got, want)
+	}
+}
