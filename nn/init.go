@@ -63,11 +63,11 @@ const leastLimit = 0.1
 func (n Init) validate() error {
 	switch {
 	case math.IsNaN(n.Mean) || math.IsInf(n.Mean, 0):
-		return fmt.Errorf("Mean is %v, want a finite number", n.Mean)
+		return fmt.Errorf("field Mean is %v, want a finite number", n.Mean)
 	case !(n.Deviation >= 0) || math.IsInf(n.Deviation, 0):
-		return fmt.Errorf("Deviation is %v, want a finite number of at least 0", n.Deviation)
+		return fmt.Errorf("field Deviation is %v, want a finite number of at least 0", n.Deviation)
 	case n.Limit != 0 && !(n.Limit >= leastLimit):
-		return fmt.Errorf("Limit is %v, want 0 or at least %v", n.Limit, leastLimit)
+		return fmt.Errorf("field Limit is %v, want 0 or at least %v", n.Limit, leastLimit)
 	}
 	return nil
 }

@@ -69,11 +69,11 @@ func TestInitialize(t *testing.T) {
 		want  string
 	}{
 		{nn.Init{}, "has no memory"}, // before Alloc
-		{nn.Init{Mean: math.NaN()}, "w f32[2 3]: Mean is NaN"},
-		{nn.Init{Deviation: -1}, "Deviation is -1"},
-		{nn.Init{Deviation: math.Inf(1)}, "Deviation is +Inf"},
-		{nn.Init{Deviation: 1, Limit: -3}, "Limit is -3"},
-		{nn.Init{Deviation: 1, Limit: 1e-9}, "Limit is 1e-09, want 0 or at least 0.1"},
+		{nn.Init{Mean: math.NaN()}, "w f32[2 3]: field Mean is NaN"},
+		{nn.Init{Deviation: -1}, "field Deviation is -1"},
+		{nn.Init{Deviation: math.Inf(1)}, "field Deviation is +Inf"},
+		{nn.Init{Deviation: 1, Limit: -3}, "field Limit is -3"},
+		{nn.Init{Deviation: 1, Limit: 1e-9}, "field Limit is 1e-09, want 0 or at least 0.1"},
 	} {
 		err := nn.Initialize(ctx, p, 1, func(*ops.Tensor) nn.Init { return c.start })
 		if err == nil || !strings.Contains(err.Error(), c.want) {

@@ -245,16 +245,16 @@ func TestRestoreChecksMetadata(t *testing.T) {
 		{"iteration", "3.0", `iteration is "3.0"`},
 		{"iteration", "+3", `iteration is "+3"`},
 		{"iteration", "", "iteration is missing"},
-		{"optimizer", "{}", "optimizer: Steps is missing"},
+		{"optimizer", "{}", "optimizer: field Steps is missing"},
 		{"optimizer", "", "optimizer is missing"},
-		{"optimizer", "null", "optimizer: Steps is missing"},
+		{"optimizer", "null", "optimizer: field Steps is missing"},
 		{"optimizer", "[]", "optimizer"},
 		{"optimizer", optimizer + "{}", "optimizer: has something"},
-		{"optimizer", with(`"Scale":1`, `"Scale":0`), "optimizer: Scale"},
+		{"optimizer", with(`"Scale":1`, `"Scale":0`), "optimizer: field Scale"},
 		{"optimizer", with(`"Scale":1`, `"Scale":"1"`), "Scale"},
 		{"optimizer", with(`"Scale"`, `"Scope"`), "Scope"},
 		{"optimizer", with(`"Good"`, `"good2"`), "good2"},
-		{"optimizer", with(`"Skips":0`, `"Skips":null`), "optimizer: Skips is missing"},
+		{"optimizer", with(`"Skips":0`, `"Skips":null`), "optimizer: field Skips is missing"},
 		{"optimizer", with(`"`+name+`":3`, `"`+name+`":-3`), name},
 		{"optimizer", with(`"`+name+`":3`, `"`+name+`":3.5`), "optimizer"},
 		{"optimizer", with(`"`+name+`"`, `"other"`), "other"},
@@ -300,11 +300,22 @@ func TestRestoreChecksMetadata(t *testing.T) {
 	if err := tr.Restore(ctx, good); err != nil {
 		t.Error(err)
 	}
-	if err := os.Rename(good, train.CheckpointPath(c.Dir(), "checkpoint", 4)); err != nil {
+}
+
+// A checkpoint under the name of another step is refused.
+func TestRunRefusesARenamedCheckpoint(t *testing.T) {
+	dev := vktest.Open(t)
+	c := smallRun(t, t.TempDir())
+	c.TotalSteps = 3
+	if _, err := runOnce(ctx, dev, c); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := runOnce(ctx, vktest.Open(t), c); err == nil || !strings.Contains(err.Error(), "is of step 3") {
-		t.Errorf("a checkpoint with another's name: error is %v", err)
+	if err := os.Rename(train.CheckpointPath(c.Dir(), "checkpoint", 3), train.CheckpointPath(c.Dir(), "checkpoint", 4)); err != nil {
+		t.Fatal(err)
+	}
+	c.TotalSteps = 5
+	if _, err := runOnce(ctx, dev, c); err == nil || !strings.Contains(err.Error(), "is of step 3") {
+		t.Errorf("error is %v", err)
 	}
 }
 
@@ -352,12 +363,16 @@ func TestDetectAnomaly(t *testing.T) {
 		}
 	}
 	c := smallRun(t, t.TempDir())
-	c.MixedPrecision, c.GradClipNorm = false, 1e30
-	tr, _ := newScaled(t, c, 1e24)
+	c.MixedPrecision, c.LRMax, c.LRMin, c.WeightDecay = false, 1e30, 1e30, 0.1
+	tr, _ := newScaled(t, c, 1)
 	tr.DetectAnomaly(true)
+	var err error
+	for err == nil && tr.Iteration() < 4 {
+		err = tr.Step()
+	}
 	var found *ops.AnomalyError
-	if err := tr.Step(); !errors.As(err, &found) || found.Op != "adamw" || found.Input != "" {
-		t.Errorf("a moment overflows: error is %v, want adamw with finite input", err)
+	if !errors.As(err, &found) || found.Op != "adamw" || found.Input != "" {
+		t.Errorf("a parameter overflows: error is %v, want adamw with finite input", err)
 	}
 	c.MixedPrecision, c.HalfType, c.GradClipNorm = true, "f16", 1
 	tr, _ = newScaled(t, c, 1e4)

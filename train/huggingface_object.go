@@ -120,13 +120,6 @@ func hfKind(field any) string {
 	return "a string"
 }
 
-// set gives a field a value.
-func (o hfObject) set(key string, value any) error {
-	raw, err := json.Marshal(value)
-	o.fields[key] = hfValue{string(raw), -1}
-	return err
-}
-
 // bytes returns the object as the transformers package writes it: a line for each
 // field, in the order of their names.
 func (o hfObject) bytes() []byte {

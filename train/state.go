@@ -235,13 +235,13 @@ func optimizerMeta(text string) (st optim.State, err error) {
 	case dec.More():
 		return st, errors.New("has something after the closing brace")
 	case in.Steps == nil:
-		return st, errors.New("Steps is missing")
+		return st, errors.New("field Steps is missing")
 	case in.Scale == nil || !(*in.Scale > 0):
-		return st, errors.New("Scale is missing or not positive")
+		return st, errors.New("field Scale is missing or not positive")
 	case in.Good == nil:
-		return st, errors.New("Good is missing")
+		return st, errors.New("field Good is missing")
 	case in.Skips == nil:
-		return st, errors.New("Skips is missing")
+		return st, errors.New("field Skips is missing")
 	}
 	for name, n := range in.Steps {
 		if n < 0 {
