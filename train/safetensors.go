@@ -106,7 +106,7 @@ func readSafetensors(r io.ReaderAt, size int64, path string) (*File, error) {
 				return nil, fmt.Errorf("train: %s is not a safetensors file, but %s", path, what)
 			}
 		}
-		return nil, fmt.Errorf("train: %s: a header of %d bytes, more than the %d allowed: not a safetensors file", path, length, maxHeader)
+		return nil, fmt.Errorf("train: %s is not a safetensors file: its header would have %d bytes, more than the %d allowed", path, length, maxHeader)
 	}
 	f.start = 8 + int64(length)
 	if f.start > size {

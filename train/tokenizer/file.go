@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -66,9 +67,19 @@ func openFile(path string) (*Tokenizer, error) {
 func Parse(data []byte) (*Tokenizer, error) {
 	var f file
 	if err := json.Unmarshal(data, &f); err != nil {
-		return nil, fmt.Errorf("not a tokenizer.json as Hugging Face's tokenizers package saves it: %w", err)
+		return nil, fmt.Errorf("not a tokenizer.json as Hugging Face's tokenizers package saves it: %w", placed(data, err))
 	}
 	return f.build("bpe", data)
+}
+
+// placed adds line and column to an error of package json in the grammar of data.
+func placed(data []byte, err error) error {
+	var syntax *json.SyntaxError
+	if !errors.As(err, &syntax) {
+		return err
+	}
+	before := data[:min(max(syntax.Offset-1, 0), int64(len(data)))]
+	return fmt.Errorf("line %d, column %d: %w", 1+bytes.Count(before, []byte("\n")), len(before)-bytes.LastIndexByte(before, '\n'), err)
 }
 
 // readFile reads a JSON file, without the byte order mark that some editors put

@@ -58,6 +58,7 @@ func TestTokenizerJSONErrors(t *testing.T) {
 		{`"normalizer":null`, `"normalizer":{"type":"Precompiled"}`, `a normalizer of type "Precompiled" is not supported`},
 		{`"normalizer":null`, `"normalizer":{"type":"Replace","content":""}`, `a stage of type "Replace" has no pattern`},
 		{`"dropout":null`, `"dropout":0.1`, "dropout"},
+		{`"dropout":null`, "\n\"dropout\":NaN", "line 2, column 11: invalid character 'N'"},
 		{`"unk_token":null`, `"unk_token":"<unk>"`, `unk_token is "<unk>"`},
 		{`"type":"Digits"`, `"type":"UnicodeScripts"`, `a pre_tokenizer of type "UnicodeScripts" is not supported`},
 		{`"type":"Digits"`, `"type":"Metaspace","prepend_scheme":"often"`, `prepend_scheme "often"`},

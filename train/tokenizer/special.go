@@ -144,7 +144,7 @@ func (t *Tokenizer) readSpecial(dir string) error {
 		}
 		var f specialFile
 		if err == nil {
-			err = json.Unmarshal(data, &f)
+			err = placed(data, json.Unmarshal(data, &f))
 		}
 		if err != nil {
 			return fmt.Errorf("tokenizer: the BOS and EOS of %s: %w", path, err)
