@@ -161,3 +161,30 @@ func TestResumeWithoutItsSource(t *testing.T) {
 	}
 	m.Params().Release()
 }
+
+// A run whose token files have lost their sidecars knows what made its tokens, as
+// long as they are the same.
+func TestResumeWithoutSidecars(t *testing.T) {
+	c := transformerRun(t, "run")
+	c.Vocab, c.Tokenizer = 512, ""
+	dir, json := t.TempDir(), "tokenizer/testdata/tokenizer-digits.json"
+	made, err := TokenizeFiles(t.Context(), openTokenizer(t, json), filepath.Join(dir, "ids"), 0, nil, writeFile(t, "x.txt", []byte(someText)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Data = made.TrainPath
+	if err := runTo(t, c, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(made.TrainPath + ".json"); err != nil {
+		t.Fatal(err)
+	}
+	for step := int64(2); step <= 3; step++ {
+		if err := runTo(t, c, step); err != nil {
+			t.Fatal(err)
+		}
+		if tok, err := OpenTokenizer(c.Dir()); err != nil || tok.ID() != openTokenizer(t, json).ID() {
+			t.Errorf("step %d: tokenizer %v (%v)", step, tok, err)
+		}
+	}
+}

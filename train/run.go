@@ -212,6 +212,7 @@ func (r *runner) restore(ctx context.Context, path string, step int64) error {
 	if err := r.trainer.Restore(ctx, path); err != nil {
 		return err
 	}
+	r.cfg.Tokenizer = r.trainer.cfg.Tokenizer
 	if n := r.trainer.Iteration(); n != step { // later checkpoints would not be the newest
 		return fmt.Errorf("train: checkpoint %s is of step %d: give it the name of that step", path, n)
 	}

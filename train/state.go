@@ -135,7 +135,20 @@ func (t *Trainer) Restore(ctx context.Context, path string) error {
 		return err
 	}
 	t.iter, t.origin, t.before = iter, originOf(f.meta), before
+	t.keepTokenizer(f.Meta())
 	return nil
+}
+
+// keepTokenizer says of tokens of which it isn't known what made them that it was
+// what the checkpoint says, when it was trained on the same ones.
+func (t *Trainer) keepTokenizer(meta map[string]string) {
+	was, err := readIdentity(meta)
+	if err != nil || was == nil || t.data == nil || t.data.Tokenizer != nil || !slices.Equal(t.data.Files, was.Files) {
+		return
+	}
+	data := *t.data
+	data.Tokenizer = was.Tokenizer
+	t.data, t.cfg.Tokenizer = &data, t.before.Tokenizer
 }
 
 // checkFile compares a checkpoint with this trainer; cfg is the checkpoint's.
