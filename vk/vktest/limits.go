@@ -41,7 +41,8 @@ func Limit(t testing.TB, l Limits) {
 	})
 }
 
-// Slow makes all devices say, by their timestamps, that they took factor times as long as they did, until the test's end.
+// Slow makes all devices say, by their timestamps, that they took factor times as long as they did, 0: no
+// time at all, until the test's end.
 func Slow(t testing.TB, factor uint64) {
 	interpose.Slow(factor)
 	t.Cleanup(func() { interpose.Slow(1) })
