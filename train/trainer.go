@@ -255,7 +255,8 @@ func (t *Trainer) Wait(ctx context.Context) error {
 func (t *Trainer) Optimizer() *optim.AdamW { return t.opt }
 
 // Skipped waits for the submitted steps and returns how many steps of the run
-// changed nothing, because the norm of their gradient was not finite.
+// changed nothing, because the norm of their gradient was not finite, or so large
+// that squares overflow (see [optim.Options]).
 func (t *Trainer) Skipped(ctx context.Context) (int64, error) {
 	if err := t.open(); err != nil {
 		return 0, err
