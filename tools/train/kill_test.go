@@ -21,12 +21,10 @@ import (
 
 // kills is how often TestKilledAtRandom ends a process; docs/reliability.md has
 // the figures of 1,000.
-func kills(t *testing.T) int {
+func kills() int {
 	n, err := strconv.Atoi(os.Getenv("LEMNOS_TEST_KILLS"))
 	if err != nil {
-		if n = 20; testing.Short() {
-			n = 8
-		}
+		return 8
 	}
 	return n
 }
@@ -43,17 +41,17 @@ func TestKilledAtRandom(t *testing.T) {
 	took := time.Since(started)
 	want, wantLosses := whole.state(), whole.losses()
 
-	random := rand.New(rand.NewPCG(1, uint64(kills(t))))
+	random := rand.New(rand.NewPCG(1, uint64(kills())))
 	ways := []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT}
 	count := map[string]int{}
 	r := newToolRun(t, arguments)
 	runs, last := 0, int64(0)
-	for done := 0; done < kills(t) || last > 0; {
+	for done := 0; done < kills() || last > 0; {
 		p := r.process()
 		way, gone := ways[random.IntN(len(ways))], random.IntN(2) == 0
 		// From before the process has opened the device to past the middle of the run.
 		after := time.Duration(random.Float64() * float64(took) * 0.6)
-		if done >= kills(t) {
+		if done >= kills() {
 			after = patience
 		}
 		var from *os.File
@@ -110,7 +108,7 @@ func TestKilledAtRandom(t *testing.T) {
 			break
 		}
 	}
-	if count["saves interrupted"] == 0 && kills(t) > 100 {
+	if count["saves interrupted"] == 0 && kills() > 100 {
 		t.Error("no save was interrupted: the test shows too little")
 	}
 	t.Logf("an undisturbed run takes %v; %d runs got to their end; %v", took.Round(time.Millisecond), runs, count)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -27,6 +28,12 @@ const asTool = "LEMNOS_TEST_AS_TRAIN"
 func TestMain(m *testing.M) {
 	if os.Getenv(asTool) != "" {
 		os.Exit(command(os.Args))
+	}
+	// What ignores a signal passes that on to the processes it starts: nohup, a shell's job in the background.
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
 	}
 	vktest.Main(m)
 }
