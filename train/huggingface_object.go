@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -51,20 +50,27 @@ func parseHFObject(text []byte) (hfObject, error) {
 	return o, nil
 }
 
-// Strings, which may hold such words, and the words.
-var nonFinite = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|-?\b(?:NaN|Infinity)\b`)
-
 // quoteNonFinite makes NaN and infinities JSON of the same length: strings, which no
 // field of a number takes.
 func quoteNonFinite(text []byte) []byte {
-	return nonFinite.ReplaceAllFunc(text, func(word []byte) []byte {
-		if word[0] == '"' {
-			return word
+	clean := bytes.Clone(text)
+	for i, inString := 0, false; i < len(clean); i++ {
+		switch c := clean[i]; {
+		case c == '"':
+			inString = !inString
+		case inString && c == '\\':
+			i++
+		case !inString:
+			for _, word := range []string{"NaN", "-NaN", "Infinity", "-Infinity"} {
+				if bytes.HasPrefix(clean[i:], []byte(word)) {
+					clean[i], clean[i+len(word)-1] = '"', '"'
+					i += len(word) - 1
+					break
+				}
+			}
 		}
-		quoted := bytes.Repeat([]byte(`"`), len(word))
-		copy(quoted[1:], word[1:len(word)-1])
-		return quoted
-	})
+	}
+	return clean
 }
 
 // get returns a value's text without white space; ok is false where it is null or
