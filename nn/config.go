@@ -46,6 +46,33 @@ func (c TransformerConfig) kvHeads() int {
 	return c.KVHeads
 }
 
+// Parameters returns how many values a model has, the largest int64 for more.
+func (c TransformerConfig) Parameters() int64 {
+	width, kv, ffn := float64(c.Width), float64(c.kvHeads()*c.HeadSize()), float64(c.FFN)
+	norm, up := width, 1.0
+	if c.Norm == "layernorm" && c.Bias {
+		norm *= 2
+	}
+	if c.Activation == "swiglu" {
+		up = 2
+	}
+	block := 2*norm + 2*(width+kv)*width + (up+1)*ffn*width
+	if c.Bias {
+		block += 2*(width+kv) + up*ffn + width
+	}
+	tables := float64(c.Vocab) * width
+	if !c.Tied {
+		tables *= 2
+	}
+	if c.Positions == "learned" {
+		tables += float64(c.Context) * width
+	}
+	if n := tables + float64(c.Layers)*block + norm; n < math.MaxInt64 {
+		return int64(n)
+	}
+	return math.MaxInt64
+}
+
 // Validate returns an error that names the first impossible field and its value.
 func (c TransformerConfig) Validate() error {
 	for _, f := range []struct {
@@ -63,7 +90,7 @@ func (c TransformerConfig) Validate() error {
 		return fmt.Errorf("nn: Width is %d and Heads %d: the head size is %d, want a multiple of 4", c.Width, c.Heads, c.HeadSize())
 	case c.KVHeads < 0 || c.Heads%c.kvHeads() != 0:
 		return fmt.Errorf("nn: KVHeads is %d, want a divisor of Heads, which is %d", c.KVHeads, c.Heads)
-	case !positive(c.NormEps):
+	case !positive(c.NormEps) || !positive(float64(float32(c.NormEps))): // kernels have f32
 		return fmt.Errorf("nn: NormEps is %v, want a positive number", c.NormEps)
 	case c.Positions != "learned" && !positive(c.RopeTheta):
 		return fmt.Errorf("nn: RopeTheta is %v, want a positive number", c.RopeTheta)

@@ -2,6 +2,7 @@ package nn
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -13,8 +14,11 @@ import (
 // said before that is forgotten. Of a prompt longer than Cap the last Cap tokens
 // count.
 func Generate(ctx context.Context, d *Decoder, s *Sampler, prompt []int32, n int, emit func(id int32) error) error {
-	if len(prompt) == 0 {
-		return fmt.Errorf("nn: generate: the prompt has no token")
+	switch {
+	case d == nil || s == nil || emit == nil:
+		return errors.New("nn: generate: the decoder, the sampler or emit is nil")
+	case len(prompt) == 0:
+		return errors.New("nn: generate: the prompt has no token")
 	}
 	for _, id := range prompt {
 		if id < 0 || int(id) >= d.m.cfg.Vocab {

@@ -2,6 +2,7 @@ package nn
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -43,7 +44,13 @@ func Xavier(t *ops.Tensor) Init {
 //
 // An optimizer that exists already needs SyncMaster after it.
 func Initialize(ctx context.Context, p *ops.Params, seed uint64, start func(t *ops.Tensor) Init) error {
+	if p == nil || start == nil {
+		return errors.New("nn: initialize: the parameters or start is nil")
+	}
 	for i, t := range p.All() {
+		if err := context.Cause(ctx); err != nil {
+			return fmt.Errorf("nn: initialize: %w", err)
+		}
 		how := start(t)
 		if err := how.validate(); err != nil {
 			return fmt.Errorf("nn: initialize %v: %w", t, err)

@@ -29,19 +29,44 @@ type Transformer struct {
 // NewTransformer allocates the model on dev, parameters stored as dt, and
 // initializes it: the same seed gives the same values on every device.
 func NewTransformer(dev *vk.Device, dt ops.DType, cfg TransformerConfig, seed uint64) (*Transformer, error) {
+	m, err := ReserveTransformer(dev, dt, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.Initialize(context.Background(), seed); err != nil {
+		m.params.Release()
+		return nil, err
+	}
+	return m, nil
+}
+
+// ReserveTransformer is NewTransformer without memory and values, for a model that
+// is read from a file, or whose training may not fit on the device: the memory is
+// allocated when values first are.
+func ReserveTransformer(dev *vk.Device, dt ops.DType, cfg TransformerConfig) (*Transformer, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	if dev != nil && dt.Float() {
+		info := dev.Info()
+		if n, size := cfg.Parameters(), dt.Size(); float64(n)*float64(size) > float64(info.Memory) {
+			return nil, fmt.Errorf("nn: transformer: %w: %d parameters of %d bytes, %s has %d bytes", vk.ErrOutOfMemory, n, size, info.Name, info.Memory)
+		}
+	}
 	m := &Transformer{cfg: cfg, params: ops.NewParams(dev, dt)}
 	m.declare()
-	if err := m.params.Alloc(); err != nil {
-		return nil, fmt.Errorf("nn: transformer: %w", err)
-	}
-	if err := Initialize(context.Background(), m.params, seed, m.start); err != nil {
-		m.params.Release()
+	if err := m.params.Reserve(); err != nil {
 		return nil, fmt.Errorf("nn: transformer: %w", err)
 	}
 	return m, nil
+}
+
+// Initialize gives all parameters the values that they start with.
+func (m *Transformer) Initialize(ctx context.Context, seed uint64) error {
+	if err := Initialize(ctx, m.params, seed, m.start); err != nil {
+		return fmt.Errorf("nn: transformer: %w", err)
+	}
+	return nil
 }
 
 // declare adds all parameters, in the order of the forward pass.

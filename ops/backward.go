@@ -51,7 +51,7 @@ func (g *Graph) wants(t *Tensor) bool { return t.param != nil && t.param.grad !=
 // RequireGrad asks Backward for the gradient of t too, a tensor that is not a
 // parameter. Call it before the operations that read t.
 func (g *Graph) RequireGrad(t *Tensor) {
-	if g.ok("require grad", t) {
+	if g.ok("require grad", t) && g.check(t.dtype.Float(), "require grad", "%v is of an integer type, which has no gradient", t) {
 		g.needs[t] = true
 	}
 }

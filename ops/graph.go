@@ -109,9 +109,17 @@ func (o *output) slot(run int64) []byte {
 
 // NewGraph returns an empty graph on dev.
 func NewGraph(dev *vk.Device) *Graph {
-	g := &Graph{dev: dev, tune: tune(dev.Info()), needs: map[*Tensor]bool{}, grads: map[*Tensor]*Tensor{},
+	var info vk.Info
+	if dev != nil {
+		info = dev.Info()
+	}
+	g := &Graph{dev: dev, tune: tune(info), needs: map[*Tensor]bool{}, grads: map[*Tensor]*Tensor{},
 		sole: map[*Tensor]bool{}, forgotten: map[*Tensor]bool{}, sets: map[*Params]bool{}, updated: map[*Tensor]bool{}, means: map[*Tensor]*Tensor{},
-		head: min(headChunk, int(dev.Info().Caps.MaxStorageRange/4))}
+		head: min(headChunk, int(info.Caps.MaxStorageRange/4))}
+	if dev == nil {
+		g.fail("new graph", "%w", errNoDevice)
+		return g
+	}
 	g.status, g.err = NewTensor(dev, U32, 4)
 	if g.err == nil {
 		g.owned = append(g.owned, g.status)

@@ -1,6 +1,7 @@
 package ops_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -173,4 +174,66 @@ func TestReleasedUnderStep(t *testing.T) {
 	g.Scale(w, 2)
 	wantError(t, "a parameter of a released set", g.Err(), "has no memory")
 	g.Release()
+}
+
+// Without a device every call says so, at the latest where its error comes out.
+func TestNoDevice(t *testing.T) {
+	const want = "the device is nil: open one with vk.Open"
+	_, err := ops.NewTensor(nil, ops.F32, 4)
+	wantError(t, "NewTensor", err, "new tensor: "+want)
+	_, err = ops.Reserve(nil, ops.F32, 4)
+	wantError(t, "Reserve", err, "new tensor: "+want)
+	p := ops.NewParams(nil, ops.F32)
+	p.Add("w", 4)
+	wantError(t, "Params", p.Alloc(), "params: "+want)
+	wantError(t, "Params", p.Reserve(), "params: "+want)
+	for name, g := range map[string]*ops.Graph{"NewGraph": ops.NewGraph(nil), "NewImmediate": ops.NewImmediate(nil)} {
+		x := g.Input("x", ops.F32, 2, 8)
+		g.Train(x)
+		y := g.Softmax(g.RMSNorm(g.Add(g.Scale(x, 2), x), x, 1e-5))
+		g.Backward(g.CrossEntropy(y, g.Input("ids", ops.I32, 2), nil), nil)
+		g.Output(y)
+		wantError(t, name, g.Err(), "new graph: "+want)
+		wantError(t, name, g.Err(), "misuse_test.go:") // where it was called
+		g.Release()
+	}
+	_, err = ops.NewGraph(nil).Compile()
+	wantError(t, "Compile", err, want)
+	_, err = ops.NewGraph(nil).Plan()
+	wantError(t, "Plan", err, want)
+}
+
+func TestCompletedWithoutAStep(t *testing.T) {
+	_, err := ops.Completed(nil, nil, []float32{0})
+	wantError(t, "Completed", err, "completed: no step")
+}
+
+func TestRequireGradOfIntegers(t *testing.T) {
+	dev := vktest.Open(t)
+	for _, dt := range []ops.DType{ops.I32, ops.U32, ops.U16} {
+		g := ops.NewGraph(dev)
+		g.RequireGrad(g.Input("ids", dt, 4))
+		wantError(t, dt.String(), g.Err(), "require grad: ids "+dt.String()+"[4] is of an integer type, which has no gradient")
+		g.Release()
+	}
+}
+
+// Reserved parameters get their memory with their first values, and zeros with it.
+func TestParamsReserve(t *testing.T) {
+	dev := vktest.Open(t)
+	p := ops.NewParams(dev, ops.F32)
+	w, b := p.Add("w", 3, 5), p.Add("b", 2)
+	before := dev.Stats().BufferBytes
+	must(t, p.Reserve())
+	defer p.Release()
+	if got := dev.Stats().BufferBytes; got != before || w.Allocated() != 0 {
+		t.Errorf("%d bytes allocated, want none", got-before)
+	}
+	must(t, ops.Upload(ctx, b, []float32{1, 2}))
+	if got := values(t, w); len(got) != 15 || slices.Max(got) != 0 || slices.Min(got) != 0 {
+		t.Errorf("values %v, want zeros", got)
+	}
+	if got := values(t, b); !slices.Equal(got, []float32{1, 2}) {
+		t.Errorf("values %v, want 1 and 2", got)
+	}
 }

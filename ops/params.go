@@ -44,7 +44,10 @@ const bankAlign = 32
 // NewParams returns an empty set whose values and gradients are stored as dt.
 func NewParams(dev *vk.Device, dt DType) *Params {
 	p := &Params{dev: dev, dtype: dt, byName: map[string]*Tensor{}}
-	if !dt.Float() {
+	switch {
+	case dev == nil:
+		p.err = fmt.Errorf("ops: params: %w", errNoDevice)
+	case !dt.Float():
 		p.err = fmt.Errorf("ops: params: storage type is %s, want a float type", dt)
 	}
 	return p
@@ -78,7 +81,13 @@ func (p *Params) Add(name string, shape ...int) *Tensor {
 // Alloc allocates the arenas of the values, filled with zeros; those of the
 // gradients follow with the first step that computes some. It returns the first
 // error of Add, or that the device has no memory.
-func (p *Params) Alloc() error {
+func (p *Params) Alloc() error { return p.alloc(NewTensor) }
+
+// Reserve is Alloc without the memory, which is allocated when a value is first
+// used, see [Reserve].
+func (p *Params) Reserve() error { return p.alloc(Reserve) }
+
+func (p *Params) alloc(create func(*vk.Device, DType, ...int) (*Tensor, error)) error {
 	switch {
 	case p.err != nil:
 		return p.err
@@ -106,7 +115,7 @@ func (p *Params) Alloc() error {
 	}
 	for i, b := range p.banks {
 		var err error
-		if b.Values, err = NewTensor(p.dev, p.dtype, sizes[i]*4); err == nil {
+		if b.Values, err = create(p.dev, p.dtype, sizes[i]*4); err == nil {
 			b.Grads, err = Reserve(p.dev, p.dtype, sizes[i]*4)
 		}
 		if err != nil {

@@ -131,6 +131,9 @@ func (s *Step) Runs() int64 { return s.runs }
 // returns the number of that run, counted from 1; 0 when none has finished yet.
 // It never waits.
 func Completed[T Number](s *Step, t *Tensor, dst []T) (run int64, err error) {
+	if s == nil || s.graph == nil {
+		return 0, errors.New("ops: completed: no step: the graph was not compiled")
+	}
 	if err := fits[T](t, len(dst)); err != nil {
 		return 0, fmt.Errorf("ops: completed: %w", err)
 	}

@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -57,6 +58,9 @@ func NewTensor(dev *vk.Device, dt DType, shape ...int) (*Tensor, error) {
 // is any.
 func Reserve(dev *vk.Device, dt DType, shape ...int) (*Tensor, error) {
 	size, err := storageSize(dt, shape)
+	if err == nil && dev == nil {
+		err = errNoDevice
+	}
 	if err != nil {
 		return nil, fmt.Errorf("ops: new tensor: %w", err)
 	}
@@ -66,6 +70,9 @@ func Reserve(dev *vk.Device, dt DType, shape ...int) (*Tensor, error) {
 	return &Tensor{dtype: dt, shape: slices.Clone(shape),
 		mem: &memory{dev: dev, size: size, keep: true, owned: true, later: true}}, nil
 }
+
+// errNoDevice is why a call without a device fails.
+var errNoDevice = errors.New("the device is nil: open one with vk.Open")
 
 // allocate gives reserved memory its buffer.
 func (m *memory) allocate() error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/lemnos-ml/lemnos/ops"
 )
@@ -26,6 +27,10 @@ func (a *AdamW) Backward(g *ops.Graph, loss *ops.Tensor, factor float32) {
 }
 
 func (a *AdamW) backward(g *ops.Graph, loss *ops.Tensor, factor float32) {
+	if f := float64(factor); math.IsNaN(f) || math.IsInf(f, 0) {
+		g.Fail("backward", fmt.Errorf("factor is %v, want a finite number", factor))
+		return
+	}
 	o := &ops.BackwardOptions{Seed: a.scaler.AsF32(), Accumulate: a.opts.Accumulate && a.params.DType() == ops.F32}
 	switch {
 	case factor == 1:

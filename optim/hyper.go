@@ -40,7 +40,9 @@ func (h Hyper) Validate() error {
 		name  string
 		v     float64
 		limit float64
-	}{{"LR", h.LR, math.Inf(1)}, {"Beta1", h.Beta1, 1}, {"Beta2", h.Beta2, 1}, {"Eps", h.Eps, math.Inf(1)}, {"WeightDecay", h.WeightDecay, math.Inf(1)}} {
+	}{{"LR", h.LR, math.MaxFloat32}, {"Beta1", h.Beta1, 1}, {"Beta2", h.Beta2, 1}, {"Eps", h.Eps, math.MaxFloat32}, {"WeightDecay", h.WeightDecay, math.MaxFloat32},
+		// The largest numbers that a step has of them, which are f32:
+		{"LR/(1-Beta1)", h.LR / (1 - h.orDefaults().Beta1), math.MaxFloat32}, {"LR*WeightDecay", h.LR * h.WeightDecay, math.MaxFloat32}} {
 		if !(f.v >= 0 && f.v < f.limit) { // NaN fails too
 			return fmt.Errorf("optim: %s is %v, want a number in [0, %v)", f.name, f.v, f.limit)
 		}
@@ -108,9 +110,9 @@ type Options struct {
 }
 
 // Scaler is the dynamic loss scale: the loss's gradient is multiplied by the
-// scale, gradients are divided by it inside the update. A non-finite norm skips
-// the step and multiplies the scale by Backoff; Interval good steps in a row
-// multiply it by Growth. It lives on the device.
+// scale, gradients are divided by it inside the update. A norm that is not finite, or 2^64
+// and more after clipping, skips the step and multiplies the scale by Backoff;
+// Interval good steps in a row multiply it by Growth. It lives on the device.
 type Scaler struct {
 	Init     float64 // first scale; 0: 65536
 	Growth   float64 // 0: 2

@@ -33,9 +33,9 @@ func TestSpec2RejectedHyperParameters(t *testing.T) {
 		bad  []float64
 		good []float64
 	}{
-		{"LR", func(h *optim.Hyper, v float64) { h.LR = v }, []float64{-1e-9, -inf, inf, nan}, []float64{0, 1e-3, 100}},
-		{"Eps", func(h *optim.Hyper, v float64) { h.Eps = v }, []float64{-1e-9, -inf, inf, nan}, []float64{0, 1e-8, 1}},
-		{"WeightDecay", func(h *optim.Hyper, v float64) { h.WeightDecay = v }, []float64{-1e-9, -inf, inf, nan}, []float64{0, 0.1, 2}},
+		{"LR", func(h *optim.Hyper, v float64) { h.LR = v }, []float64{-1e-9, -inf, inf, nan, 1e300}, []float64{0, 1e-3, 100}},
+		{"Eps", func(h *optim.Hyper, v float64) { h.Eps = v }, []float64{-1e-9, -inf, inf, nan, 1e300}, []float64{0, 1e-8, 1}},
+		{"WeightDecay", func(h *optim.Hyper, v float64) { h.WeightDecay = v }, []float64{-1e-9, -inf, inf, nan, 1e300}, []float64{0, 0.1, 2}},
 		{"Beta1", func(h *optim.Hyper, v float64) { h.Beta1 = v }, []float64{-0.1, 1, 1.5, -inf, inf, nan}, []float64{0, 0.9, math.Nextafter(1, 0)}},
 		{"Beta2", func(h *optim.Hyper, v float64) { h.Beta2 = v }, []float64{-0.1, 1, 1.5, -inf, inf, nan}, []float64{0, 0.999, math.Nextafter(1, 0)}},
 	} {
@@ -60,6 +60,14 @@ func TestSpec2RejectedHyperParameters(t *testing.T) {
 				t.Errorf("%s %v: %v", f.name, v, err)
 			}
 		}
+	}
+	h := optim.Hyper{LR: 1e20, WeightDecay: 1e20} // each is an f32, not so what a step makes of them
+	if err := h.Validate(); err == nil || !strings.Contains(err.Error(), "LR*WeightDecay is 1e+40") {
+		t.Errorf("%+v: %v", h, err)
+	}
+	h = optim.Hyper{LR: 1e38, Beta1: 0.875}
+	if err := h.Validate(); err == nil || !strings.Contains(err.Error(), "LR/(1-Beta1) is 8e+38") {
+		t.Errorf("%+v: %v", h, err)
 	}
 	a.SetLR(-1)
 	if err := r.Stage(r.step); err == nil || !strings.Contains(err.Error(), "LR is -1") {

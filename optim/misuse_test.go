@@ -2,6 +2,7 @@ package optim_test
 
 import (
 	"math"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -305,4 +306,19 @@ func TestHyperZeroValues(t *testing.T) {
 	wantError(t, "no learning rate", r.Stage(r.step), "set Hyper.LR or call SetLR")
 	a.SetLR(0) // as at the start of a warm-up
 	must(t, r.Stage(r.step))
+}
+
+// A factor that is not finite would make all gradients so.
+func TestBackwardFactorIsFinite(t *testing.T) {
+	dev := vktest.Open(t)
+	for _, factor := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+		for _, o := range []*optim.Options{nil, {Scaler: &optim.Scaler{}}, {Accumulate: true}} {
+			m := newTable(t, dev, ops.F32)
+			a := newOptimizer(t, m.params, o)
+			g := ops.NewGraph(dev)
+			a.Backward(g, m.loss(t, g), float32(factor))
+			wantError(t, "Backward", g.Err(), "backward: factor is "+strconv.FormatFloat(factor, 'g', -1, 64)+", want a finite number")
+			g.Release()
+		}
+	}
 }

@@ -19,6 +19,9 @@ type Sampler struct {
 
 // Gather fills x and y, each B*M ids in row-major order, with batch k. Only the first call allocates.
 func (s *Sampler) Gather(k int64, x, y []int32) error {
+	if s == nil {
+		return errors.New("train: batch: the sampler is nil")
+	}
 	if err := checkBatch(x, y, s.B, s.M); err != nil {
 		return err
 	}
@@ -142,7 +145,10 @@ type hostBatch struct {
 // gathered before the first Batch.
 func NewPrefetcher(s *Sampler) *Prefetcher {
 	p := &Prefetcher{work: make(chan *hostBatch, 1), done: make(chan *hostBatch, 2), ahead: -1}
-	size := max(s.B, 0) * max(s.M, 0)
+	size := 0
+	if s != nil {
+		size = max(s.B, 0) * max(s.M, 0)
+	}
 	newBatch := func() *hostBatch { return &hostBatch{x: make([]int32, size), y: make([]int32, size)} }
 	p.spare = newBatch()
 	p.done <- newBatch()

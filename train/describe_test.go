@@ -118,7 +118,7 @@ func TestRunRefusesHalfOfWhatItNeeds(t *testing.T) {
 	_, err = train.NewEvaluator(dev, cfg, m, nil)
 	mustFail(t, err, "no tokens to evaluate on")
 	_, err = train.NewEvaluator(dev, cfg, nil, tokens)
-	mustFail(t, err, "call Alloc first")
+	mustFail(t, err, "the model is nil")
 	cfg.Model = "mine"
 	mustFail(t, train.Run(ctx, dev, cfg, m, train.Data{Train: tokens, Val: tokens}, train.Hooks{}), "for a model of your own leave it")
 	if names, err := os.ReadDir(cfg.CkptDir); err != nil || len(names) != 0 {

@@ -23,6 +23,9 @@ type Evaluator struct {
 // NewEvaluator records the forward pass. It uses at most cfg.EvalWindows windows
 // of tokens; there must be one at least.
 func NewEvaluator(dev *vk.Device, cfg Config, model Model, tokens *Tokens) (*Evaluator, error) {
+	if err := checkDevice(dev); err != nil {
+		return nil, fmt.Errorf("train: new evaluator: %w", err)
+	}
 	e, err := newEvaluator(dev, cfg, model, tokens)
 	if err != nil {
 		return nil, err
@@ -36,10 +39,10 @@ func NewEvaluator(dev *vk.Device, cfg Config, model Model, tokens *Tokens) (*Eva
 // newEvaluator builds the pass; compile allocates and records it.
 func newEvaluator(dev *vk.Device, cfg Config, model Model, tokens *Tokens) (*Evaluator, error) {
 	if err := checkModel(model); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("train: new evaluator: %w", err)
 	}
 	if tokens == nil {
-		return nil, errors.New("train: no tokens to evaluate on")
+		return nil, errors.New("train: new evaluator: no tokens to evaluate on")
 	}
 	if err := tokens.Fits(cfg.ContextLen); err != nil {
 		return nil, err

@@ -23,6 +23,9 @@ import (
 // between them, and without a prompt the text starts after id 0. It returns how many
 // tokens were generated, on an error too.
 func Generate(ctx context.Context, d *nn.Decoder, s *nn.Sampler, tok *tokenizer.Tokenizer, prompt string, n int, w io.Writer) (tokens int, err error) {
+	if d == nil || s == nil || w == nil {
+		return 0, errors.New("train: generate: the decoder, the sampler or the writer is nil")
+	}
 	if tok == nil {
 		return generateIDs(ctx, d, s, prompt, n, w)
 	}

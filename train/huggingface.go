@@ -296,6 +296,9 @@ func (h *HuggingFace) load(ctx context.Context, params *ops.Params, targets func
 		}
 	}
 	return h.each(func(name string, _ []int, values []float32) error {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
 		if err := checkStored(values, params.DType()); err != nil {
 			return err
 		}

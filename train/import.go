@@ -73,6 +73,10 @@ func (t *Trainer) ImportTorch(ctx context.Context, path string) error {
 			return fmt.Errorf("train: import %s: %q: %w", path, u.to.Name(), err)
 		}
 	}
+	if err := context.Cause(ctx); err != nil {
+		return fmt.Errorf("train: import %s: %w", path, err)
+	}
+	ctx = context.WithoutCancel(ctx) // all of it or nothing
 	for i, u := range uploads {
 		if err := ops.Upload(ctx, u.to, values[i]); err != nil {
 			return err

@@ -2,8 +2,10 @@ package train
 
 import (
 	"errors"
+	"reflect"
 
 	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/vk"
 )
 
 // Model is what the loop trains: parameters, and a loss that can be appended to
@@ -18,9 +20,20 @@ type Model interface {
 	Loss(g *ops.Graph, x, y *ops.Tensor) *ops.Tensor
 }
 
+// checkDevice reports that there is none.
+func checkDevice(dev *vk.Device) error {
+	if dev == nil {
+		return errors.New("the device is nil: open one with vk.Open")
+	}
+	return nil
+}
+
 func checkModel(m Model) error {
-	if m == nil || m.Params() == nil || len(m.Params().Banks()) == 0 {
-		return errors.New("train: the model has no parameters with memory: call Alloc first")
+	if v := reflect.ValueOf(m); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+		return errors.New("the model is nil")
+	}
+	if m.Params() == nil || len(m.Params().Banks()) == 0 {
+		return errors.New("the model has no parameters with memory: call Alloc first")
 	}
 	return nil
 }

@@ -51,7 +51,7 @@ func openHuggingFaceModel(ctx context.Context, dev *vk.Device, path string, dt o
 
 // newLoaded makes a transformer and fills it.
 func newLoaded(dev *vk.Device, dt ops.DType, cfg Config, load func(*ops.Params) error) (*nn.Transformer, error) {
-	m, err := nn.NewTransformer(dev, dt, cfg.Transformer(), cfg.Seed)
+	m, err := nn.ReserveTransformer(dev, dt, cfg.Transformer())
 	if err != nil {
 		return nil, err
 	}
@@ -234,6 +234,9 @@ func loadParams(ctx context.Context, f *File, params *ops.Params, targets func(*
 		}
 	}
 	for _, p := range params.All() {
+		if err := context.Cause(ctx); err != nil {
+			return fmt.Errorf("train: %s: %w", f.path, err)
+		}
 		values, err := f.floats(f.weights(p.Name()))
 		if err != nil {
 			return err

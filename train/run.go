@@ -24,6 +24,9 @@ type Hooks struct {
 	Progress func(Record)
 	// Plan receives the memory that the run will hold, before it does.
 	Plan func(MemoryPlan)
+	// Start gives a model from [ReserveModel] the values that it starts with, unless
+	// those of a checkpoint or of From do: the memory plan is known to fit by then.
+	Start func(context.Context) error
 	// Begun is called when the first step of this call is done: until then
 	// nothing is lost when the process ends.
 	Begun func()
@@ -65,6 +68,9 @@ func (h Hooks) withDefaults() Hooks {
 // tries again at the next log or checkpoint. Only the last checkpoint must be
 // saved.
 func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, data Data, h Hooks) (err error) {
+	if err := errors.Join(checkDevice(dev), checkModel(model)); err != nil {
+		return fmt.Errorf("train: run: %w", err)
+	}
 	h = h.withDefaults()
 	if err := cfg.CheckFolder(h.Fresh); err != nil {
 		return err
@@ -181,6 +187,11 @@ func (r *runner) resume(ctx context.Context) error {
 	case r.cfg.From != "":
 		r.hooks.Logger.Info("starting", "from", r.cfg.From)
 		err = r.trainer.StartFrom(ctx, r.cfg.From)
+	case r.hooks.Start != nil:
+		r.hooks.Logger.Info("initializing parameters")
+		if err = r.hooks.Start(ctx); err == nil {
+			err = r.trainer.opt.SyncMaster()
+		}
 	}
 	r.first = r.trainer.Iteration()
 	if ctx.Err() != nil {

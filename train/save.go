@@ -96,17 +96,12 @@ func Load(ctx context.Context, path string, params *ops.Params, opt *optim.AdamW
 	if err := checkTensors(f, tensors, params, st, opt == nil); err != nil {
 		return fail(err)
 	}
-	for _, x := range tensors {
-		if err := restoreTensor(ctx, f, x); err != nil {
-			return fail(fmt.Errorf("%s: %w", x.name, err))
-		}
+	if err := restore(ctx, f, tensors, opt, st); err != nil {
+		return fail(err)
 	}
 	delete(meta, formatKey)
 	delete(meta, optimizerKey)
-	if opt == nil {
-		return meta, nil
-	}
-	return meta, opt.SetState(ctx, st)
+	return meta, nil
 }
 
 // The metadata that every checkpoint has, the second with an optimizer.

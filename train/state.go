@@ -126,13 +126,8 @@ func (t *Trainer) Restore(ctx context.Context, path string) error {
 	if err != nil {
 		return fmt.Errorf("train: checkpoint %s: %w", path, err)
 	}
-	for _, x := range t.tensors() {
-		if err := restoreTensor(ctx, f, x); err != nil {
-			return fmt.Errorf("train: checkpoint %s: %s: %w", path, x.name, err)
-		}
-	}
-	if err := t.opt.SetState(ctx, st); err != nil {
-		return err
+	if err := restore(ctx, f, t.tensors(), t.opt, st); err != nil {
+		return fmt.Errorf("train: checkpoint %s: %w", path, err)
 	}
 	t.iter, t.origin, t.before = iter, originOf(f.meta), before
 	t.keepTokenizer(f.Meta())

@@ -44,6 +44,9 @@ type Trainer struct {
 // device that has too little memory before it allocates any. Close frees all
 // but the model.
 func NewTrainer(dev *vk.Device, cfg Config, model Model, tokens *Tokens) (*Trainer, error) {
+	if err := checkDevice(dev); err != nil {
+		return nil, fmt.Errorf("train: new trainer: %w", err)
+	}
 	before := dev.Stats()
 	t, err := newTrainer(dev, cfg, model, tokens)
 	if err != nil {
@@ -69,10 +72,10 @@ func newTrainer(dev *vk.Device, cfg Config, model Model, tokens *Tokens) (*Train
 		return nil, err
 	}
 	if err := checkModel(model); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("train: new trainer: %w", err)
 	}
 	if tokens == nil {
-		return nil, errors.New("train: no tokens to train on")
+		return nil, errors.New("train: new trainer: no tokens to train on")
 	}
 	cfg = cfg.described(model)
 	t := &Trainer{cfg: cfg, dev: dev, model: model, schedule: cfg.schedule()}

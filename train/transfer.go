@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/optim"
 )
 
 // fileDType is the safetensors name of a storage type.
@@ -16,6 +17,9 @@ func fileDType(dt ops.DType) string {
 // download returns the values of a float tensor as a file holds them:
 // little-endian, without padding.
 func download(ctx context.Context, t *ops.Tensor) ([]byte, error) {
+	if err := context.Cause(ctx); err != nil { // also where there is nothing to wait for
+		return nil, err
+	}
 	if t.DType() == ops.F32 {
 		v := make([]float32, t.Len())
 		if err := ops.Download(ctx, t, v); err != nil {
@@ -30,7 +34,25 @@ func download(ctx context.Context, t *ops.Tensor) ([]byte, error) {
 	return binary.Append(nil, binary.LittleEndian, v)
 }
 
-// restoreTensor uploads the tensor of that name from a checked file.
+// restore uploads the state from a checked file, all of it or, where ctx has ended
+// already, nothing.
+func restore(ctx context.Context, f *File, tensors []stateTensor, opt *optim.AdamW, st optim.State) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
+	for _, x := range tensors {
+		if err := restoreTensor(ctx, f, x); err != nil {
+			return fmt.Errorf("%s: %w", x.name, err)
+		}
+	}
+	if opt == nil {
+		return nil
+	}
+	return opt.SetState(ctx, st)
+}
+
+// restoreTensor uploads the tensor of that name.
 func restoreTensor(ctx context.Context, f *File, x stateTensor) error {
 	r, err := f.Open(x.name)
 	if err != nil {

@@ -2,6 +2,7 @@ package train
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 
 	"github.com/lemnos-ml/lemnos/nn"
@@ -27,13 +28,59 @@ func (c *Config) SetTransformer(m nn.TransformerConfig) {
 }
 
 // NewModel makes the model that the configuration describes, initialized from
-// its seed. Release of its Params frees it.
+// its seed. Release of its Params frees it. A device that has too little memory
+// to train it is refused.
 func NewModel(dev *vk.Device, c Config) (Model, error) {
+	m, start, err := ReserveModel(dev, c)
+	if err == nil {
+		err = start(context.Background())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// ReserveModel is NewModel without the values, which start gives the model: for
+// [Hooks.Start].
+func ReserveModel(dev *vk.Device, c Config) (m Model, start func(context.Context) error, err error) {
+	if err := checkDevice(dev); err != nil {
+		return nil, nil, fmt.Errorf("train: new model: %w", err)
+	}
 	switch c.Model {
 	case "transformer":
-		return nn.NewTransformer(dev, c.Storage(), c.Transformer(), c.Seed)
+		structure := c.Transformer()
+		if err := structure.Validate(); err != nil {
+			return nil, nil, err
+		}
+		if err := trainable(dev.Info(), structure.Parameters()); err != nil {
+			return nil, nil, err
+		}
+		t, err := nn.ReserveTransformer(dev, c.Storage(), structure)
+		if err != nil {
+			return nil, nil, err
+		}
+		return t, func(ctx context.Context) error { return t.Initialize(ctx, c.Seed) }, nil
 	case "bigram":
-		return nn.NewBigram(dev, c.Storage(), c.Vocab)
+		if err := trainable(dev.Info(), int64(c.Vocab)*int64(c.Vocab)); err != nil {
+			return nil, nil, err
+		}
+		b, err := nn.NewBigram(dev, c.Storage(), c.Vocab)
+		if err != nil {
+			return nil, nil, err
+		}
+		return b, func(context.Context) error { return nil }, nil
 	}
-	return nil, fmt.Errorf("train: model is %q, want transformer or bigram", c.Model)
+	return nil, nil, fmt.Errorf("train: model is %q, want transformer or bigram", c.Model)
+}
+
+// trainable refuses a device without room for n parameters, their gradients and
+// the optimizer, before there is any of the model.
+func trainable(info vk.Info, n int64) error {
+	const each = 16 // f32: value, gradient and two moments; or 2, 2, 8 and a master copy of 4
+	if float64(n)*each > float64(info.Memory) {
+		return fmt.Errorf("train: %w: a model of %d parameters takes %d bytes for each to be trained, %s has %d; fewer layers, or a smaller width, ffn or vocab takes less",
+			vk.ErrOutOfMemory, n, each, info.Name, info.Memory)
+	}
+	return nil
 }

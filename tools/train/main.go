@@ -85,15 +85,14 @@ func run(in *interrupts, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer data.Close()
-	log.Info("initializing parameters")
-	model, err := train.NewModel(dev, cfg)
+	model, start, err := train.ReserveModel(dev, cfg)
 	if err != nil {
 		return err
 	}
 	defer model.Params().Release()
 
 	hooks := train.Hooks{Logger: log, Fresh: o.fresh, DetectAnomaly: o.detect, Begun: func() { in.begun.Store(true) },
-		Plan: func(p train.MemoryPlan) { fmt.Fprint(stdout, p) }}
+		Start: start, Plan: func(p train.MemoryPlan) { fmt.Fprint(stdout, p) }}
 	s, err := newSampler(ctx, model, cfg, o, data.Tokenizer, stdout)
 	if err != nil {
 		return err
