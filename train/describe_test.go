@@ -108,7 +108,7 @@ func TestRunRefusesHalfOfWhatItNeeds(t *testing.T) {
 		{m, train.Data{}, "no tokens to train on"},
 		{m, train.Data{Train: tokens}, "none to evaluate on"},
 		{m, train.Data{Train: tokens, Val: high}, "token 8 at position 7"},
-		{nil, train.Data{Train: tokens, Val: tokens}, "call Alloc first"},
+		{nil, train.Data{Train: tokens, Val: tokens}, "the model is nil"},
 		{empty, train.Data{Train: tokens, Val: tokens}, "call Alloc first"},
 	} {
 		mustFail(t, train.Run(ctx, dev, cfg, c.model, c.data, train.Hooks{}), c.want)
