@@ -72,6 +72,25 @@ func Latest(dir, run string) (path string, step int64, err error) {
 	return CheckpointPath(dir, run, step), step, nil
 }
 
+// openNewest is OpenFile of a checkpoint. Where it is the newest of a run, and damaged,
+// the error says which one is the newest without it.
+func openNewest(path string) (*File, error) {
+	f, err := OpenFile(path)
+	step, ok := stepOf(filepath.Base(path), checkpointName)
+	if unopened := (*fs.PathError)(nil); err == nil || !ok || errors.As(err, &unopened) {
+		return f, err
+	}
+	steps, _, listErr := listRun(osFiles{}, filepath.Dir(path), checkpointName)
+	n := len(steps)
+	switch {
+	case listErr != nil || n == 0 || steps[n-1] != step:
+		return nil, err
+	case n > 1:
+		return nil, fmt.Errorf("%w; remove %s to go on from the one before it, %s", err, path, CheckpointPath(filepath.Dir(path), checkpointName, steps[n-2]))
+	}
+	return nil, fmt.Errorf("%w; there is none before it: remove %s, and the run starts over", err, path)
+}
+
 // Prune removes all checkpoints of a run but the keep >= 1 with the highest steps, and what writers that were killed
 // have left. No checkpoint of the run may be being written.
 func Prune(dir, run string, keep int) error {

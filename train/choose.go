@@ -20,7 +20,7 @@ func OpenTokenizer(path string) (*tokenizer.Tokenizer, error) {
 		return nil, err
 	}
 	if name == "" {
-		return nil, fmt.Errorf("train: %s: %s", path, missingTokenizer(path))
+		return nil, fmt.Errorf("train: %s: %w", path, missingTokenizer(path))
 	}
 	tok, err := tokenizer.Open(name)
 	if err != nil {
@@ -62,22 +62,14 @@ func modelTokenizer(path string) (name string, id *tokenizer.ID, err error) {
 
 // tokenizerIn returns the path of the tokenizer in a folder, "" for none.
 func tokenizerIn(dir string) string {
-	path := filepath.Join(dir, tokenizer.FileName)
-	if _, err := os.Stat(path); err != nil {
-		return ""
-	}
+	path, _ := tokenizer.Find(dir)
 	return path
 }
 
-// missingTokenizer says what to do about a folder without a tokenizer.json.
-func missingTokenizer(dir string) string {
-	const convert = `transformers makes one: AutoTokenizer.from_pretrained(folder).save_pretrained(folder)`
-	for _, old := range []string{"vocab.json", "tokenizer.model", "spiece.model", "vocab.txt"} {
-		if _, err := os.Stat(filepath.Join(dir, old)); err == nil {
-			return fmt.Sprintf("no %s, only %s, which is not read; %s; or name a tokenizer with -tokenizer", tokenizer.FileName, old, convert)
-		}
-	}
-	return fmt.Sprintf("no %s, so what its ids mean is not known: name a tokenizer with -tokenizer (bytes, gpt2 or a %s)", tokenizer.FileName, tokenizer.FileName)
+// missingTokenizer says what to do about a folder without a tokenizer.
+func missingTokenizer(dir string) error {
+	_, err := tokenizer.Find(dir)
+	return fmt.Errorf("%w; or name a tokenizer with -tokenizer (bytes, gpt2 or a %s)", err, tokenizer.FileName)
 }
 
 // checkTokenizer reports a name that is no tokenizer's.
@@ -97,7 +89,7 @@ func (l *loader) textTokenizer() (*tokenizer.Tokenizer, error) {
 	name := c.Tokenizer
 	switch {
 	case name == "" && c.From != "":
-		return nil, fmt.Errorf("train: %s is a text, and the model at %s has %s", l.data.name, c.From, missingTokenizer(c.From))
+		return nil, fmt.Errorf("train: %s is a text, and the model at %s has %w", l.data.name, c.From, missingTokenizer(c.From))
 	case name == "" && c.Vocab != 256:
 		return nil, fmt.Errorf("train: %s is a text, and no tokenizer is known for the vocabulary of %d: name one with tokenizer (bytes, gpt2 or a %s)", l.data.name, c.Vocab, tokenizer.FileName)
 	case name == "":

@@ -44,7 +44,7 @@ type Config struct {
 	Recompute  bool    `json:"recompute" resume:"free" usage:"run each block again in the backward pass instead of keeping its activations"`
 
 	Data        string  `json:"data" resume:"free" usage:"text or token file (.bin, .npy); empty: the Go standard library's source"`
-	Tokenizer   string  `json:"tokenizer" resume:"free" usage:"what a token is: bytes, gpt2 (vocab 50257) or a tokenizer.json; empty: the model's, the token file's, or bytes where vocab is 256"`
+	Tokenizer   string  `json:"tokenizer" resume:"free" usage:"what a token is: bytes, gpt2 (vocab 50257), a tokenizer.json or its folder; empty: the model's, the token file's, or bytes where vocab is 256"`
 	TokenWidth  int     `json:"token_width" resume:"free" usage:"bytes of a token in a .bin file: 2 or 4; 0: what its sidecar or header says, else 2 up to a vocab of 65536"`
 	NewData     bool    `json:"new_data" resume:"free" usage:"go on with other data or another tokenizer than the run began with"`
 	ValFraction float64 `json:"val_fraction" resume:"same" usage:"part of the data, at its end, that is held out for evaluation"`
@@ -272,6 +272,26 @@ func (c Config) stepChange(before Config) string {
 		return ""
 	}
 	return strings.Join(changed, ", ") + "; the new values hold from here on"
+}
+
+// fromChange says that a run which is resumed with from was begun without it; ""
+// otherwise, as a model may have moved.
+func (c Config) fromChange(before Config) string {
+	if c.From == "" || before.From != "" {
+		return ""
+	}
+	return fmt.Sprintf("from is %q, but the run began without it and goes on from its own checkpoint: choose another run_name to start from that model", c.From)
+}
+
+// otherFrom is what a configuration of another model may come from.
+func (c Config) otherFrom(before Config) string {
+	switch {
+	case c.From == "" && before.From != "":
+		return fmt.Sprintf("; the run began with from %q, which gave it its structure: name it again", before.From)
+	case c.From != "" && before.From == "":
+		return fmt.Sprintf("; the run began without from, which is %q now: leave it out, or choose another run_name", c.From)
+	}
+	return ""
 }
 
 // Diff lists the fields that must be the same when a run is resumed and are not,

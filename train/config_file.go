@@ -11,6 +11,8 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+
+	"github.com/lemnos-ml/lemnos/train/internal/input"
 )
 
 // BaseConfig returns what [Configure] starts from: a preset, a JSON file on top of
@@ -78,7 +80,7 @@ func ReadConfig(path string) (Config, error) {
 }
 
 func readConfig(path string, tuning bool) (Config, error) {
-	data, err := readSmall(path)
+	data, err := input.Read(path, maxSmallFile)
 	if err != nil {
 		return Config{}, fmt.Errorf("train: config: %w", err)
 	}
@@ -99,7 +101,7 @@ func readConfig(path string, tuning bool) (Config, error) {
 func (c *Config) parse(data []byte) error {
 	var whole json.RawMessage
 	if err := json.Unmarshal(data, &whole); err != nil {
-		return jsonError(data, err)
+		return input.Explain(data, err)
 	}
 	dec := json.NewDecoder(bytes.NewReader(data))
 	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
@@ -109,7 +111,7 @@ func (c *Config) parse(data []byte) error {
 	for dec.More() { // the syntax is right: Token and Decode can't fail
 		token, _ := dec.Token()
 		key := token.(string)
-		at := place(data, dec.InputOffset()-1)
+		at := input.Place(data, dec.InputOffset()-1)
 		field, err := c.field(key)
 		if err != nil {
 			return fmt.Errorf("%s: %w", at, err)
@@ -171,10 +173,7 @@ func kind(field any) string {
 // UnmarshalJSON accepts an array of exactly two numbers.
 func (b *Betas) UnmarshalJSON(data []byte) error {
 	var list []*float64
-	if err := json.Unmarshal(data, &list); err != nil {
-		return err
-	}
-	if len(list) != len(b) || list[0] == nil || list[1] == nil {
+	if json.Unmarshal(data, &list) != nil || len(list) != len(b) || list[0] == nil || list[1] == nil {
 		return fmt.Errorf("train: betas is %s, want two numbers", data)
 	}
 	*b = Betas{*list[0], *list[1]}
@@ -195,7 +194,10 @@ func (n *ClipNorm) UnmarshalJSON(data []byte) error {
 		*n = ClipNorm(math.Inf(1))
 		return nil
 	}
-	return json.Unmarshal(data, (*float64)(n))
+	if json.Unmarshal(data, (*float64)(n)) != nil {
+		return fmt.Errorf(`train: grad_clip_norm is %s, want a number or "none"`, data)
+	}
+	return nil
 }
 
 // String returns the number, or none.

@@ -28,7 +28,8 @@ type Data struct {
 }
 
 // OpenData opens what cfg.Data names: a token file (.bin, .npy), or a text, which
-// the tokenizer encodes as one document; without a name the Go standard library's
+// may come through a pipe, or as "-" from the standard input, and which the
+// tokenizer encodes as one document; without a name the Go standard library's
 // source. The last cfg.ValFraction of the tokens is held out, but a name.train.bin
 // that has a name.val.bin beside it is all for training, and that one is held out;
 // see [TokenizeFiles]. Every token must be below cfg.Vocab.

@@ -13,6 +13,9 @@ import (
 	"runtime"
 )
 
+// maxSmallFile bounds the bytes of a configuration, an index or a sidecar.
+const maxSmallFile = 64 << 20
+
 // fileSystem is what saving asks of the operating system. Tests put failures and crashes behind it.
 type fileSystem interface {
 	MkdirAll(dir string) error

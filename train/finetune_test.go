@@ -262,16 +262,7 @@ func TestRunLogsWarnings(t *testing.T) {
 	dev := vktest.Open(t)
 	c := tuningRun(t, "testdata/hf-gpt2", "grad_clip_norm=0", "weight_decay=0", "mixed_precision=false")
 	run := func(c Config) (text string, norm float64, values map[string][]float32) {
-		data, err := OpenData(context.Background(), c, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer data.Close()
-		m, err := NewModel(dev, c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer m.Params().Release()
+		m, data := modelAndData(t, dev, c)
 		var log bytes.Buffer
 		progress := func(r Record) {
 			if r.GradNorm != nil {

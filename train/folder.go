@@ -40,6 +40,11 @@ func (c Config) Dir() string { return filepath.Join(c.CkptDir, c.RunName) }
 // changes nothing.
 func (c Config) CheckFolder(fresh bool, reads ...string) error {
 	dir := c.Dir()
+	for _, path := range []string{c.CkptDir, dir} {
+		if err := checkLink(path); err != nil {
+			return err
+		}
+	}
 	info, err := os.Lstat(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -77,6 +82,18 @@ func (c Config) CheckFolder(fresh bool, reads ...string) error {
 		return err
 	}
 	return lock.Unlock()
+}
+
+// checkLink reports a link to what is not there: no folder can be made under its name.
+func checkLink(path string) error {
+	target, err := os.Readlink(path)
+	if err != nil { // no link
+		return nil
+	}
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("train: %s is a link to %s, which is not there: create that folder or remove the link, or choose another run_name or ckpt_dir", path, target)
+	}
+	return nil
 }
 
 // lockFolder makes this process the only one that trains in a folder, which is

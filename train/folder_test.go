@@ -102,6 +102,15 @@ func TestCheckFolderOfNoFolder(t *testing.T) {
 	wantErrorOrNil(t, "ckpt_dir is a file", c.CheckFolder(false), "not a directory")
 	c.CkptDir, c.RunName = dir, "file"
 	wantErrorOrNil(t, "the run is a file", c.CheckFolder(false), "is a file")
+	if err := os.Symlink(filepath.Join(dir, "gone"), filepath.Join(dir, "link")); err == nil {
+		for _, c.CkptDir = range []string{dir, filepath.Join(dir, "link")} {
+			c.RunName = "link"
+			wantErrorOrNil(t, "a link to nothing", c.CheckFolder(false), "link is a link to "+filepath.Join(dir, "gone")+", which is not there: create that folder or remove the link")
+		}
+		if err := os.Remove(filepath.Join(dir, "link")); err != nil {
+			t.Fatal(err)
+		}
+	}
 	c.CkptDir, c.RunName = filepath.Join(dir, "new"), "run"
 	wantErrorOrNil(t, "nothing there", c.CheckFolder(true), "")
 	if got := tree(t, dir); !slices.Equal(got, []string{".", "file"}) {

@@ -60,17 +60,24 @@ func smallTransformer() nn.TransformerConfig {
 		Activation: "swiglu", Positions: "rope", RopeTheta: 1e4, Init: "truncated_normal"}
 }
 
-func TestGenerateText(t *testing.T) {
+// smallDecoder is one of such a model with random parameters.
+func smallDecoder(t *testing.T) *nn.Decoder {
+	t.Helper()
 	m, err := nn.NewTransformer(vktest.Open(t), ops.F32, smallTransformer(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer m.Params().Release()
+	t.Cleanup(m.Params().Release)
 	d, err := m.NewDecoder(16)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer d.Close()
+	t.Cleanup(func() { d.Close() })
+	return d
+}
+
+func TestGenerateText(t *testing.T) {
+	d := smallDecoder(t)
 	tok := openTokenizer(t, "bytes")
 	generate := func(seed uint64, prompt string, n int) string {
 		t.Helper()
@@ -91,7 +98,7 @@ func TestGenerateText(t *testing.T) {
 	if a, b := generate(1, "", 10), generate(1, "\n", 10); a != b {
 		t.Errorf("no prompt gave %q, a line's start %q", a, b)
 	}
-	_, err = Generate(context.Background(), d, &nn.Sampler{}, openTokenizer(t, "gpt2"), "", 1, &strings.Builder{})
+	_, err := Generate(context.Background(), d, &nn.Sampler{}, openTokenizer(t, "gpt2"), "", 1, &strings.Builder{})
 	if want := "token 50256 of the prompt is outside the vocabulary of 256"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want %q", err, want)
 	}
@@ -99,16 +106,7 @@ func TestGenerateText(t *testing.T) {
 
 // A text starts with BOS and ends before any EOS; without a tokenizer it is ids.
 func TestGenerateSpecial(t *testing.T) {
-	m, err := nn.NewTransformer(vktest.Open(t), ops.F32, smallTransformer(), 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Params().Release()
-	d, err := m.NewDecoder(16)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
+	d := smallDecoder(t)
 	generate := func(tok *tokenizer.Tokenizer, prompt string) string {
 		t.Helper()
 		var text strings.Builder

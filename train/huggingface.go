@@ -2,7 +2,6 @@ package train
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/train/internal/input"
 )
 
 // HuggingFace is an open folder of a pretrained model as the transformers package
@@ -59,7 +59,7 @@ func OpenHuggingFace(dir string) (*HuggingFace, error) {
 // configuration reads config.json.
 func (h *HuggingFace) configuration() (kind string, err error) {
 	path := filepath.Join(h.dir, configName)
-	data, err := readSmall(path)
+	data, err := input.Read(path, maxSmallFile)
 	if err != nil {
 		return "", fmt.Errorf("train: %w", err)
 	}
@@ -91,7 +91,7 @@ func IsHuggingFace(path string) bool {
 	if newest, _, err := Latest(path, checkpointName); err != nil || newest != "" {
 		return false
 	}
-	data, err := readSmall(filepath.Join(path, configName))
+	data, err := input.Read(filepath.Join(path, configName), maxSmallFile)
 	if err != nil {
 		return true
 	}
@@ -124,7 +124,7 @@ func (h *HuggingFace) open() error {
 		return err
 	}
 	path := filepath.Join(h.dir, "model.safetensors.index.json")
-	data, err := readSmall(path)
+	data, err := input.Read(path, maxSmallFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return h.noModel()
 	}
@@ -134,8 +134,8 @@ func (h *HuggingFace) open() error {
 	var index struct {
 		Files map[string]string `json:"weight_map"`
 	}
-	if err := json.Unmarshal(data, &index); err != nil {
-		return fmt.Errorf("train: %s: %w", path, jsonError(data, err))
+	if err := input.Unmarshal(data, &index); err != nil {
+		return fmt.Errorf("train: %s: %w", path, err)
 	}
 	return h.openShards(path, index.Files)
 }

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/lemnos-ml/lemnos/train/internal/input"
 )
 
 // hfObject is a JSON object with the text of every value as it was written, so that
@@ -33,7 +35,7 @@ func parseHFObject(text []byte) (hfObject, error) {
 	clean := quoteNonFinite(text)
 	var whole json.RawMessage
 	if err := json.Unmarshal(clean, &whole); err != nil {
-		return o, jsonError(text, err)
+		return o, input.Explain(text, err)
 	}
 	dec := json.NewDecoder(bytes.NewReader(clean))
 	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
@@ -85,7 +87,7 @@ func (o hfObject) get(key string) (text string, ok bool) {
 }
 
 // place says where a value is.
-func (o hfObject) place(key string) string { return place(o.text, o.fields[key].at) }
+func (o hfObject) place(key string) string { return input.Place(o.text, o.fields[key].at) }
 
 // decode fills the struct that into points to: each field with the value of its JSON
 // key, where there is one that is not null.

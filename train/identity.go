@@ -3,13 +3,13 @@ package train
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
 
+	"github.com/lemnos-ml/lemnos/train/internal/input"
 	"github.com/lemnos-ml/lemnos/train/tokenizer"
 )
 
@@ -34,7 +34,7 @@ func readIdentity(meta map[string]string) (*dataIdentity, error) {
 		return nil, nil
 	}
 	var d dataIdentity
-	if err := json.Unmarshal([]byte(meta[identityKey]), &d); err != nil {
+	if err := input.Unmarshal([]byte(meta[identityKey]), &d); err != nil {
 		return nil, fmt.Errorf("metadata: data: %w", err)
 	}
 	return &d, nil

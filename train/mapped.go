@@ -8,6 +8,8 @@ import (
 	"runtime/debug"
 
 	"golang.org/x/exp/mmap"
+
+	"github.com/lemnos-ml/lemnos/train/internal/input"
 )
 
 // mapped is a memory-mapped file whose ReadAt returns an error where the operating system can't deliver a page: the
@@ -18,6 +20,9 @@ type mapped struct {
 }
 
 func openMapped(path string) (*mapped, error) {
+	if err := input.Regular(path); err != nil {
+		return nil, fmt.Errorf("train: %w", err)
+	}
 	data, err := mmap.Open(path)
 	if named := new(fs.PathError); err != nil && !errors.As(err, &named) {
 		err = &fs.PathError{Op: "map", Path: path, Err: err} // of a folder, for one

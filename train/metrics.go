@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"strconv"
+
+	"github.com/lemnos-ml/lemnos/train/internal/input"
 )
 
 // Record is what is known about a run at one step, one line of its metrics file:
@@ -178,7 +180,11 @@ func ReadMetrics(path string) ([]Record, error) {
 
 // readMetrics also tells whether the last line was cut short.
 func readMetrics(path string) (records []Record, torn bool, err error) {
-	data, err := os.ReadFile(path)
+	err = input.Regular(path)
+	var data []byte
+	if err == nil {
+		data, err = os.ReadFile(path)
+	}
 	if err != nil {
 		return nil, false, fmt.Errorf("train: metrics: %w", err)
 	}
@@ -189,7 +195,7 @@ func readMetrics(path string) (records []Record, torn bool, err error) {
 		}
 		var r Record
 		if err := json.Unmarshal(text, &r); err != nil {
-			return nil, false, fmt.Errorf("train: metrics %s, line %d: %w", path, n, err)
+			return nil, false, fmt.Errorf("train: line %d of %s is no record of a run (%.80q): remove that line, or the file, which only the curve is drawn from", n, path, text)
 		}
 		records, data = append(records, r), rest
 	}

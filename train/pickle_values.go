@@ -79,15 +79,25 @@ func (r *pickleReader) tuple(op byte) error {
 	return r.push(items)
 }
 
-func (r *pickleReader) extendList(op byte) error {
-	var one [1]any
-	items := one[:]
-	var err error
-	if op == opAppend {
-		one[0], err = r.pop()
-	} else {
-		items, err = r.popMark()
+// popItems returns the n values on top where there are as many, else those above the
+// mark.
+func (r *pickleReader) popItems(counted bool, n int) ([]any, error) {
+	if !counted {
+		return r.popMark()
 	}
+	items := make([]any, n)
+	for i := range items {
+		v, err := r.pop()
+		if err != nil {
+			return nil, err
+		}
+		items[n-1-i] = v
+	}
+	return items, nil
+}
+
+func (r *pickleReader) extendList(op byte) error {
+	items, err := r.popItems(op == opAppend, 1)
 	if err != nil {
 		return err
 	}
@@ -104,16 +114,7 @@ func (r *pickleReader) extendList(op byte) error {
 }
 
 func (r *pickleReader) extendDict(op byte) error {
-	var pair [2]any
-	items := pair[:]
-	var err error
-	if op == opSetItem {
-		if pair[1], err = r.pop(); err == nil {
-			pair[0], err = r.pop()
-		}
-	} else {
-		items, err = r.popMark()
-	}
+	items, err := r.popItems(op == opSetItem, 2)
 	if err != nil {
 		return err
 	}

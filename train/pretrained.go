@@ -147,7 +147,7 @@ func openCheckpoint(path string) (*File, Config, error) {
 	if err != nil {
 		return nil, cfg, err
 	}
-	f, err := OpenFile(path)
+	f, err := openNewest(path)
 	if err != nil {
 		return nil, cfg, err
 	}

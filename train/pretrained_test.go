@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/vk"
 	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
@@ -25,20 +26,27 @@ func transformerRun(t *testing.T, name string) Config {
 	return c
 }
 
-// trainRun runs it and returns the parameters at its end.
-func trainRun(t *testing.T, c Config) map[string][]float32 {
+// modelAndData opens what a run of c needs.
+func modelAndData(t *testing.T, dev *vk.Device, c Config) (Model, Data) {
 	t.Helper()
-	dev := vktest.Open(t)
 	data, err := OpenData(t.Context(), c, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer data.Close()
+	t.Cleanup(func() { data.Close() })
 	m, err := NewModel(dev, c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer m.Params().Release()
+	t.Cleanup(m.Params().Release)
+	return m, data
+}
+
+// trainRun runs it and returns the parameters at its end.
+func trainRun(t *testing.T, c Config) map[string][]float32 {
+	t.Helper()
+	dev := vktest.Open(t)
+	m, data := modelAndData(t, dev, c)
 	if err := Run(context.Background(), dev, c, m, data, Hooks{Logger: slog.New(slog.DiscardHandler)}); err != nil {
 		t.Fatal(err)
 	}

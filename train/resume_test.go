@@ -188,3 +188,79 @@ func TestResumeWithoutSidecars(t *testing.T) {
 		}
 	}
 }
+
+// A damaged newest checkpoint is named with the one before it, which a run goes on
+// from once the damaged one is removed.
+func TestDamagedNewestCheckpoint(t *testing.T) {
+	c := transformerRun(t, "run")
+	c.CkptEvery, c.Keep = 1, 2
+	for _, steps := range []int64{1, 2} {
+		if err := runTo(t, c, steps); err != nil {
+			t.Fatal(err)
+		}
+	}
+	older, newest := CheckpointPath(c.Dir(), checkpointName, 1), CheckpointPath(c.Dir(), checkpointName, 2)
+	damage := func(path string) {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data[len(data)-1] ^= 1
+		if err := os.WriteFile(path, data, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	damage(newest)
+	for name, err := range map[string]error{"run": runTo(t, c, 3), "model": errorOf2(OpenModel(t.Context(), vktest.Open(t), c.Dir(), ops.F32))} {
+		wantErrorOrNil(t, name, err, "damaged")
+		wantErrorOrNil(t, name, err, "remove "+newest+" to go on from the one before it, "+older)
+	}
+	if err := os.Remove(newest); err != nil {
+		t.Fatal(err)
+	}
+	if err := runTo(t, c, 3); err != nil {
+		t.Fatal(err)
+	}
+	if err := Prune(c.Dir(), checkpointName, 1); err != nil {
+		t.Fatal(err)
+	}
+	only := CheckpointPath(c.Dir(), checkpointName, 3)
+	damage(only)
+	wantErrorOrNil(t, "the only one", runTo(t, c, 4), "there is none before it: remove "+only+", and the run starts over")
+	if err := os.Remove(only); err != nil {
+		t.Fatal(err)
+	}
+	if err := runTo(t, c, 1); err != nil {
+		t.Errorf("from the start: %v", err)
+	}
+}
+
+func errorOf2[A, B any](_ A, _ B, err error) error { return err }
+
+// A run that is resumed without the from that it began with, or with one that it
+// began without, is told so.
+func TestResumeWithAnotherFrom(t *testing.T) {
+	const from = "testdata/hf-llama"
+	c := tuningRun(t, from)
+	if err := runTo(t, c, 1); err != nil {
+		t.Fatal(err)
+	}
+	other := transformerRun(t, c.RunName)
+	other.CkptDir = c.CkptDir
+	wantErrorOrNil(t, "without", runTo(t, other, 2), `the run began with from "`+from+`", which gave it its structure: name it again`)
+
+	own := transformerRun(t, "own")
+	if err := runTo(t, own, 1); err != nil {
+		t.Fatal(err)
+	}
+	c.CkptDir, c.RunName = own.CkptDir, own.RunName
+	wantErrorOrNil(t, "with", runTo(t, c, 2), `the run began without from, which is "`+from+`" now: leave it out, or choose another run_name`)
+	same := own // of the same structure: the checkpoint goes on
+	same.From = own.Dir()
+	if warning := same.fromChange(own); !strings.Contains(warning, "goes on from its own checkpoint") {
+		t.Errorf("warning %q", warning)
+	}
+	if warning := same.fromChange(same); warning != "" {
+		t.Errorf("warning %q, want none", warning)
+	}
+}

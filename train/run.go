@@ -227,7 +227,7 @@ func (r *runner) restore(ctx context.Context, path string, step int64) error {
 	if n := r.trainer.Iteration(); n != step { // later checkpoints would not be the newest
 		return fmt.Errorf("train: checkpoint %s is of step %d: give it the name of that step", path, n)
 	}
-	for _, change := range []string{r.cfg.scheduleChange(r.trainer.before, step), r.cfg.stepChange(r.trainer.before)} {
+	for _, change := range []string{r.cfg.scheduleChange(r.trainer.before, step), r.cfg.stepChange(r.trainer.before), r.cfg.fromChange(r.trainer.before)} {
 		if change != "" {
 			log.Warn(change)
 		}

@@ -89,6 +89,18 @@ func runHooked(ctx context.Context, dev *vk.Device, cfg train.Config, h train.Ho
 	return train.Run(ctx, dev, cfg, model, data, h)
 }
 
+// bigramAndData opens what a run of c needs.
+func bigramAndData(t *testing.T, dev *vk.Device, c train.Config) (*nn.Bigram, train.Data) {
+	t.Helper()
+	data, err := train.OpenData(ctx, c, nil)
+	must(t, err)
+	t.Cleanup(func() { data.Close() })
+	model, err := nn.NewBigram(dev, c.Storage(), c.Vocab)
+	must(t, err)
+	t.Cleanup(model.Params().Release)
+	return model, data
+}
+
 // state reads every tensor of the newest checkpoint, and what its metadata says
 // of the optimizer.
 func state(t *testing.T, cfg train.Config) map[string]string {
@@ -154,16 +166,7 @@ func TestRunBeatsUnigram(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			data, err := train.OpenData(context.Background(), *c, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer data.Close()
-			model, err := nn.NewBigram(dev, c.Storage(), c.Vocab)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer model.Params().Release()
+			model, data := bigramAndData(t, dev, *c)
 			eval, err := train.NewEvaluator(dev, *c, model, data.Val)
 			if err != nil {
 				t.Fatal(err)
@@ -304,16 +307,7 @@ func TestStepIsOneSubmissionWithoutAllocation(t *testing.T) {
 	vktest.Slow(t, 0) // by its clock: steps on a slow device, or a busy one, are several submissions
 	dev := vktest.Open(t)
 	c := smallRun(t, t.TempDir())
-	data, err := train.OpenData(context.Background(), c, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer data.Close()
-	model, err := nn.NewBigram(dev, c.Storage(), c.Vocab)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer model.Params().Release()
+	model, data := bigramAndData(t, dev, c)
 	tr, err := train.NewTrainer(dev, c, model, data.Train)
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,8 @@ import (
 	"io"
 	"os"
 	"slices"
+
+	"github.com/lemnos-ml/lemnos/train/internal/input"
 )
 
 // Limits of a safetensors file. The header limit is that of the Python package.
@@ -68,6 +70,9 @@ func OpenFile(path string) (*File, error) {
 // OpenSafetensors opens any safetensors file. Files with the checksum of SaveFile are verified as OpenFile does;
 // for others only the header can be.
 func OpenSafetensors(path string) (*File, error) {
+	if err := input.Regular(path); err != nil {
+		return nil, fmt.Errorf("train: %w", err)
+	}
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("train: %w", err)
@@ -98,7 +103,7 @@ func readSafetensors(r io.ReaderAt, size int64, path string) (*File, error) {
 	if length > maxHeader {
 		head := make([]byte, min(512, size))
 		if _, err := r.ReadAt(head, 0); err == nil || err == io.EOF {
-			what := foreign(head)
+			what := input.Foreign(head)
 			if what == "" && head[0] == '{' {
 				what = "a text in JSON"
 			}

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 
+	"github.com/lemnos-ml/lemnos/train/internal/input"
 	"github.com/lemnos-ml/lemnos/train/tokenizer"
 )
 
@@ -39,21 +39,19 @@ const (
 // readSidecar returns nil where there is none.
 func readSidecar(path string) (*sidecar, error) {
 	path += sidecarExt
-	file, err := os.Open(path)
+	data, err := input.Read(path, maxSmallFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, 1<<16))
-	if err != nil {
-		return nil, err
-	}
 	var s sidecar
-	if err := json.Unmarshal(data, &s); err != nil || s.Format != sidecarFormat {
-		return nil, fmt.Errorf("%s is not a description of a token file in the format %s: remove it, or tokenize again (%v)", path, sidecarFormat, err)
+	if err == nil {
+		err = input.Unmarshal(data, &s)
+	}
+	if err == nil && s.Format != sidecarFormat {
+		err = fmt.Errorf("format is %.40q", s.Format)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s is not a description of a token file in the format %s: remove it, or tokenize again (%w)", path, sidecarFormat, err)
 	}
 	if s.Width != 2 && s.Width != 4 || s.Tokens < 0 || s.Vocab < 1 {
 		return nil, fmt.Errorf("%s says %d tokens of %d bytes and a vocabulary of %d, which can't be", path, s.Tokens, s.Width, s.Vocab)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/optim"
+	"github.com/lemnos-ml/lemnos/train/internal/input"
 )
 
 // The names of a checkpoint's files, and of its tensors: a parameter's own name, and these before
@@ -117,7 +118,7 @@ func (t *Trainer) Restore(ctx context.Context, path string) error {
 	if err := t.open(); err != nil {
 		return err
 	}
-	f, err := OpenFile(path)
+	f, err := openNewest(path)
 	if err != nil {
 		return err
 	}
@@ -152,7 +153,7 @@ func (t *Trainer) checkFile(f *File) (iter int64, st optim.State, cfg Config, er
 		return 0, st, cfg, err
 	}
 	if diff := t.cfg.Diff(cfg); len(diff) > 0 {
-		return 0, st, cfg, fmt.Errorf("is of another configuration: %v", diff)
+		return 0, st, cfg, fmt.Errorf("is of another configuration: %v%s", diff, t.cfg.otherFrom(cfg))
 	}
 	data, err := readIdentity(f.Meta())
 	if err == nil && !t.cfg.NewData {
@@ -220,7 +221,7 @@ func checkpointMeta(meta map[string]string) (iter int64, st optim.State, cfg Con
 	if st, err = optimizerMeta(meta["optimizer"]); err != nil {
 		return 0, st, cfg, fmt.Errorf("metadata: optimizer: %w", err)
 	}
-	if err = json.Unmarshal([]byte(meta["config"]), &cfg); err != nil {
+	if err = input.Unmarshal([]byte(meta["config"]), &cfg); err != nil {
 		return 0, st, cfg, fmt.Errorf("metadata: config: %w", err)
 	}
 	return iter, st, cfg, nil
@@ -237,7 +238,7 @@ func optimizerMeta(text string) (st optim.State, err error) {
 	dec := json.NewDecoder(strings.NewReader(text))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&in); err != nil {
-		return st, err
+		return st, input.Explain([]byte(text), err)
 	}
 	switch {
 	case dec.More():

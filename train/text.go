@@ -3,49 +3,52 @@ package train
 import (
 	"bufio"
 	"bytes"
+	"encoding/binary"
 	"fmt"
+	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"time"
 	"unicode/utf8"
+
+	"github.com/lemnos-ml/lemnos/train/internal/input"
 )
 
 // textFile is an open text.
 type textFile struct {
 	*bufio.Reader
-	file *os.File
+	io.Closer
 }
-
-// Close closes the file.
-func (f *textFile) Close() error { return f.file.Close() }
 
 // sniffBytes is how much of a text is looked at before it is read.
 const sniffBytes = 1 << 16
 
-// openText opens a text and returns its length, 0 for a pipe. It warns of a file
-// that does not look like a text.
+// standardInput is the name of the text that comes in there.
+const standardInput = "-"
+
+// openText opens a text, a pipe too, and returns its length, 0 for a pipe. It warns
+// of a file that does not look like a text.
 func openText(path string, log *slog.Logger) (*textFile, int64, error) {
+	if path == standardInput {
+		return openPipe(func() (io.ReadCloser, error) { return io.NopCloser(os.Stdin), nil }), 0, nil
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	if info.Mode()&fs.ModeNamedPipe != 0 {
+		return openPipe(func() (io.ReadCloser, error) { return os.Open(path) }), 0, nil
+	}
+	if err := input.Regular(path); err != nil {
+		return nil, 0, err
+	}
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, 0, err
 	}
-	info, err := file.Stat()
-	if err == nil && info.IsDir() {
-		err = fmt.Errorf("%s is a folder, want a text", path)
-	}
-	if err != nil {
-		file.Close()
-		return nil, 0, err
-	}
-	size := int64(0)
-	if info.Mode().IsRegular() {
-		size = info.Size()
-	}
 	text := &textFile{bufio.NewReaderSize(file, sniffBytes), file}
-	var head []byte
-	if size > 0 { // a pipe is not waited for
-		head, _ = text.Peek(sniffBytes) // an error comes again when it is read
-	}
+	head, _ := text.Peek(sniffBytes) // an error comes again when it is read
 	what := notText(head)
 	if isPointer(head) {
 		file.Close()
@@ -54,7 +57,22 @@ func openText(path string, log *slog.Logger) (*textFile, int64, error) {
 	if what != "" {
 		log.Warn("the data do not look like a text; every byte is taken as it is", "file", path, "looks_like", what)
 	}
-	return text, size, nil
+	return text, info.Size(), nil
+}
+
+// openPipe opens a pipe where nobody waits: that takes until somebody writes to it,
+// and has to be given up when the reader is closed.
+func openPipe(open func() (io.ReadCloser, error)) *textFile {
+	r, w := io.Pipe()
+	go func() {
+		file, err := open()
+		if err == nil {
+			_, err = io.Copy(w, file)
+			file.Close()
+		}
+		w.CloseWithError(err)
+	}()
+	return &textFile{bufio.NewReaderSize(r, sniffBytes), r}
 }
 
 // isPointer reports what a repository has instead of a large file.
@@ -87,7 +105,7 @@ func notText(head []byte) string {
 			return b.what
 		}
 	}
-	if what := foreign(head); what != "" {
+	if what := input.Foreign(head); what != "" {
 		return what
 	}
 	if len(head) > 262 && string(head[257:262]) == "ustar" {
@@ -109,6 +127,20 @@ func notText(head []byte) string {
 		return "another encoding than UTF-8, or binary data: convert it, as with iconv -f LATIN1 -t UTF-8"
 	}
 	return ""
+}
+
+// notTokens says what a file is that begins with head, if it is plainly no file of
+// token ids, which may begin with any few bytes.
+func notTokens(head []byte) string {
+	for _, b := range binaries {
+		if len(b.magic) >= 4 && bytes.HasPrefix(head, []byte(b.magic)) {
+			return b.what
+		}
+	}
+	if len(head) > 10 && binary.LittleEndian.Uint64(head) <= maxHeader && head[8] == '{' && head[9] == '"' {
+		return "a safetensors file: it holds a model, not tokens"
+	}
+	return input.Foreign(head)
 }
 
 // mostlyUTF8 reports whether at most a byte of fifty is none of a character in UTF-8.

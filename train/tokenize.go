@@ -36,7 +36,7 @@ const (
 // token where the vocabulary allows, else 4, with the JSON files name.train.bin.json
 // and name.val.bin.json that say so, and which tokenizer it was. The last valFraction
 // of the tokens is held out; with 0 there is no name.val.bin, and one that was there
-// is removed. Files and pipes of any size pass through little memory; what was there
+// is removed. Files and pipes of any size, and the standard input as the path "-", pass through little memory; what was there
 // before is replaced only when all is encoded, and not by empty texts. A nil log is slog.Default.
 func TokenizeFiles(ctx context.Context, tok *tokenizer.Tokenizer, name string, valFraction float64, log *slog.Logger, paths ...string) (Tokenized, error) {
 	if log == nil {

@@ -123,6 +123,13 @@ func rawLayout(file *mapped, path string, o *TokenOptions) (npyArray, *sidecar, 
 		}
 		return npyArray{n: about.Tokens, width: about.Width}, about, nil
 	}
+	head := make([]byte, min(512, size))
+	if _, err := file.ReadAt(head, 0); err != nil && err != io.EOF {
+		return npyArray{}, nil, err
+	}
+	if what := notTokens(head); what != "" {
+		return npyArray{}, nil, fmt.Errorf("train: %s is no token file, but %s", path, what)
+	}
 	if width == 0 {
 		width = tokenWidth(o.Vocab)
 	}

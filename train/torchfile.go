@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/lemnos-ml/lemnos/train/internal/input"
 )
 
 // torchStorages are the typed storages of PyTorch, with the safetensors name of their values.
@@ -73,8 +75,8 @@ func (a *torchArchive) index() error {
 	archive, err := zip.NewReader(a.data, a.size)
 	if err != nil {
 		head := make([]byte, min(512, a.size))
-		if _, err := a.data.ReadAt(head, 0); err == nil && !bytes.HasPrefix(head, []byte("PK")) && foreign(head) != "" {
-			return errors.New("it is " + foreign(head))
+		if _, err := a.data.ReadAt(head, 0); err == nil && !bytes.HasPrefix(head, []byte("PK")) && input.Foreign(head) != "" {
+			return errors.New("it is " + input.Foreign(head))
 		}
 		return fmt.Errorf("not a file of torch.save, or truncated: %w", err)
 	}

@@ -62,7 +62,7 @@ func parse(args []string, usage io.Writer) (o options, err error) {
 	fs.IntVar(&o.sampler.TopK, "top_k", 0, "choose from that many of the likeliest tokens; 0: all")
 	fs.Float64Var(&o.sampler.TopP, "top_p", 0.95, "choose from the likeliest tokens that have this probability together; 0 or 1: all")
 	fs.Uint64Var(&o.sampler.Seed, "seed", 1, "seed of the choices")
-	fs.StringVar(&o.tokenizer, "tokenizer", "", "bytes, gpt2 or the path of a tokenizer.json; empty: the model's own")
+	fs.StringVar(&o.tokenizer, "tokenizer", "", "bytes, gpt2, or the path of a tokenizer.json or of its folder; empty: the model's own")
 	fs.IntVar(&o.context, "context", 2048, "most tokens to look back at, as far as the model goes; it is the size of the cache")
 	fs.StringVar(&o.dtype, "dtype", "f32", "how parameters and activations are stored: f32, f16 or bf16")
 	fs.StringVar(&o.device, "device", "", "index, or part of a device's name; empty: the best")

@@ -43,10 +43,10 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	fs := flag.NewFlagSet("tokenize", flag.ContinueOnError)
 	fs.SetOutput(log)
 	name := fs.String("o", "", "what the names of the token files begin with; empty: the first text's name without its extension")
-	tokenizerName := fs.String("tokenizer", "gpt2", "bytes, gpt2 or the path of a tokenizer.json")
+	tokenizerName := fs.String("tokenizer", "gpt2", "bytes, gpt2, or the path of a tokenizer.json or of its folder")
 	fraction := fs.Float64("val_fraction", train.DefaultConfig().ValFraction, "part of the tokens, at their end, for NAME.val.bin; 0 writes none and removes one that is there")
 	fs.Usage = func() {
-		fmt.Fprintf(log, "usage: tokenize [flags] text...\n")
+		fmt.Fprintf(log, "usage: tokenize [flags] text...\nA text named - is the standard input.\n")
 		fs.PrintDefaults()
 	}
 	if err := fs.Parse(args); err != nil {
@@ -55,6 +55,9 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if fs.NArg() == 0 {
 		fs.Usage()
 		return errors.New("tokenize: no text file given")
+	}
+	if *name == "" && fs.Arg(0) == "-" {
+		return errors.New("tokenize: the text is the standard input: say with -o what the names of the token files begin with")
 	}
 	if *name == "" {
 		*name = strings.TrimSuffix(fs.Arg(0), filepath.Ext(fs.Arg(0)))

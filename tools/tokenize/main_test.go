@@ -31,8 +31,20 @@ func TestTokenize(t *testing.T) {
 			t.Errorf("it says %q, want %q", out, want)
 		}
 	}
+	file, err := os.Open(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	stdin := os.Stdin
+	defer func() { os.Stdin = stdin }()
+	os.Stdin = file
+	out, err = tokenize("-tokenizer", "bytes", "-o", filepath.Join(dir, "b"), "-")
+	if err != nil || !strings.Contains(out, "630 tokens in "+filepath.Join(dir, "b.train.bin")) {
+		t.Errorf("from the standard input: %q, %v", out, err)
+	}
 	for want, args := range map[string][]string{
-		"no text file given": {}, "flag provided but not": {"-x"}, "none.txt": {filepath.Join(dir, "none.txt")},
+		"say with -o": {"-"}, "no text file given": {}, "flag provided but not": {"-x"}, "none.txt": {filepath.Join(dir, "none.txt")},
 		`tokenizer is "gpt3"`: {"-tokenizer", "gpt3", text}, "val_fraction is 1": {"-val_fraction", "1", text},
 	} {
 		if _, err := tokenize(args...); err == nil || !strings.Contains(err.Error(), want) {

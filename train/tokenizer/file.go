@@ -1,21 +1,19 @@
 package tokenizer
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/lemnos-ml/lemnos/train/internal/input"
 )
 
 // file is a tokenizer.json of Hugging Face's tokenizers package.
@@ -51,7 +49,7 @@ const maxFile = 256 << 20
 
 // openFile reads a tokenizer.json, and the special ids from the files beside it.
 func openFile(path string) (*Tokenizer, error) {
-	data, err := readFile(path)
+	data, err := input.Read(path, maxFile)
 	if err != nil {
 		return nil, fmt.Errorf("tokenizer: %w", err)
 	}
@@ -66,40 +64,10 @@ func openFile(path string) (*Tokenizer, error) {
 // Parse returns the tokenizer of a tokenizer.json.
 func Parse(data []byte) (*Tokenizer, error) {
 	var f file
-	if err := json.Unmarshal(data, &f); err != nil {
-		return nil, fmt.Errorf("not a tokenizer.json as Hugging Face's tokenizers package saves it: %w", placed(data, err))
+	if err := input.Unmarshal(data, &f); err != nil {
+		return nil, fmt.Errorf("not a tokenizer.json as Hugging Face's tokenizers package saves it: %w", err)
 	}
 	return f.build("bpe", data)
-}
-
-// placed adds line and column to an error of package json in the grammar of data.
-func placed(data []byte, err error) error {
-	var syntax *json.SyntaxError
-	if !errors.As(err, &syntax) {
-		return err
-	}
-	before := data[:min(max(syntax.Offset-1, 0), int64(len(data)))]
-	return fmt.Errorf("line %d, column %d: %w", 1+bytes.Count(before, []byte("\n")), len(before)-bytes.LastIndexByte(before, '\n'), err)
-}
-
-// readFile reads a JSON file, without the byte order mark that some editors put
-// before it.
-func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	switch {
-	case err != nil:
-		return nil, err
-	case len(data) > maxFile:
-		return nil, fmt.Errorf("%s has more than %d bytes", path, maxFile)
-	case bytes.HasPrefix(data, []byte("version https://git-lfs.")):
-		return nil, fmt.Errorf("%s is a git-lfs pointer, not the file itself: run git lfs pull in its folder", path)
-	}
-	return bytes.TrimPrefix(data, []byte("\xEF\xBB\xBF")), nil
 }
 
 // builder makes a Tokenizer of a file.

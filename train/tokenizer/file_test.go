@@ -84,7 +84,7 @@ func TestTokenizerJSONErrors(t *testing.T) {
 		{`"merges":[[`, `"merges":[7,[`, `merge 0 is 7, want two tokens`},
 		{`"<|end|>":0`, `"<|end|>":1`, "which is another's"},
 		{`"<|end|>":0`, `"<|end|>":-1`, "impossible"},
-		{`"<|end|>":0`, `"<|end|>":1e99`, "cannot unmarshal"},
+		{`"<|end|>":0`, `"<|end|>":1e99`, "line 1, column 729: model.vocab is 1e99, want an integer of 32 bits"},
 	} {
 		text := strings.Replace(string(data), c.old, c.new, 1)
 		if text == string(data) {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+
+	"github.com/lemnos-ml/lemnos/train/internal/input"
 )
 
 // processor is the post_processor of a tokenizer.json, as far as it puts ids
@@ -36,8 +38,14 @@ type tokenAndID struct{ id int32 }
 // UnmarshalJSON implements json.Unmarshaler.
 func (t *tokenAndID) UnmarshalJSON(data []byte) error {
 	var name string
-	return json.Unmarshal(data, &[2]any{&name, &t.id})
+	if parts := []any{&name, &t.id}; json.Unmarshal(data, &parts) != nil || len(parts) != 2 {
+		return input.Mismatch[tokenAndID](data)
+	}
+	return nil
 }
+
+// Wanted implements input.Wanted.
+func (tokenAndID) Wanted() string { return "a token and its id" }
 
 // addTemplate sets what stands around a document.
 func (b *builder) addTemplate(p *processor) error {
@@ -114,8 +122,14 @@ func (l *idList) UnmarshalJSON(data []byte) error {
 		}
 		return nil
 	}
-	return json.Unmarshal(data, (*[]int32)(l))
+	if json.Unmarshal(data, (*[]int32)(l)) != nil {
+		return input.Mismatch[idList](data)
+	}
+	return nil
 }
+
+// Wanted implements input.Wanted.
+func (idList) Wanted() string { return "an id or a list of ids" }
 
 // tokenName is null, a token, or an object with a token in it.
 type tokenName string
@@ -128,23 +142,28 @@ func (n *tokenName) UnmarshalJSON(data []byte) error {
 	var token struct {
 		Content string `json:"content"`
 	}
-	err := json.Unmarshal(data, &token)
+	if json.Unmarshal(data, &token) != nil {
+		return input.Mismatch[tokenName](data)
+	}
 	*n = tokenName(token.Content)
-	return err
+	return nil
 }
+
+// Wanted implements input.Wanted.
+func (tokenName) Wanted() string { return "a token, or an object with its content" }
 
 // readSpecial finds BOS and EOS in the files of a folder.
 func (t *Tokenizer) readSpecial(dir string) error {
 	var begin, end idList
 	for _, name := range specialNames {
 		path := filepath.Join(dir, name)
-		data, err := readFile(path)
+		data, err := input.Read(path, maxFile)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		var f specialFile
 		if err == nil {
-			err = placed(data, json.Unmarshal(data, &f))
+			err = input.Unmarshal(data, &f)
 		}
 		if err != nil {
 			return fmt.Errorf("tokenizer: the BOS and EOS of %s: %w", path, err)

@@ -13,6 +13,7 @@ package tokenizer
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -56,8 +57,8 @@ type Special struct {
 
 // Open returns the tokenizer that a name stands for: "bytes", where each byte is
 // its own id; "gpt2", the byte-pair encoding of GPT-2 with its 50,257 ids, of which
-// the text <|endoftext|> is the last; or the path of a tokenizer.json, whose BOS and
-// EOS are those of generation_config.json, config.json or tokenizer_config.json
+// the text <|endoftext|> is the last; or the path of a tokenizer.json or of the
+// folder of a model, see [Find], whose BOS and EOS are those of generation_config.json, config.json or tokenizer_config.json
 // beside it.
 func Open(name string) (*Tokenizer, error) {
 	switch name {
@@ -69,7 +70,22 @@ func Open(name string) (*Tokenizer, error) {
 	if err := CheckName(name); err != nil {
 		return nil, fmt.Errorf("tokenizer: %w", err)
 	}
+	if isFolder(name) {
+		path, err := Find(name)
+		if err != nil {
+			return nil, fmt.Errorf("tokenizer: %s has %w", name, err)
+		}
+		name = path
+	}
+	if filepath.Base(name) == vocabName {
+		return openPair(name)
+	}
 	return openFile(name)
+}
+
+func isFolder(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.IsDir()
 }
 
 // Builtin are the names of the tokenizers that need no file.
@@ -77,10 +93,13 @@ var Builtin = []string{"bytes", "gpt2"}
 
 // CheckName reports a name that Open can't know.
 func CheckName(name string) error {
-	if slices.Contains(Builtin, name) || strings.EqualFold(filepath.Ext(name), ".json") {
+	if slices.Contains(Builtin, name) || strings.EqualFold(filepath.Ext(name), ".json") || isFolder(name) {
 		return nil
 	}
-	return fmt.Errorf("tokenizer is %q, want bytes, gpt2 or the path of a tokenizer.json", name)
+	if strings.EqualFold(filepath.Ext(name), ".model") {
+		return fmt.Errorf("tokenizer %q is a file of SentencePiece, which is not read: name a %s; %s", name, FileName, convert)
+	}
+	return fmt.Errorf("tokenizer is %q, want bytes, gpt2 or the path of a tokenizer.json or of its folder", name)
 }
 
 // ID identifies the tokenizer.

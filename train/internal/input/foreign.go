@@ -1,14 +1,14 @@
-package train
+package input
 
 import (
 	"bytes"
 	"strings"
 )
 
-// foreign says what a file is that begins with head, and what to do about it, where
+// Foreign says what a file is that begins with head, and what to do about it, where
 // that is plain and it is none that a trainer reads: what a download leaves that did
 // not do as it should, and archives. Else it returns "".
-func foreign(head []byte) string {
+func Foreign(head []byte) string {
 	if bytes.HasPrefix(head, []byte("version https://git-lfs.github.com/spec/")) {
 		return "a git-lfs pointer: the file itself was not downloaded; run git lfs pull in its repository"
 	}
@@ -17,14 +17,14 @@ func foreign(head []byte) string {
 		return "a web page, perhaps the message of a download that failed: download the file again"
 	}
 	for magic, what := range map[string]string{
-		"\x1f\x8b":         "compressed with gzip: unpack it",
-		"\x28\xb5\x2f\xfd": "compressed with zstd: unpack it",
-		"\xfd7zXZ\x00":     "compressed with xz: unpack it",
-		"BZh":              "compressed with bzip2: unpack it",
-		"GGUF":             "a GGUF file, which is not read: take the model as safetensors",
-		"\x89HDF\r\n":      "an HDF5 file, which is not read: take the model as safetensors",
-		"\x80\x02":         "a pickle, of a torch.save from before PyTorch 1.6 perhaps",
-		"PK\x03\x04":       "a zip archive, of torch.save perhaps",
+		"\x1f\x8b\x08":             "compressed with gzip: unpack it",
+		"\x28\xb5\x2f\xfd":         "compressed with zstd: unpack it",
+		"\xfd7zXZ\x00":             "compressed with xz: unpack it",
+		"BZh91AY&SY":               "compressed with bzip2: unpack it",
+		"GGUF":                     "a GGUF file, which is not read: take the model as safetensors",
+		"\x89HDF\r\n":              "an HDF5 file, which is not read: take the model as safetensors",
+		"\x80\x02\x8a\nl\xfc\x9cF": "a torch.save from before PyTorch 1.6",
+		"PK\x03\x04":               "a zip archive, of torch.save perhaps",
 	} {
 		if bytes.HasPrefix(head, []byte(magic)) {
 			return what
