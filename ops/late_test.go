@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/lemnos-ml/lemnos/ops"
-	"github.com/lemnos-ml/lemnos/vk"
 	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
@@ -49,10 +48,7 @@ func TestStageEachRun(t *testing.T) {
 
 // Late calls return errors or do nothing, whatever was closed first.
 func TestStepAfterDeviceClose(t *testing.T) {
-	dev, err := vk.Open(nil)
-	if err != nil {
-		t.Skip(err)
-	}
+	dev := vktest.Open(t)
 	g := ops.NewGraph(dev)
 	x := g.Input("x", ops.F32, 4)
 	y := g.Scale(x, 2)

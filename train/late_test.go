@@ -11,6 +11,7 @@ import (
 	"github.com/lemnos-ml/lemnos/optim"
 	"github.com/lemnos-ml/lemnos/train"
 	"github.com/lemnos-ml/lemnos/vk"
+	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 // call is one use of something that may be closed. After the device was closed it must return an error, where it
@@ -39,10 +40,7 @@ func (e *everything) close(name string, f func() error) {
 func quiet(f func()) func() error { return func() error { f(); return nil } }
 
 func newEverything(t *testing.T) *everything {
-	dev, err := vk.Open(nil)
-	if err != nil {
-		t.Skip(err)
-	}
+	dev := vktest.Open(t)
 	e := &everything{dev: dev}
 	e.close("Device.Close", dev.Close)
 	e.addDevice(t)
