@@ -8,6 +8,7 @@ package vktest
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"testing"
@@ -55,6 +56,12 @@ func run(tests func() int) int {
 		return tests()
 	}
 	if err := validation.Start(); err != nil {
+		return fail(err)
+	}
+	// The layer crashes now and then when one thread makes or destroys a device while another uses another device, which
+	// Vulkan allows: https://github.com/KhronosGroup/Vulkan-ValidationLayers/issues/4391.
+	flag.Parse()
+	if err := flag.Set("test.parallel", "1"); err != nil {
 		return fail(err)
 	}
 	code := tests()

@@ -32,7 +32,11 @@ func Start() error {
 		"khronos_validation.debug_action = VK_DBG_LAYER_ACTION_LOG_MSG",
 		"khronos_validation.report_flags = error,warn",
 		"khronos_validation.log_filename = " + filepath.Join(dir, "log"),
+		// Layers of 2025 and later call this setting deprecated, which is not a fault of what is tested; older ones know no
+		// other. The newer also need the second to look at what shaders access.
 		"khronos_validation.enables = VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT",
+		"khronos_validation.syncval_shader_accesses_heuristic = true",
+		"khronos_validation.message_id_filter = VALIDATION-SETTINGS",
 		// By default a message is reported ten times; the count may matter to who reads it.
 		"khronos_validation.enable_message_limit = false",
 	}, "\n") + "\n"
