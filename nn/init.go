@@ -24,7 +24,10 @@ type Init struct {
 // three deviations (CS336): a deviation of √(2/(inputs+outputs)).
 func Xavier(t *ops.Tensor) Init {
 	s := t.Shape()
-	inputs, outputs := s[len(s)-1], 1
+	inputs, outputs := 1, 1
+	if len(s) > 0 {
+		inputs = s[len(s)-1]
+	}
 	if len(s) > 1 {
 		outputs = s[len(s)-2]
 	}

@@ -92,6 +92,10 @@ func TestParameters(t *testing.T) {
 	if _, err := nn.NewTransformer(dev, ops.BF16, c, 1); !errors.Is(err, vk.ErrOutOfMemory) {
 		t.Errorf("a model that is too large: %v, want ErrOutOfMemory", err)
 	}
+	p := ops.NewParams(dev, ops.F32)
+	if got, want := nn.Xavier(p.Add("scalar")), (nn.Init{Deviation: 1, Limit: 3}); got != want {
+		t.Errorf("a scalar starts as %+v, want %+v", got, want)
+	}
 	c = llama()
 	c.NormEps = 1e-60
 	wantError(t, "an epsilon that is 0 in f32", c.Validate(), "NormEps is 1e-60")

@@ -36,6 +36,7 @@ func TestNilArguments(t *testing.T) {
 		"train: new evaluator: the model is nil":                  errorOf(train.NewEvaluator(dev, c, nil, tokens)),
 		"train: new evaluator: no tokens":                         errorOf(train.NewEvaluator(dev, c, m, nil)),
 		"train: new model: " + noDevice:                           errorOf(train.NewModel(nil, c)),
+		"nn: transformer: ops: params: " + noDevice:               errorOf2(train.OpenModel(ctx, nil, "testdata/hf-llama", ops.F32)),
 		"train: run: " + noDevice:                                 train.Run(ctx, nil, c, m, data, quiet),
 		"train: run: the model is nil":                            train.Run(ctx, dev, c, none, data, quiet),
 		"train: data has no tokens":                               train.Run(ctx, dev, c, m, train.Data{}, quiet),

@@ -67,6 +67,8 @@ func TestSidecar(t *testing.T) {
 	openData(t, c)
 	put(path+sidecarExt, []byte("{"))
 	wantDataError(t, c, "m.train.bin.json is not a description of a token file")
+	put(path+sidecarExt, []byte(`{"format":"lemnos-tokens-1","width":"2"}`))
+	wantDataError(t, c, "width is a string, want an integer of 64 bits")
 	put(path+sidecarExt, []byte(`{"format":"lemnos-tokens-1","width":3,"vocab":5}`))
 	wantDataError(t, c, "which can't be")
 }
