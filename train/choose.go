@@ -69,7 +69,7 @@ func tokenizerIn(dir string) string {
 // missingTokenizer says what to do about a folder without a tokenizer.
 func missingTokenizer(dir string) error {
 	_, err := tokenizer.Find(dir)
-	return fmt.Errorf("%w; or name a tokenizer with -tokenizer (bytes, gpt2 or a %s)", err, tokenizer.FileName)
+	return fmt.Errorf("%w; a tokenizer is named with -tokenizer (bytes, gpt2 or a %s)", err, tokenizer.FileName)
 }
 
 // checkTokenizer reports a name that is no tokenizer's.

@@ -43,7 +43,7 @@ type Config struct {
 	Dropout    float64 `json:"dropout" resume:"free" usage:"part of the activations that training drops"`
 	Recompute  bool    `json:"recompute" resume:"free" usage:"run each block again in the backward pass instead of keeping its activations"`
 
-	Data        string  `json:"data" resume:"free" usage:"text or token file (.bin, .npy); empty: the Go standard library's source"`
+	Data        string  `json:"data" resume:"free" usage:"text or token file (.bin, .npy); -: a text from the standard input; empty: the Go standard library's source"`
 	Tokenizer   string  `json:"tokenizer" resume:"free" usage:"what a token is: bytes, gpt2 (vocab 50257), a tokenizer.json or its folder; empty: the model's, the token file's, or bytes where vocab is 256"`
 	TokenWidth  int     `json:"token_width" resume:"free" usage:"bytes of a token in a .bin file: 2 or 4; 0: what its sidecar or header says, else 2 up to a vocab of 65536"`
 	NewData     bool    `json:"new_data" resume:"free" usage:"go on with other data or another tokenizer than the run began with"`

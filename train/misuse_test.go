@@ -175,7 +175,7 @@ func TestTooLargeIsRefusedAtOnce(t *testing.T) {
 		}
 	}
 	c := transformerOf(smallRun(t, t.TempDir()))
-	c.BatchSize = 1 << 20
+	c.BatchSize = 1 << 21
 	before := dev.Stats().BufferBytes
 	if starts, err := reserved(t, dev, c); !errors.Is(err, vk.ErrOutOfMemory) || starts != 0 {
 		t.Errorf("a batch that is too large: %v and %d starts, want ErrOutOfMemory and none", err, starts)
