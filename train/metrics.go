@@ -26,7 +26,7 @@ type Record struct {
 	LR         *float64 // learning rate of the last step
 	GradNorm   *float64 // norm of the gradient before clipping
 	TokensPerS *float64 // training tokens per second since the last record
-	Skipped    int64    // steps so far that changed nothing, see [Trainer.Skipped]
+	Skipped    int64    // steps so far that changed nothing, as their gradient's norm was not finite, or 2^64 or more after clipping
 }
 
 // line is a Record as it is in the file.
