@@ -165,13 +165,9 @@ func goldenLogits(t *testing.T, dev *vk.Device, m *nn.Transformer, c opstest.Tra
 // holds its gradients, not clipped: the update clips what it reads.
 func goldenSteps(t *testing.T, dev *vk.Device, m *nn.Transformer, c opstest.TransformerCase, first func()) (losses, norms []float32) {
 	t.Helper()
-	variant := optim.Document
-	if c.Variant == optim.Torch.String() {
-		variant = optim.Torch
-	}
 	hyper := optim.Hyper{LR: c.LR, Beta1: c.Betas[0], Beta2: c.Betas[1], Eps: c.Eps, WeightDecay: c.Decay}
 	a, err := optim.NewAdamW(m.Params(), &optim.Options{
-		Variant: variant, MaxNorm: &c.MaxNorm, Groups: []optim.Group{{Params: m.Params().All(), Hyper: hyper}}})
+		Rule: optim.AdamW{Torch: c.Variant == "torch"}, MaxNorm: &c.MaxNorm, Groups: []optim.Group{{Params: m.Params().All(), Hyper: hyper}}})
 	must(t, err)
 	defer a.Release()
 	g := ops.NewGraph(dev)

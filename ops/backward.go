@@ -11,9 +11,11 @@ type BackwardOptions struct {
 	// Seed is d loss: an f32 scalar on the device, by default 1. The 1/k of
 	// gradient accumulation goes here.
 	Seed *Tensor
-	// Accumulate adds to the gradients that the parameters' arena holds instead
+	// Accumulate adds to the gradients that the parameters' arenas hold instead
 	// of overwriting them.
 	Accumulate bool
+	// Overwrite lists the sets that Accumulate leaves out.
+	Overwrite []*Params
 	// Optimizer is whose pass this is; for an Optimizer's own Backward to set.
 	Optimizer Optimizer
 }
@@ -46,7 +48,16 @@ func (g *Graph) record(op string, out *Tensor, back func(dy *Tensor), inputs ...
 }
 
 // wants reports whether a gradient with respect to t is of any use.
-func (g *Graph) wants(t *Tensor) bool { return t.param != nil && t.param.grad != nil || g.needs[t] }
+func (g *Graph) wants(t *Tensor) bool { return t.trained() || g.needs[t] }
+
+// trained reports whether t is a parameter whose gradient has a place: one of an
+// allocated set that is not frozen.
+func (t *Tensor) trained() bool { return t.param != nil && t.param.grad != nil }
+
+// accumulates reports whether Backward adds to the gradient that parameter x has.
+func (g *Graph) accumulates(x *Tensor) bool {
+	return g.accumulate && x.trained() && !slices.Contains(g.overwrite, x.param.set)
+}
 
 // RequireGrad asks Backward for the gradient of t too, a tensor that is not a
 // parameter. Call it before the operations that read t.
@@ -94,7 +105,7 @@ func (g *Graph) Backward(loss *Tensor, o *BackwardOptions) {
 	if !g.ok(op, seed) || !g.check(seed.dtype == F32 && seed.Len() == 1, op, "seed is %v, want one f32 value", seed) {
 		return
 	}
-	g.accumulate, g.optimizer = o.Accumulate, o.Optimizer
+	g.accumulate, g.overwrite, g.optimizer = o.Accumulate, o.Overwrite, o.Optimizer
 	g.walk(g.tape, loss, seed)
 }
 
@@ -166,9 +177,9 @@ func (g *Graph) Reached(p *Params) []*Tensor {
 func (g *Graph) grad(x *Tensor) (dx *Tensor, add bool) {
 	dx = g.grads[x]
 	switch {
-	case x.param != nil:
+	case x.trained():
 		g.grads[x] = x.param.grad
-		return x.param.grad, g.accumulate || dx != nil
+		return x.param.grad, g.accumulates(x) || dx != nil
 	case dx != nil && g.sole[x]:
 		return dx, true
 	}
@@ -183,7 +194,7 @@ func (g *Graph) grad(x *Tensor) (dx *Tensor, add bool) {
 // gradTarget returns where a kernel that can only overwrite puts the gradient of
 // x: its final place, or else an intermediate to be passed to addGrad.
 func (g *Graph) gradTarget(x *Tensor) (dx *Tensor, final bool) {
-	if g.grads[x] != nil || x.param != nil && g.accumulate {
+	if g.grads[x] != nil || g.accumulates(x) {
 		return g.New(x.dtype, x.shape...), false
 	}
 	dx, _ = g.grad(x)
@@ -216,7 +227,7 @@ func (g *Graph) addGrad(x, dx *Tensor) {
 	if !g.wants(x) {
 		return
 	}
-	if x.param == nil && !g.sole[x] {
+	if !x.trained() && !g.sole[x] {
 		old := g.grads[x]
 		if old == nil {
 			g.grads[x] = dx

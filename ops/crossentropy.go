@@ -64,7 +64,7 @@ func (g *Graph) CrossEntropyEach(logits, targets *Tensor, o *CrossEntropyOptions
 // the positions that are not ignored, and how many these are, both f32 scalars.
 // There may be none. With it the gradient of several batches is that of the mean
 // over all their positions, be there fewer in one than in another; optim's
-// AdamW.BackwardSum divides by the count.
+// optim.Optimizer.BackwardSum divides by the count.
 func (g *Graph) CrossEntropySum(logits, targets *Tensor, o *CrossEntropyOptions) (sum, count *Tensor) {
 	sum, _, count = g.crossEntropy("cross-entropy sum", logits, targets, o, true)
 	return sum, count

@@ -36,10 +36,11 @@ type Graph struct {
 	back      *tapeEntry            // whose gradient is being recorded
 	ropes     map[ropeTable]*Tensor // angles that RoPE has computed
 
-	accumulate bool    // parameter gradients are added to what the arena holds
-	compiled   bool    // it can't be extended
-	layout     *layout // set by Plan or Compile
-	built      bool    // by Compile
+	accumulate bool      // parameter gradients are added to what the arena holds
+	overwrite  []*Params // but not those of these sets
+	compiled   bool      // it can't be extended
+	layout     *layout   // set by Plan or Compile
+	built      bool      // by Compile
 }
 
 // node is one operation: a few dispatches that belong together.

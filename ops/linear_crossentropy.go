@@ -56,7 +56,7 @@ func (g *Graph) linearCrossEntropy(op string, hidden, weight, targets *Tensor, o
 		}
 		// A gradient that others have written already must be added to after
 		// them, so the pass can't move up to where the loss is computed.
-		early := !node.ran && g.known(dy, node) && !addH && !(addW && !g.accumulate)
+		early := !node.ran && g.known(dy, node) && !addH && !(addW && !g.accumulates(weight))
 		if calls := h.chunks(dy, dh, dw, addH, addW); early {
 			node.calls = calls
 		} else {

@@ -118,7 +118,7 @@ func (g *Graph) normBackward(op, kernel string, rows rowBlocks, x, dy *Tensor, e
 // gradient of x, and the gradient so far that it must add, nil if there is none.
 // The two are the same tensor when x is a parameter.
 func (g *Graph) gradSum(x *Tensor) (sum, dx *Tensor) {
-	if x.param != nil {
+	if x.trained() {
 		dx, add := g.grad(x)
 		if add {
 			sum = dx

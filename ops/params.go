@@ -17,13 +17,14 @@ type Params struct {
 	byName map[string]*Tensor
 	banks  []*Bank
 	err    error
+	frozen bool
 
 	optimizer Optimizer
 }
 
 // Bank is one flat arena of a parameter set: Values and Grads are vectors of
 // the same length that hold Tensors one after the other, each at a multiple of
-// 128 values, with zeros between.
+// 128 values, with zeros between. Grads is nil in a frozen set.
 type Bank struct {
 	Values, Grads *Tensor
 	Tensors       []*Tensor
@@ -37,9 +38,10 @@ type param struct {
 	grad *Tensor
 }
 
-// bankAlign is where a parameter may start, in groups of four values: 256 bytes
-// in a 16-bit type, the largest minStorageBufferOffsetAlignment Vulkan allows.
-const bankAlign = 32
+// BankAlign is where a parameter may start in an arena, in groups of four values:
+// 256 bytes in a 16-bit type, the largest minStorageBufferOffsetAlignment Vulkan
+// allows.
+const BankAlign = 32
 
 // NewParams returns an empty set whose values and gradients are stored as dt.
 func NewParams(dev *vk.Device, dt DType) *Params {
@@ -97,10 +99,10 @@ func (p *Params) alloc(create func(*vk.Device, DType, ...int) (*Tensor, error)) 
 		return fmt.Errorf("ops: params: empty set")
 	}
 	// m and v are f32 whatever the values are, so the limit is that of f32 groups.
-	limit := int(p.dev.Info().Caps.MaxStorageRange/16) / bankAlign * bankAlign
+	limit := int(p.dev.Info().Caps.MaxStorageRange/16) / BankAlign * BankAlign
 	var sizes []int // groups of four per bank
 	for _, t := range p.list {
-		n := ceilDiv(t.len4(), bankAlign) * bankAlign
+		n := ceilDiv(t.len4(), BankAlign) * BankAlign
 		if n > limit {
 			return fmt.Errorf("ops: params: %v takes %d bytes in f32: %w: the device allows %d in one binding", t, n*16, vk.ErrOutOfMemory, limit*16)
 		}
@@ -115,7 +117,7 @@ func (p *Params) alloc(create func(*vk.Device, DType, ...int) (*Tensor, error)) 
 	}
 	for i, b := range p.banks {
 		var err error
-		if b.Values, err = create(p.dev, p.dtype, sizes[i]*4); err == nil {
+		if b.Values, err = create(p.dev, p.dtype, sizes[i]*4); err == nil && !p.frozen {
 			b.Grads, err = Reserve(p.dev, p.dtype, sizes[i]*4)
 		}
 		if err != nil {
@@ -125,11 +127,31 @@ func (p *Params) alloc(create func(*vk.Device, DType, ...int) (*Tensor, error)) 
 		for _, t := range b.Tensors {
 			off := int64(t.param.off4) * 4 * int64(p.dtype.Size())
 			t.mem, t.offset = b.Values.mem, off
-			t.param.grad = &Tensor{name: t.name + ".grad", dtype: p.dtype, shape: t.shape, mem: b.Grads.mem, offset: off}
+			if !p.frozen {
+				t.param.grad = &Tensor{name: t.name + ".grad", dtype: p.dtype, shape: t.shape, mem: b.Grads.mem, offset: off}
+			}
 		}
 	}
 	return nil
 }
+
+// Freeze makes the values constants, before or after Alloc: the set has no
+// gradients, Backward stops at it and goes through what is computed with it, and
+// no optimizer takes it. Freeze a set before graphs use it and optimizers exist
+// for it; there is no way back.
+func (p *Params) Freeze() {
+	p.frozen = true
+	for _, b := range p.banks {
+		b.Grads.Release()
+		b.Grads = nil
+	}
+	for _, t := range p.list {
+		t.param.grad = nil
+	}
+}
+
+// Frozen reports whether Freeze was called.
+func (p *Params) Frozen() bool { return p.frozen }
 
 // Release frees the arenas.
 func (p *Params) Release() {
@@ -167,7 +189,7 @@ func (p *Params) Device() *vk.Device { return p.dev }
 func (p *Params) Banks() []*Bank { return p.banks }
 
 // Grad returns the gradient of parameter t, a view of the gradient arena, or
-// nil when t is not a parameter of an allocated set.
+// nil when t is not a parameter of an allocated set or the set is frozen.
 func (p *Params) Grad(t *Tensor) *Tensor {
 	if t == nil || t.param == nil || t.param.set != p {
 		return nil
@@ -182,9 +204,12 @@ func (p *Params) Place(t *Tensor) (bank, off4, n4 int) {
 }
 
 // Part returns the view of arena, a float vector laid out like the bank of
-// parameter t (its values, gradients, or an optimizer's moments), that belongs
-// to t.
-func (p *Params) Part(arena, t *Tensor) *Tensor {
-	off := int64(t.param.off4) * 4 * int64(arena.dtype.Size())
+// parameter t (its values or gradients), that belongs to t.
+func (p *Params) Part(arena, t *Tensor) *Tensor { return p.PartAt(arena, t, t.param.off4) }
+
+// PartAt returns the view of arena, a float vector, that belongs to parameter t
+// where its values start at group off4 of four, a multiple of [BankAlign].
+func (p *Params) PartAt(arena, t *Tensor, off4 int) *Tensor {
+	off := int64(off4) * 4 * int64(arena.dtype.Size())
 	return &Tensor{name: t.name, dtype: arena.dtype, shape: t.shape, mem: arena.mem, offset: arena.offset + off}
 }

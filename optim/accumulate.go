@@ -17,7 +17,7 @@ import (
 // order in which they are added up shows in their last bits: f32 parameters add
 // each share of each pass to the sum as it is found; 16-bit ones round the
 // gradient of a pass as they would without accumulation, and then add it.
-func (a *AdamW) Backward(g *ops.Graph, loss *ops.Tensor, factor float32) {
+func (a *Optimizer) Backward(g *ops.Graph, loss *ops.Tensor, factor float32) {
 	if a.expect != 0 {
 		g.Fail("backward", errors.New("an earlier pass was by BackwardSum: use it for all of them"))
 		return
@@ -26,12 +26,12 @@ func (a *AdamW) Backward(g *ops.Graph, loss *ops.Tensor, factor float32) {
 	a.plain = a.plain || g.Err() == nil
 }
 
-func (a *AdamW) backward(g *ops.Graph, loss *ops.Tensor, factor float32) {
+func (a *Optimizer) backward(g *ops.Graph, loss *ops.Tensor, factor float32) {
 	if f := float64(factor); math.IsNaN(f) || math.IsInf(f, 0) {
 		g.Fail("backward", fmt.Errorf("factor is %v, want a finite number", factor))
 		return
 	}
-	o := &ops.BackwardOptions{Seed: a.scaler.AsF32(), Accumulate: a.opts.Accumulate && a.params.DType() == ops.F32}
+	o := &ops.BackwardOptions{Seed: a.scaler.AsF32(), Accumulate: a.opts.Accumulate}
 	switch {
 	case factor == 1:
 	case a.opts.Scaler == nil: // known before the loss is: its gradient takes no pass of its own
@@ -42,10 +42,15 @@ func (a *AdamW) backward(g *ops.Graph, loss *ops.Tensor, factor float32) {
 	if a.ownBackward() {
 		o.Optimizer = a
 	}
+	for _, b := range a.banks {
+		if b.sum != nil {
+			o.Overwrite = append(o.Overwrite, b.set)
+		}
+	}
 	g.Backward(loss, o)
-	for b, mo := range a.banks {
-		if mo.sum != nil {
-			g.AddTo(a.params.Banks()[b].Grads, mo.sum)
+	for _, b := range a.banks {
+		if b.sum != nil {
+			g.AddTo(b.Grads, b.sum)
 		}
 	}
 }
@@ -61,7 +66,7 @@ func (a *AdamW) backward(g *ops.Graph, loss *ops.Tensor, factor float32) {
 //
 // It needs Options.Accumulate and comes before Record. All passes of an optimizer
 // are by BackwardSum or none is.
-func (a *AdamW) BackwardSum(g *ops.Graph, sum, count *ops.Tensor, expect int) {
+func (a *Optimizer) BackwardSum(g *ops.Graph, sum, count *ops.Tensor, expect int) {
 	switch {
 	case !a.opts.Accumulate:
 		g.Fail("backward sum", errors.New("want an optimizer with Options.Accumulate; the gradient of a single pass is that of its mean loss"))
@@ -79,7 +84,7 @@ func (a *AdamW) BackwardSum(g *ops.Graph, sum, count *ops.Tensor, expect int) {
 	}
 	if a.counted == nil {
 		var err error
-		if a.counted, err = ops.Reserve(a.params.Device(), ops.F32); err != nil {
+		if a.counted, err = ops.Reserve(a.sets[0].Device(), ops.F32); err != nil {
 			g.Fail("backward sum", err)
 			return
 		}
@@ -92,11 +97,11 @@ func (a *AdamW) BackwardSum(g *ops.Graph, sum, count *ops.Tensor, expect int) {
 // Counted returns how many targets the passes of BackwardSum have counted since
 // the last update, an f32 scalar: what the sum of their losses is to be divided by.
 // It is nil before the first.
-func (a *AdamW) Counted() *ops.Tensor { return a.counted }
+func (a *Optimizer) Counted() *ops.Tensor { return a.counted }
 
 // divide appends the division of the gradients by counted/expect. It costs a pass
 // over them only where targets were ignored.
-func (a *AdamW) divide(g *ops.Graph, grads []*ops.Tensor, c *chunkTable) {
+func (a *Optimizer) divide(g *ops.Graph, grads []measured) {
 	share := g.Divide(a.counted, constant(g, "expected targets", []float32{float32(a.expect)}))
 	// Kernel clip without a limit and without norms gives the inverse of the loss
 	// scale, whose place share takes.
@@ -104,7 +109,7 @@ func (a *AdamW) divide(g *ops.Graph, grads []*ops.Tensor, c *chunkTable) {
 	factor := g.New(ops.F32, 4)
 	g.Dispatch("divide gradients", ops.Call{Kernel: "clip", Groups: 1, Push: struct{ Partials, Flags uint32 }{},
 		Args: []*ops.Tensor{ctrl, ctrl, share, g.Status(), factor}})
-	scaleGrads(g, grads, c, factor)
+	scaleGrads(g, grads, factor)
 	g.Fill(a.counted, 0)
 }
 
@@ -120,24 +125,4 @@ func constant(g *ops.Graph, name string, v []float32, shape ...int) *ops.Tensor 
 }
 
 // ownBackward reports whether the update needs a backward pass of its own.
-func (a *AdamW) ownBackward() bool { return a.opts.Scaler != nil || a.opts.Accumulate }
-
-// gradients returns what an update reads, an arena per bank.
-func (a *AdamW) gradients() []*ops.Tensor {
-	grads := bankGrads(a.params)
-	for b, mo := range a.banks {
-		if mo.sum != nil {
-			grads[b] = mo.sum
-		}
-	}
-	return grads
-}
-
-// bankGrads lists the gradient arenas of p.
-func bankGrads(p *ops.Params) []*ops.Tensor {
-	var grads []*ops.Tensor
-	for _, b := range p.Banks() {
-		grads = append(grads, b.Grads)
-	}
-	return grads
-}
+func (a *Optimizer) ownBackward() bool { return a.opts.Scaler != nil || a.opts.Accumulate }

@@ -28,7 +28,7 @@ func TestAccumulate(t *testing.T) {
 				single := newOptimizer(t, p, &optim.Options{Scaler: scaler, Groups: []optim.Group{{Params: p.All(), Hyper: hyper}}})
 
 				// pass computes the gradient of one batch by way of optimizer a.
-				build := func(a *optim.AdamW) func(k int) {
+				build := func(a *optim.Optimizer) func(k int) {
 					g := ops.NewGraph(dev)
 					x, y := g.Input("x", ops.I32, n), g.Input("y", ops.I32, n)
 					a.Backward(g, g.CrossEntropy(g.MatMulNT(g.Embed(p.All()[0], x), p.All()[1]), y, nil), 1./passes)
@@ -78,7 +78,7 @@ func TestAccumulate(t *testing.T) {
 					}
 					update.run(t)
 					for i, x := range p.All() {
-						m, _, _ := a.Moments(x)
+						m, _, _ := moments(a, x)
 						got := download(t, m)
 						if e := opstest.RelL2(got, want[i]); !(e <= 1e-6) || dt != ops.F32 && e != 0 {
 							t.Errorf("step %d, %s: gradient is off by %.3g: %v, want %v", step, x.Name(), e, got, want[i])
@@ -117,7 +117,7 @@ func TestReserve(t *testing.T) {
 		if got, want := dev.Stats().BufferBytes-before, a.Bytes()+grads+plan.Arena+plan.Inputs+plan.Owned; got != want {
 			t.Errorf("%s: %d bytes allocated, want %d", dt, got, want)
 		}
-		if _, _, master := a.Moments(p.All()[0]); master != nil && !slices.Equal(download(t, master), start) {
+		if _, _, master := moments(a, p.All()[0]); master != nil && !slices.Equal(download(t, master), start) {
 			t.Errorf("%s: the master copy is not that of SyncMaster", dt)
 		}
 		must(t, step.Close())

@@ -17,7 +17,7 @@ type trajectory struct {
 	c          opstest.AdamWCase
 	dev        *vk.Device
 	p          *ops.Params
-	a          *optim.AdamW
+	a          *optim.Optimizer
 	recordings map[string]recording // by which tensors have a gradient
 }
 
@@ -33,7 +33,7 @@ func newTrajectory(t *testing.T, dev *vk.Device, c opstest.AdamWCase, dt ops.DTy
 		gr.Params = append(gr.Params, x)
 		gr.Hyper = hyperOf(c.Options(j, 1))
 	}
-	a := newOptimizer(t, p, &optim.Options{Variant: variantOf(c.Variant == "torch"), Groups: groups})
+	a := newOptimizer(t, p, &optim.Options{Rule: optim.AdamW{Torch: c.Variant == "torch"}, Groups: groups})
 	return &trajectory{c, dev, p, a, map[string]recording{}}
 }
 

@@ -24,7 +24,7 @@ func TestSpec4BigramTrainingGolden(t *testing.T) {
 					must(t, p.Alloc())
 					t.Cleanup(p.Release)
 					must(t, ops.Upload(ctx, e, c.Init()))
-					a := newOptimizer(t, p, &optim.Options{Variant: variantOf(c.Variant == "torch"), MaxNorm: &c.MaxNorm, Scaler: scaler,
+					a := newOptimizer(t, p, &optim.Options{Rule: optim.AdamW{Torch: c.Variant == "torch"}, MaxNorm: &c.MaxNorm, Scaler: scaler,
 						Groups: []optim.Group{{Params: p.All(), Hyper: hyperOf(c.Options(1))}}})
 					g := ops.NewGraph(dev)
 					x, y := g.Input("x", ops.I32, c.B, c.M), g.Input("y", ops.I32, c.B, c.M)

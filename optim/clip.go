@@ -5,96 +5,33 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/lemnos-ml/lemnos/ops"
 )
 
-// chunkTable cuts parameters into pieces for the kernels that stride over an
-// arena: per bank a list of (first group of four, groups, class, tensor).
-type chunkTable struct {
-	tables []*ops.Tensor // per bank, u32 (chunks, 4); nil for a bank without any
-	words  [][]uint32
-	params []*ops.Tensor
+// measured is an arena with the pieces of it that count.
+type measured struct {
+	arena *ops.Tensor
+	*chunks
 }
 
-// newChunkTable lays out the chunks of params, tensors of set p.
-func newChunkTable(p *ops.Params, params []*ops.Tensor, chunk4 int) (*chunkTable, error) {
-	c := &chunkTable{words: make([][]uint32, len(p.Banks())), params: params}
-	for i, t := range params {
-		bank, off, n := p.Place(t)
-		for ; n > 0; off, n = off+chunk4, n-chunk4 {
-			c.words[bank] = append(c.words[bank], uint32(off), uint32(min(n, chunk4)), 0, uint32(i))
-		}
-	}
-	c.tables = make([]*ops.Tensor, len(c.words))
-	for b, w := range c.words {
-		if len(w) == 0 {
-			continue
-		}
-		t, err := ops.NewTensor(p.Device(), ops.U32, len(w)/4, 4)
-		if err != nil {
-			c.release()
-			return nil, fmt.Errorf("optim: chunk table: %w", err)
-		}
-		c.tables[b] = t
-	}
-	return c, c.upload()
-}
-
-func (c *chunkTable) upload() error {
-	for b, t := range c.tables {
-		if t != nil {
-			if err := ops.Upload(context.Background(), t, c.words[b]); err != nil {
-				return fmt.Errorf("optim: chunk table: %w", err)
-			}
-		}
-	}
-	return nil
-}
-
-// setClasses writes the class of each parameter into the table and reports
-// whether any changed.
-func (c *chunkTable) setClasses(class []uint32) (changed bool) {
-	for _, w := range c.words {
-		for i := 0; i < len(w); i += 4 {
-			if n := class[w[i+3]]; w[i+2] != n {
-				w[i+2], changed = n, true
-			}
-		}
-	}
-	return changed
-}
-
-func (c *chunkTable) release() {
-	for _, t := range c.tables {
-		t.Release()
-	}
-}
-
-// chunks returns how many chunks bank b has.
-func (c *chunkTable) chunks(b int) int { return len(c.words[b]) / 4 }
-
-// recordNorm appends the global norm of the chunks' gradients and the clipping
-// decision: one dispatch per bank and one for all. It returns CLIP, f32[8] of
+// recordNorm appends the global norm of the arenas' pieces and the clipping
+// decision: one dispatch for each and one for all. It returns CLIP, f32[8] of
 // norm, factor for the gradients, skip flag (bits), a second factor, and the
 // steps skipped so far (bits); the rest is unused.
-func recordNorm(g *ops.Graph, grads []*ops.Tensor, c *chunkTable, ctrl, scaler *ops.Tensor, dynamic bool) *ops.Tensor {
-	workers := g.Workers()
-	var calls []ops.Call
+func recordNorm(g *ops.Graph, all []measured, ctrl, scaler *ops.Tensor, dynamic bool) *ops.Tensor {
 	total := 0
-	groups := make([]int, len(c.words))
-	for b := range c.words {
-		groups[b] = min(workers, c.chunks(b))
-		total += groups[b]
+	for _, m := range all {
+		total += min(m.len(), g.Workers())
 	}
 	partial := g.New(ops.U32, total, 2)
+	var calls []ops.Call
 	base := 0
-	for b, n := range groups {
-		if n == 0 {
-			continue
-		}
-		calls = append(calls, ops.Call{Kernel: "norm." + grads[b].DType().String(), Groups: n, Push: struct{ Chunks, Base uint32 }{uint32(c.chunks(b)), uint32(base)},
-			Args: []*ops.Tensor{c.tables[b], grads[b], partial}})
+	for _, m := range all {
+		n := min(m.len(), g.Workers())
+		calls = append(calls, ops.Call{Kernel: "norm." + m.arena.DType().String(), Groups: n, Push: struct{ Chunks, Base uint32 }{uint32(m.len()), uint32(base)},
+			Args: []*ops.Tensor{m.table, m.arena, partial}})
 		base += n
 	}
 	clip := g.New(ops.F32, 8)
@@ -110,12 +47,10 @@ func recordNorm(g *ops.Graph, grads []*ops.Tensor, c *chunkTable, ctrl, scaler *
 
 // scaleGrads appends the multiplication of gradients by what clip, as recordNorm
 // returns it, says.
-func scaleGrads(g *ops.Graph, grads []*ops.Tensor, c *chunkTable, clip *ops.Tensor) {
-	for b := range c.words {
-		if n := c.chunks(b); n > 0 {
-			g.Dispatch("scale gradients", ops.Call{Kernel: "gradscale." + grads[b].DType().String(), Groups: min(n, g.Workers()), Push: struct{ Chunks uint32 }{uint32(n)},
-				Args: []*ops.Tensor{c.tables[b], clip, grads[b]}})
-		}
+func scaleGrads(g *ops.Graph, grads []measured, clip *ops.Tensor) {
+	for _, m := range grads {
+		g.Dispatch("scale gradients", ops.Call{Kernel: "gradscale." + m.arena.DType().String(), Groups: min(m.len(), g.Workers()),
+			Push: struct{ Chunks uint32 }{uint32(m.len())}, Args: []*ops.Tensor{m.table, clip, m.arena}})
 	}
 }
 
@@ -154,20 +89,29 @@ func ClipGradNorm(ctx context.Context, p *ops.Params, maxNorm float64, params ..
 	if len(params) == 0 {
 		params = p.All()
 	}
-	params, err = distinct(p, params)
+	params, err = distinct(params, func(t *ops.Tensor) bool { return p.Grad(t) != nil })
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("optim: %w", err)
 	}
 	if len(params) == 0 {
 		return 0, errors.New("optim: the set has no parameters")
 	}
 	g := ops.NewGraph(p.Device())
 	defer g.Release()
-	c, err := newChunkTable(p, params, g.Chunk4())
-	if err != nil {
-		return 0, err
+	grads := make([]measured, len(p.Banks()))
+	for b, own := range p.Banks() {
+		grads[b] = measured{own.Grads, new(chunks)}
 	}
-	defer c.release()
+	for i, t := range params {
+		b, off4, n4 := p.Place(t)
+		grads[b].add(off4, n4, 0, i, g.Chunk4())
+	}
+	grads = slices.DeleteFunc(grads, func(m measured) bool { return m.len() == 0 })
+	for _, m := range grads {
+		if err := m.alloc(g); err != nil {
+			return 0, err
+		}
+	}
 	ctrl, scaler := g.Input("clip control", ops.F32, 8), g.Input("loss scale", ops.U32, 4)
 	if err := g.Err(); err != nil {
 		return 0, err
@@ -178,8 +122,8 @@ func ClipGradNorm(ctx context.Context, p *ops.Params, maxNorm float64, params ..
 	if err := ops.Upload(ctx, scaler, []uint32{math.Float32bits(1), 0, 0, 0}); err != nil {
 		return 0, err
 	}
-	clip := recordNorm(g, bankGrads(p), c, ctrl, scaler, false)
-	scaleGrads(g, bankGrads(p), c, clip)
+	clip := recordNorm(g, grads, ctrl, scaler, false)
+	scaleGrads(g, grads, clip)
 	g.Output(clip)
 	step, err := g.Compile()
 	if err != nil {
@@ -196,13 +140,13 @@ func ClipGradNorm(ctx context.Context, p *ops.Params, maxNorm float64, params ..
 	return float64(out[0]), nil
 }
 
-// distinct drops repeated parameters and refuses foreign ones.
-func distinct(p *ops.Params, params []*ops.Tensor) ([]*ops.Tensor, error) {
+// distinct drops repeated parameters and refuses those that are not known.
+func distinct(params []*ops.Tensor, known func(*ops.Tensor) bool) ([]*ops.Tensor, error) {
 	seen := map[*ops.Tensor]bool{}
 	var out []*ops.Tensor
 	for i, t := range params {
-		if p.Grad(t) == nil {
-			return nil, fmt.Errorf("optim: parameter %d (%v) is not of this set, or the set has no memory yet", i, t)
+		if !known(t) {
+			return nil, fmt.Errorf("parameter %d (%v) is not of this set, or the set has no memory yet or is frozen", i, t)
 		}
 		if !seen[t] {
 			seen[t] = true

@@ -24,7 +24,7 @@ func TestRecordNorms(t *testing.T) {
 			}
 			tensors := func(kind int) (ts []*ops.Tensor) {
 				for _, x := range p.All() {
-					m, v, master := a.Moments(x)
+					m, v, master := moments(a, x)
 					ts = append(ts, []*ops.Tensor{x, m, v, master}[kind])
 				}
 				return ts

@@ -20,7 +20,7 @@ var inf = float32(math.Inf(1))
 type fed struct {
 	recording
 	p    *ops.Params
-	a    *optim.AdamW
+	a    *optim.Optimizer
 	grad *ops.Tensor
 	slow *ops.Tensor // an output that takes milliseconds, or nil
 }
@@ -141,11 +141,11 @@ func TestSpecMixedPrecisionSkipInFlight(t *testing.T) {
 	overflow := map[int]bool{1: true, 5: true, 6: true, 7: true, 20: true, 39: true, 40: true}
 	for _, torch := range []bool{false, true} {
 		for _, dt := range storage {
-			t.Run(fmt.Sprint(variantOf(torch), " ", dt), func(t *testing.T) {
+			t.Run(fmt.Sprint(order(torch), " ", dt), func(t *testing.T) {
 				const n, interval = 129, 4
 				init := opstest.Uniform(1, n, 1)
 				o := opstest.AdamWOptions{LR: 1e-2, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: 0.1, Torch: torch}
-				f := newFed(t, dev, dt, init, &optim.Options{Variant: variantOf(torch), MaxNorm: new(5.0),
+				f := newFed(t, dev, dt, init, &optim.Options{Rule: optim.AdamW{Torch: torch}, MaxNorm: new(5.0),
 					Scaler: &optim.Scaler{Init: 8, Interval: interval}}, true)
 				f.a.Groups()[0].Hyper = hyperOf(o)
 				ref := newReference(dt, init)
@@ -309,7 +309,7 @@ func TestSpec1BadIndexSkipsUpdate(t *testing.T) {
 		ids, targets *ops.Tensor
 		recording
 		p *ops.Params
-		a *optim.AdamW
+		a *optim.Optimizer
 	}
 	start := func() run {
 		p := ops.NewParams(dev, ops.F32)

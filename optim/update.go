@@ -12,16 +12,16 @@ import (
 
 // Update is one recording of the optimizer in a graph.
 type Update struct {
-	opt     *AdamW
-	table   *chunkTable
-	hyper   *ops.Tensor // u32 (classes, 16): the kernel's HYPER
+	opt     *Optimizer
+	parts   []*Part
+	hyper   *ops.Tensor // u32 (classes, 16): the kernels' HYPER
 	ctrl    *ops.Tensor
 	clip    *ops.Tensor
 	scaler  *ops.Tensor // the optimizer's, as this graph's output
 	words   []uint32
-	params  []int    // the parameters of the table, as indices into opt.steps
+	params  []int    // those that move, as indices into opt.params
 	class   []uint32 // of each of them
-	leader  []int    // per class, the index into params of one that is in it
+	leader  []int    // per class, the index into opt.params of one that is in it
 	step    *ops.Step
 	settled int64 // runs of step accounted for in opt.steps
 }
@@ -36,66 +36,39 @@ const maxClasses = 1024
 // in the norm nor move, and their step count stays. Errors stick to g, which
 // must be one to compile: Backward that comes after Record, or is another
 // optimizer's, a parameter that is updated twice.
-func (a *AdamW) Record(g *ops.Graph, params ...*ops.Tensor) *Update {
-	reached := g.Reached(a.params)
-	if len(params) == 0 {
-		if params = reached; params == nil {
-			params = a.params.All()
-		}
-	}
-	params, err := distinct(a.params, params)
-	params = slices.DeleteFunc(params, func(t *ops.Tensor) bool { _, in := a.group[t]; return !in })
-	switch {
-	case err != nil:
-	case g.Immediate():
-		err = errors.New("an update has numbers to stage before it runs: record it in a graph from NewGraph")
-	case a.banks == nil:
-		err = errors.New("the optimizer was released")
-	case len(params) == 0:
-		err = errors.New("no parameter of the optimizer's groups has a gradient in this graph")
-	case reached != nil && a.ownBackward() && g.Optimizer() != ops.Optimizer(a):
-		err = errors.New("the backward pass of this graph is not this optimizer's, which scales the loss or accumulates gradients: create the optimizer before g.Backward(loss, nil), or call its Backward")
-	case reached != nil && !a.ownBackward() && g.Optimizer() != nil:
-		err = errors.New("the backward pass of this graph is another optimizer's, which scales the loss or accumulates gradients: call this one's Backward")
-	}
+func (a *Optimizer) Record(g *ops.Graph, params ...*ops.Tensor) *Update {
+	u := &Update{opt: a}
 	a.recorded = true
-	u := &Update{opt: a, params: a.positions(params), class: make([]uint32, len(params))}
+	params, err := a.moved(g, params)
 	if err == nil {
-		u.table, err = newChunkTable(a.params, params, g.Chunk4())
+		err = u.divide(g, params)
 	}
 	if err != nil {
-		g.Fail("adamw", err)
+		g.Fail("optimizer", err)
 		return u
 	}
-	g.Own(u.table.tables...)
-	g.Updates("adamw", params...)
+	g.Updates("optimizer", params...)
 	classes := min(len(params), maxClasses)
 	u.words = make([]uint32, classes*16)
-	u.hyper = g.Input("adamw", ops.U32, classes, 16)
+	u.hyper = g.Input("hyper-parameters", ops.U32, classes, 16)
 	g.StageEachRun(u.hyper, "Update.Stage")
 	u.ctrl = g.Input("clip control", ops.F32, 8)
 	u.scaler = a.scaler
-	grads := a.gradients()
-	if a.expect != 0 {
-		a.divide(g, grads, u.table)
+	grads := make([]measured, len(u.parts))
+	for i, p := range u.parts {
+		grads[i] = measured{p.grads(), &p.chunks}
 	}
-	u.clip = recordNorm(g, grads, u.table, u.ctrl, a.scaler, a.opts.Scaler != nil)
-	for b, mo := range a.banks {
-		n := u.table.chunks(b)
-		if n == 0 {
-			continue
-		}
-		bank := a.params.Banks()[b]
-		args := []*ops.Tensor{u.table.tables[b], u.hyper, u.clip, grads[b], mo.m, mo.v, bank.Values}
-		if mo.master != nil {
-			args = append(args, mo.master)
-		}
-		kernel := fmt.Sprintf("adamw.%s_%s", a.params.DType(), grads[b].DType())
-		g.Dispatch("adamw", ops.Call{Kernel: kernel, Groups: min(n, g.Workers()), Push: struct{ Chunks uint32 }{uint32(n)}, Args: args})
+	if a.expect != 0 {
+		a.divide(g, grads)
+	}
+	u.clip = recordNorm(g, grads, u.ctrl, a.scaler, a.opts.Scaler != nil)
+	for _, p := range u.parts {
+		p.hyper, p.clip = u.hyper, u.clip
+		p.rule.Record(g, p)
 	}
 	if a.opts.Accumulate {
-		for _, sum := range grads {
-			g.Fill(sum, 0)
+		for _, b := range a.banks {
+			g.Fill(b.grads(), 0)
 		}
 	}
 	g.Output(u.clip)
@@ -106,24 +79,70 @@ func (a *AdamW) Record(g *ops.Graph, params ...*ops.Tensor) *Update {
 		if a.opts.KeepNonFinite {
 			skip = 0
 		}
-		if err := ops.Upload(context.Background(), u.ctrl, []float32{maxNormWord(a.opts.MaxNorm), skip, float32(c.Interval), float32(c.Growth), float32(c.Backoff), 0, 0, 0}); err != nil {
-			g.Fail("adamw", err)
-		}
+		g.Fail("optimizer", ops.Upload(context.Background(), u.ctrl, []float32{maxNormWord(a.opts.MaxNorm), skip, float32(c.Interval), float32(c.Growth), float32(c.Backoff), 0, 0, 0}))
 	}
 	return u
 }
 
-// positions finds params, distinct tensors of the set, in its order.
-func (a *AdamW) positions(params []*ops.Tensor) []int {
-	at := make(map[*ops.Tensor]int, len(a.steps))
-	for i, t := range a.params.All() {
-		at[t] = i
+// moved returns the parameters that an update recorded in g is to change.
+func (a *Optimizer) moved(g *ops.Graph, params []*ops.Tensor) ([]*ops.Tensor, error) {
+	var reached []*ops.Tensor
+	for _, p := range a.sets {
+		if r := g.Reached(p); r != nil {
+			reached = append(append([]*ops.Tensor{}, reached...), r...)
+		}
 	}
-	list := make([]int, len(params))
+	if len(params) == 0 {
+		if params = reached; params == nil {
+			params = a.params
+		}
+	}
+	known := func(t *ops.Tensor) bool { h, ok := a.home[t]; return ok && h.set.Grad(t) != nil }
+	params, err := distinct(params, known)
+	params = slices.DeleteFunc(params, func(t *ops.Tensor) bool { return a.home[t].group < 0 })
+	switch {
+	case err != nil:
+		return nil, err
+	case g.Immediate():
+		return nil, errors.New("an update has numbers to stage before it runs: record it in a graph from NewGraph")
+	case a.live() != nil:
+		return nil, a.live()
+	case len(params) == 0:
+		return nil, errors.New("no parameter of the optimizer's groups has a gradient in this graph")
+	case reached != nil && a.ownBackward() && g.Optimizer() != ops.Optimizer(a):
+		return nil, errors.New("the backward pass of this graph is not this optimizer's, which scales the loss or accumulates gradients: create the optimizer before g.Backward(loss, nil), or call its Backward")
+	case reached != nil && !a.ownBackward() && g.Optimizer() != nil:
+		return nil, errors.New("the backward pass of this graph is another optimizer's, which scales the loss or accumulates gradients: call this one's Backward")
+	}
+	return params, nil
+}
+
+// divide makes the parts of an update of params.
+func (u *Update) divide(g *ops.Graph, params []*ops.Tensor) error {
+	number := map[*ops.Tensor]int{} // of those that move
 	for i, t := range params {
-		list[i] = at[t]
+		number[t] = i
+		u.params = append(u.params, u.opt.home[t].index)
 	}
-	return list
+	u.class = make([]uint32, len(params))
+	for _, whole := range u.opt.parts {
+		p := &Part{part: whole}
+		for _, t := range whole.tensors {
+			if i, moves := number[t]; moves {
+				_, off4, n4 := p.set.Place(t)
+				p.reached = append(p.reached, t)
+				p.add(off4, n4, p.off4[t], i, g.Chunk4())
+			}
+		}
+		if len(p.reached) == 0 {
+			continue
+		}
+		if err := p.alloc(g); err != nil {
+			return err
+		}
+		u.parts = append(u.parts, p)
+	}
+	return nil
 }
 
 // Norm returns the global gradient norm before clipping, of the unscaled
@@ -154,7 +173,7 @@ func (u *Update) Stage(step *ops.Step) error {
 	if u.hyper == nil || step == nil {
 		return errors.New("optim: stage: the graph was not compiled")
 	}
-	if a.banks == nil {
+	if a.released {
 		return errors.New("optim: stage: the optimizer was released")
 	}
 	if a.noRate {
@@ -190,33 +209,25 @@ func (u *Update) Stage(step *ops.Step) error {
 	}
 	pending := step.Runs() - u.settled // at most one, as Ready waited
 	for c, i := range u.leader {
-		h := a.groups[a.group[u.table.params[i]]].Hyper.orDefaults()
-		u.stageClass(u.words[c*16:c*16+16], &h, a.steps[u.params[i]]+pending+1)
+		u.stageClass(u.words[c*16:c*16+16], &a.groups[a.home[a.params[i]].group], a.steps[i]+pending+1)
 	}
 	return ops.Upload(context.Background(), u.hyper, u.words)
 }
 
 // stageClass fills one record of HYPER for step t, and for the steps before it
 // in case the unsettled ones turn out to be skipped.
-func (u *Update) stageClass(w []uint32, h *Hyper, t int64) {
+func (u *Update) stageClass(w []uint32, gr *Group, t int64) {
 	put := func(i int, v float64) { w[i] = math.Float32bits(float32(v)) }
-	put(0, h.Beta1)
-	put(1, 1-h.Beta1)
-	put(2, h.Beta2)
-	put(3, 1-h.Beta2)
-	put(4, max(h.Eps, 0x1p-126)) // keeps 0/(0+ε) 0 when ε is: in the padding of rows, too
-	put(5, h.LR*h.WeightDecay)
-	put(6, 0)
-	if u.opt.opts.Variant == Torch {
-		put(5, 0)
-		put(6, h.LR*h.WeightDecay)
+	h := gr.Hyper.or(gr.Rule.Defaults())
+	for j := int64(0); j < 4; j++ {
+		fixed, step := gr.Rule.Numbers(h, max(t-j, 1))
+		for i, v := range fixed {
+			put(i, v)
+		}
+		put(8+2*int(j), step[0])
+		put(9+2*int(j), step[1])
 	}
 	w[7] = u.opt.skips
-	for j := int64(0); j < 4; j++ {
-		s, d := h.rates(u.opt.opts.Variant, max(t-j, 1))
-		put(8+2*int(j), s)
-		put(9+2*int(j), d)
-	}
 }
 
 // classify groups the parameters by (group, steps taken): they share a record.
@@ -227,21 +238,23 @@ func (u *Update) classify() error {
 	}
 	index := map[key]uint32{}
 	u.leader = u.leader[:0]
-	for i, t := range u.table.params {
-		k := key{u.opt.group[t], u.opt.steps[u.params[i]]}
+	for i, at := range u.params {
+		k := key{u.opt.home[u.opt.params[at]].group, u.opt.steps[at]}
 		c, ok := index[k]
 		if !ok {
 			c = uint32(len(u.leader))
 			index[k] = c
-			u.leader = append(u.leader, i)
+			u.leader = append(u.leader, at)
 		}
 		u.class[i] = c
 	}
 	if len(u.leader)*16 > len(u.words) {
 		return fmt.Errorf("optim: %d different step counts in one update, want at most %d", len(u.leader), maxClasses)
 	}
-	if u.table.setClasses(u.class) {
-		return u.table.upload()
+	for _, p := range u.parts {
+		if err := p.setClasses(u.class); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -262,11 +275,11 @@ func (u *Update) account() error {
 }
 
 // settle waits for the runs of the last update and accounts for all of them.
-func (a *AdamW) settle(ctx context.Context) error {
+func (a *Optimizer) settle(ctx context.Context) error {
 	if a.last == nil {
 		return nil
 	}
-	if err := a.params.Device().Wait(ctx); err != nil {
+	if err := a.sets[0].Device().Wait(ctx); err != nil {
 		return fmt.Errorf("optim: %w", err)
 	}
 	return a.last.account()

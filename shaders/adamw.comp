@@ -3,18 +3,15 @@
 //   m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w = w - decay_first w - step m/(sqrt(v) denom + eps);  w = w - decay w
 // The document's order has decay_first = 0, PyTorch's has decay = 0. A variant is named parameter_gradient; 16-bit
 // parameters P are written from an f32 MASTER copy, which is what w is then. Nothing is written when clip.skip is set.
-// CHUNKS (chunks) of (off4, n4, class, segment): n4 groups of four values from group off4 on, the same in all arenas.
+// CHUNKS (chunks) of (off4, n4, class, moments4): n4 groups of four values, of gradients and parameters from group off4 on,
+// of moments and master copy from group moments4 on.
 // HYPER (classes, 16): b1, 1-b1, b2, 1-b2, eps, decay, decay_first, skips_known (uint bits), then four pairs (step, denom):
 // steps skipped since the host computed them do not count, so pair j is taken after j skips more than skips_known.
 // Each workgroup strides over the chunks.
 //variant f32_f32
-//variant f32_f16: -DF16
-//variant f32_bf16: -DBF16
 //variant f16_f32: -DTO_F16 -DMASTER
 //variant f16_f16: -DTO_F16 -DMASTER -DF16
-//variant f16_bf16: -DTO_F16 -DMASTER -DBF16
 //variant bf16_f32: -DTO_BF16 -DMASTER
-//variant bf16_f16: -DTO_BF16 -DMASTER -DF16
 //variant bf16_bf16: -DTO_BF16 -DMASTER -DBF16
 //wide
 #version 450
@@ -30,32 +27,35 @@ INOUT_F32(5, MOMENT2, moment2);
 #ifdef MASTER
 layout(binding = 6) writeonly buffer PARAM { W param[]; };
 INOUT_F32(7, WEIGHT, weight);
-#define store(i, w) { weight[i] = stf(w); param[i] = st4_to(w); }
+#define weight_at(i, k) (k)
+#define store(i, k, w) { weight[k] = stf(w); param[i] = st4_to(w); }
 #else
 INOUT_F32(6, WEIGHT, weight);
-#define store(i, w) weight[i] = stf(w)
+#define weight_at(i, k) (i)
+#define store(i, k, w) weight[i] = stf(w)
 #endif
 
 void main() {
     if (clip.skip != 0) return;
     float gscale = clip.gscale, rest = clip.rest;
     for (uint c = flat_group(); c < p.chunks; c += flat_groups()) {
-        uint first = chunk[c].x, end = first + chunk[c].y, h = chunk[c].z * 16;
+        uint first = chunk[c].x, end = first + chunk[c].y, h = chunk[c].z * 16, shift = chunk[c].w - first;
         float b1 = hyper[h], one_b1 = hyper[h + 1], b2 = hyper[h + 2], one_b2 = hyper[h + 3];
         float eps = hyper[h + 4], decay = hyper[h + 5], decay_first = hyper[h + 6];
         uint j = h + 8 + 2 * min(clip.skips - floatBitsToUint(hyper[h + 7]), 3u);
         float step_size = hyper[j], denom = hyper[j + 1];
         for (uint i = first + lane; i < end; i += LOCAL) {
+            uint k = i + shift;
             precise vec4 g = load4(grad, i) * gscale * rest; // in this order: gscale rest may be subnormal
-            vec4 m = b1 * loadf(moment1, i) + one_b1 * g;
-            vec4 v = b2 * loadf(moment2, i) + one_b2 * g * g;
-            vec4 w = loadf(weight, i);
+            vec4 m = b1 * loadf(moment1, k) + one_b1 * g;
+            vec4 v = b2 * loadf(moment2, k) + one_b2 * g * g;
+            vec4 w = loadf(weight, weight_at(i, k));
             w -= decay_first * w;
             w -= step_size * m / (sqrt(v) * denom + eps);
             w -= decay * w;
-            moment1[i] = stf(m);
-            moment2[i] = stf(v);
-            store(i, w);
+            moment1[k] = stf(m);
+            moment2[k] = stf(v);
+            store(i, k, w);
         }
     }
 }

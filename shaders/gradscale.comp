@@ -1,6 +1,6 @@
 // gradscale: g = g clip.gscale clip.rest in place: clipping by itself, without the optimizer. Nothing is written when both
 // are 1 or clip.skip is set.
-// CHUNKS (chunks) of (off4, n4, class, segment): n4 groups of four values of G from group off4 on.
+// CHUNKS (chunks) of (off4, n4, class, moments4): n4 groups of four values of G from group off4 on.
 // Each workgroup strides over the chunks.
 //variant f32
 //variant f16: -DF16

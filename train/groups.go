@@ -28,10 +28,10 @@ func (c Config) groups(m Model) ([]optim.Group, error) {
 		}
 	}
 	exact := func(v float64) float64 { return cmp.Or(v, optim.Zero) }
-	decays := optim.Group{Hyper: optim.Hyper{LR: c.LRMax, Beta1: exact(c.Betas[0]), Beta2: exact(c.Betas[1]), Eps: exact(c.Eps), WeightDecay: c.WeightDecay}}
+	decays := optim.Group{Rule: optim.AdamW{Torch: c.AdamW == "torch"}, Hyper: optim.Hyper{LR: c.LRMax, Beta1: exact(c.Betas[0]), Beta2: exact(c.Betas[1]), Eps: exact(c.Eps), WeightDecay: c.WeightDecay}}
 	spared := decays
 	spared.WeightDecay = 0
-	for _, t := range m.Params().All() {
+	for _, t := range trained(m) {
 		if c.NoDecay != "none" && len(t.Shape()) < 2 || table[t] {
 			spared.Params = append(spared.Params, t)
 		} else {
@@ -45,4 +45,14 @@ func (c Config) groups(m Model) ([]optim.Group, error) {
 		}
 	}
 	return groups, nil
+}
+
+// trained lists the parameters that are not frozen.
+func trained(m Model) (all []*ops.Tensor) {
+	for _, p := range paramSets(m) {
+		if !p.Frozen() {
+			all = append(all, p.All()...)
+		}
+	}
+	return all
 }

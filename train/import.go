@@ -50,19 +50,27 @@ func (t *Trainer) ImportTorch(ctx context.Context, path string) error {
 		}
 	}
 	for _, p := range params.All() {
-		m, v, master := t.opt.Moments(p)
 		name := theirs[p.Name()]
 		uploads = append(uploads, upload{p, c.Model[name]})
-		if master != nil {
+		if master := t.opt.Master(p); master != nil {
 			uploads = append(uploads, upload{master, c.Model[name]})
 		}
-		if s, ok := states[name]; ok {
-			if !slices.Equal(s.ExpAvg.Shape, p.Shape()) {
-				return fmt.Errorf("train: import %s: moments of %q are %v, want %v", path, p.Name(), s.ExpAvg.Shape, p.Shape())
-			}
-			uploads = append(uploads, upload{m, s.ExpAvg}, upload{v, s.ExpAvgSq})
-			st.Steps[p.Name()] = s.Step
+		s, ok := states[name]
+		if !ok {
+			continue
 		}
+		if !slices.Equal(s.ExpAvg.Shape, p.Shape()) {
+			return fmt.Errorf("train: import %s: moments of %q are %v, want %v", path, p.Name(), s.ExpAvg.Shape, p.Shape())
+		}
+		for _, slot := range t.opt.Slots(p) {
+			switch slot.Name {
+			case "adamw.m":
+				uploads = append(uploads, upload{slot.Tensor, s.ExpAvg})
+			case "adamw.v":
+				uploads = append(uploads, upload{slot.Tensor, s.ExpAvgSq})
+			}
+		}
+		st.Steps[p.Name()] = s.Step
 	}
 	values := make([][]float32, len(uploads))
 	for i, u := range uploads {

@@ -16,7 +16,7 @@ import (
 type MemoryPlan struct {
 	Parameters  int64
 	Gradients   int64
-	Optimizer   int64 // moments; in mixed precision the master copy, and the f32 sum of accumulated gradients
+	Optimizer   int64 // what the update rules remember; in mixed precision the master copy, and the f32 sum of accumulated gradients
 	Tokens      int64 // training tokens, when they stay on the device
 	Activations int64 // what a training step computes on its way
 	Inputs      int64 // batches and numbers of a training step, tables and flags
@@ -79,10 +79,15 @@ func (p MemoryPlan) fits(info vk.Info) error {
 // memory adds up what the trainer will hold. before is what was on the device.
 func (t *Trainer) memory(before vk.DeviceStats) (MemoryPlan, error) {
 	p := MemoryPlan{Optimizer: t.opt.Bytes(), Tokens: t.source.bytes(), Host: before.HostBytes, Other: before.BufferBytes}
-	for _, b := range t.model.Params().Banks() {
-		p.Parameters += b.Values.Bytes()
-		p.Gradients += b.Grads.Bytes()
-		p.Other -= b.Values.Allocated() + b.Grads.Allocated()
+	for _, set := range t.sets {
+		for _, b := range set.Banks() {
+			p.Parameters += b.Values.Bytes()
+			p.Other -= b.Values.Allocated()
+			if !set.Frozen() {
+				p.Gradients += b.Grads.Bytes()
+				p.Other -= b.Grads.Allocated()
+			}
+		}
 	}
 	if t.total != nil {
 		p.Inputs += t.total.Bytes()

@@ -20,6 +20,22 @@ type Model interface {
 	Loss(g *ops.Graph, x, y *ops.Tensor) *ops.Tensor
 }
 
+// ManySets is a [Model] with several sets of parameters, each with a storage type
+// of its own, trained or frozen: such as a base model and what adapts it.
+type ManySets interface {
+	// Sets returns the allocated sets, always the same ones. That of Params is among
+	// them; no two parameters have one name.
+	Sets() []*ops.Params
+}
+
+// paramSets lists the sets of a model's parameters.
+func paramSets(m Model) []*ops.Params {
+	if many, ok := m.(ManySets); ok {
+		return many.Sets()
+	}
+	return []*ops.Params{m.Params()}
+}
+
 // checkDevice reports that there is none.
 func checkDevice(dev *vk.Device) error {
 	if dev == nil {
@@ -32,8 +48,13 @@ func checkModel(m Model) error {
 	if v := reflect.ValueOf(m); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return errors.New("the model is nil")
 	}
-	if m.Params() == nil || len(m.Params().Banks()) == 0 {
+	if m.Params() == nil {
 		return errors.New("the model has no parameters with memory: call Alloc first")
+	}
+	for _, p := range paramSets(m) {
+		if p == nil || len(p.Banks()) == 0 {
+			return errors.New("the model has no parameters with memory: call Alloc first")
+		}
 	}
 	return nil
 }

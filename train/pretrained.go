@@ -13,6 +13,7 @@ import (
 
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/optim"
 	"github.com/lemnos-ml/lemnos/train/tokenizer"
 	"github.com/lemnos-ml/lemnos/vk"
 )
@@ -115,7 +116,7 @@ func (t *Trainer) StartFrom(ctx context.Context, path string) error {
 	}
 	params := t.model.Params()
 	targets := func(p *ops.Tensor) []*ops.Tensor {
-		if _, _, master := t.opt.Moments(p); master != nil {
+		if master := t.opt.Master(p); master != nil {
 			return []*ops.Tensor{p, master}
 		}
 		return []*ops.Tensor{p}
@@ -257,8 +258,11 @@ func loadParams(ctx context.Context, f *File, params *ops.Params, targets func(*
 // weights returns the name of the tensor of a checkpoint with a parameter's values:
 // its master weights, or itself.
 func (f *File) weights(param string) string {
-	if _, ok := f.tensors[prefixMaster+param]; ok {
-		return prefixMaster + param
+	for _, rule := range optim.Rules() {
+		name := optim.MasterSlot(rule) + "." + param
+		if _, ok := f.tensors[name]; ok {
+			return name
+		}
 	}
 	return param
 }

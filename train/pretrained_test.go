@@ -151,7 +151,7 @@ func TestStartFromHuggingFace(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = openHF(t, dir).each(func(name string, _ []int, want []float32) error {
-		_, _, master := tr.opt.Moments(m.Params().ByName(name))
+		master := tr.opt.Master(m.Params().ByName(name))
 		got := make([]float32, master.Len())
 		if err := ops.Download(ctx, master, got); err != nil {
 			return err

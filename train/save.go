@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/lemnos-ml/lemnos/ops"
@@ -19,7 +20,7 @@ import (
 // step. The file is as [SaveFile] writes it: path is the old file or the whole
 // new one, with checksums. Save waits for the device. Values that are not finite
 // are an error that names the tensor, and nothing is written.
-func Save(ctx context.Context, path string, params *ops.Params, opt *optim.AdamW, meta map[string]string) error {
+func Save(ctx context.Context, path string, params *ops.Params, opt *optim.Optimizer, meta map[string]string) error {
 	fail := func(err error) error { return fmt.Errorf("train: save %s: %w", path, err) }
 	if err := checkState(params, opt); err != nil {
 		return fail(err)
@@ -46,7 +47,7 @@ func Save(ctx context.Context, path string, params *ops.Params, opt *optim.AdamW
 		all[optimizerKey] = string(text)
 	}
 	var entries []Entry
-	for _, x := range stateTensors(params, opt) {
+	for _, x := range stateTensors(opt, params) {
 		raw, err := download(ctx, x.Tensor)
 		if err != nil {
 			return fail(err)
@@ -68,7 +69,7 @@ func Save(ctx context.Context, path string, params *ops.Params, opt *optim.AdamW
 //
 // Without opt an optimizer of 16-bit parameters that exists already needs
 // SyncMaster after it.
-func Load(ctx context.Context, path string, params *ops.Params, opt *optim.AdamW) (meta map[string]string, err error) {
+func Load(ctx context.Context, path string, params *ops.Params, opt *optim.Optimizer) (meta map[string]string, err error) {
 	fail := func(err error) (map[string]string, error) { return nil, fmt.Errorf("train: load %s: %w", path, err) }
 	if err := checkState(params, opt); err != nil {
 		return fail(err)
@@ -92,8 +93,8 @@ func Load(ctx context.Context, path string, params *ops.Params, opt *optim.AdamW
 			return fail(fmt.Errorf("metadata: optimizer: %w", err))
 		}
 	}
-	tensors := stateTensors(params, opt)
-	if err := checkTensors(f, tensors, params, st, opt == nil); err != nil {
+	tensors := stateTensors(opt, params)
+	if err := checkTensors(f, tensors, st, opt == nil); err != nil {
 		return fail(err)
 	}
 	if err := restore(ctx, f, tensors, opt, st); err != nil {
@@ -111,20 +112,20 @@ const (
 )
 
 // checkState reports parameters without memory, and an optimizer of others.
-func checkState(params *ops.Params, opt *optim.AdamW) error {
+func checkState(params *ops.Params, opt *optim.Optimizer) error {
 	if params == nil || len(params.Banks()) == 0 {
 		return errors.New("the parameters have no memory: call Alloc first")
 	}
 	if opt == nil {
 		return nil
 	}
-	if m, _, _ := opt.Moments(params.All()[0]); m == nil {
+	if !slices.Equal(opt.Sets(), []*ops.Params{params}) || opt.Released() {
 		return errors.New("the optimizer is one of other parameters, or was released")
 	}
 	return nil
 }
 
-// isMoment reports whether a name is that of a tensor of the optimizer.
+// isMoment reports whether a name is that of a tensor of an optimizer.
 func isMoment(name string) bool {
-	return strings.HasPrefix(name, prefixM) || strings.HasPrefix(name, prefixV) || strings.HasPrefix(name, prefixMaster)
+	return slices.ContainsFunc(optim.SlotNames(), func(slot string) bool { return strings.HasPrefix(name, slot+".") })
 }

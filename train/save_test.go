@@ -20,7 +20,7 @@ import (
 // ownLoop is a model with an optimizer and a step, without a Trainer.
 type ownLoop struct {
 	model *nn.Bigram
-	opt   *optim.AdamW
+	opt   *optim.Optimizer
 	x, y  *ops.Tensor
 	loss  *ops.Tensor
 	u     *optim.Update
@@ -118,7 +118,7 @@ func TestSpec6SaveAndLoadErrors(t *testing.T) {
 	must(t, err)
 	released := newLoop(t, dev, ops.F32, 8)
 	released.opt.Release()
-	load := func(params *ops.Params, opt *optim.AdamW) error {
+	load := func(params *ops.Params, opt *optim.Optimizer) error {
 		_, err := train.Load(ctx, path, params, opt)
 		return err
 	}

@@ -15,39 +15,33 @@ import (
 	"github.com/lemnos-ml/lemnos/train/internal/input"
 )
 
-// The names of a checkpoint's files, and of its tensors: a parameter's own name, and these before
-// it for the optimizer's state of it.
-const (
-	checkpointName = "checkpoint" // what the files' names begin with
+// checkpointName is what the names of a run's checkpoints begin with.
+const checkpointName = "checkpoint"
 
-	prefixM      = "adamw.m."
-	prefixV      = "adamw.v."
-	prefixMaster = "adamw.master."
-)
-
-// stateTensor is one tensor of the training state under its checkpoint name. Its
-// own name is that of the parameter that it belongs to, in a role.
+// stateTensor is one tensor of the training state under its checkpoint name: that
+// of the parameter that it belongs to, which is its own name, after the name of the
+// optimizer's slot, if it is one. role says the same in words.
 type stateTensor struct {
 	name, role string
 	*ops.Tensor
 }
 
 // tensors lists everything on the device that a checkpoint must hold.
-func (t *Trainer) tensors() []stateTensor { return stateTensors(t.model.Params(), t.opt) }
+func (t *Trainer) tensors() []stateTensor { return stateTensors(t.opt, t.sets...) }
 
-// stateTensors lists the parameters and, unless opt is nil, their moments and
-// master copies.
-func stateTensors(params *ops.Params, opt *optim.AdamW) []stateTensor {
+// stateTensors lists the parameters of the sets and, unless opt is nil, what it
+// keeps of them.
+func stateTensors(opt *optim.Optimizer, sets ...*ops.Params) []stateTensor {
 	var all []stateTensor
-	for _, p := range params.All() {
-		all = append(all, stateTensor{p.Name(), "parameter ", p})
-		if opt == nil {
-			continue
-		}
-		m, v, master := opt.Moments(p)
-		all = append(all, stateTensor{prefixM + p.Name(), "first moment of ", m}, stateTensor{prefixV + p.Name(), "second moment of ", v})
-		if master != nil {
-			all = append(all, stateTensor{prefixMaster + p.Name(), "master copy of ", master})
+	for _, set := range sets {
+		for _, p := range set.All() {
+			all = append(all, stateTensor{p.Name(), "parameter ", p})
+			if opt == nil {
+				continue
+			}
+			for _, s := range opt.Slots(p) {
+				all = append(all, stateTensor{s.Name + "." + p.Name(), s.Title + " of ", s.Tensor})
+			}
 		}
 	}
 	return all
@@ -162,13 +156,13 @@ func (t *Trainer) checkFile(f *File) (iter int64, st optim.State, cfg Config, er
 	if err != nil {
 		return 0, st, cfg, err
 	}
-	return iter, st, cfg, checkTensors(f, t.tensors(), t.model.Params(), st, false)
+	return iter, st, cfg, checkTensors(f, t.tensors(), st, false)
 }
 
 // checkTensors compares a checkpoint with what is to be read from it: names,
 // shapes, types, and values that are finite. It may hold an optimizer's state
 // besides where that is left out.
-func checkTensors(f *File, tensors []stateTensor, params *ops.Params, st optim.State, leaveOut bool) error {
+func checkTensors(f *File, tensors []stateTensor, st optim.State, leaveOut bool) error {
 	want := map[string]bool{}
 	for _, x := range tensors {
 		want[x.name] = true
@@ -193,7 +187,7 @@ func checkTensors(f *File, tensors []stateTensor, params *ops.Params, st optim.S
 		}
 	}
 	for name := range st.Steps {
-		if params.ByName(name) == nil {
+		if !want[name] {
 			return fmt.Errorf("optimizer: steps of %q, which is no parameter of this model", name)
 		}
 	}

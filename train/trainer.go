@@ -19,7 +19,8 @@ type Trainer struct {
 	data     *dataIdentity // for checkpoints; nil where it isn't known
 	dev      *vk.Device
 	model    Model
-	opt      *optim.AdamW
+	sets     []*ops.Params // of the model's parameters
+	opt      *optim.Optimizer
 	schedule optim.Schedule
 	source   *source
 	in       *feed
@@ -78,7 +79,7 @@ func newTrainer(dev *vk.Device, cfg Config, model Model, tokens *Tokens) (*Train
 		return nil, errors.New("train: new trainer: no tokens to train on")
 	}
 	cfg = cfg.described(model)
-	t := &Trainer{cfg: cfg, dev: dev, model: model, schedule: cfg.schedule()}
+	t := &Trainer{cfg: cfg, dev: dev, model: model, sets: paramSets(model), schedule: cfg.schedule()}
 	if err := t.build(tokens); err != nil {
 		t.Close()
 		return nil, err
@@ -87,17 +88,12 @@ func newTrainer(dev *vk.Device, cfg Config, model Model, tokens *Tokens) (*Train
 }
 
 func (t *Trainer) build(tokens *Tokens) error {
-	variant := optim.Document
-	if t.cfg.AdamW == "torch" {
-		variant = optim.Torch
-	}
 	groups, err := t.cfg.groups(t.model)
 	if err != nil {
 		return err
 	}
 	micro, maxNorm := t.cfg.GradAccum, float64(t.cfg.GradClipNorm)
-	t.opt, err = optim.NewAdamW(t.model.Params(), &optim.Options{
-		Variant: variant, Groups: groups, MaxNorm: &maxNorm, Scaler: t.cfg.scaler(), Accumulate: micro > 1, Reserve: true})
+	t.opt, err = optim.New(&optim.Options{Groups: groups, MaxNorm: &maxNorm, Scaler: t.cfg.scaler(), Accumulate: micro > 1, Reserve: true}, t.sets...)
 	if err != nil {
 		return err
 	}
@@ -182,11 +178,13 @@ func (t *Trainer) Close() error {
 
 // open is the error of every call that needs what Close has freed.
 func (t *Trainer) open() error {
-	switch {
-	case t.pass == nil:
+	if t.pass == nil {
 		return errors.New("train: the trainer is closed")
-	case t.model.Params().Banks() == nil:
-		return errors.New("train: the parameters of the model were released")
+	}
+	for _, p := range t.sets {
+		if p.Banks() == nil {
+			return errors.New("train: the parameters of the model were released")
+		}
 	}
 	return nil
 }
@@ -254,8 +252,8 @@ func (t *Trainer) Wait(ctx context.Context) error {
 	return nil
 }
 
-// Optimizer returns the optimizer, for its moments and groups.
-func (t *Trainer) Optimizer() *optim.AdamW { return t.opt }
+// Optimizer returns the optimizer, for its slots and groups.
+func (t *Trainer) Optimizer() *optim.Optimizer { return t.opt }
 
 // Skipped waits for the submitted steps and returns how many steps of the run
 // changed nothing, because the norm of their gradient was not finite, or so large

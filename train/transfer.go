@@ -36,7 +36,7 @@ func download(ctx context.Context, t *ops.Tensor) ([]byte, error) {
 
 // restore uploads the state from a checked file, all of it or, where ctx has ended
 // already, nothing.
-func restore(ctx context.Context, f *File, tensors []stateTensor, opt *optim.AdamW, st optim.State) error {
+func restore(ctx context.Context, f *File, tensors []stateTensor, opt *optim.Optimizer, st optim.State) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}

@@ -50,12 +50,8 @@ func presetGraphs(dev *vk.Device, preset string, mixed bool) error {
 		return err
 	}
 	defer model.Params().Release()
-	variant := optim.Document
-	if c.AdamW == "torch" {
-		variant = optim.Torch
-	}
 	accumulate := c.GradAccum > 1
-	opt, err := optim.NewAdamW(model.Params(), &optim.Options{Variant: variant, MaxNorm: (*float64)(&c.GradClipNorm), Accumulate: accumulate, Reserve: true})
+	opt, err := optim.NewAdamW(model.Params(), &optim.Options{Rule: optim.AdamW{Torch: c.AdamW == "torch"}, MaxNorm: (*float64)(&c.GradClipNorm), Accumulate: accumulate, Reserve: true})
 	if err != nil {
 		return err
 	}

@@ -176,17 +176,17 @@ var operations = []operation{
 		b.differentiate(b.MatMul(b.variable(4, 2048, 2048), b.tensor(b.dt, 4, 2048, 2048)))
 		b.differentiate(b.MatMulNT(b.variable(4, 2048, 2048), b.tensor(b.dt, 4, 2048, 2048)))
 	}},
-	{"adamw", func(b *builder) {
-		for _, variant := range []optim.Variant{optim.Document, optim.Torch} {
+	{"optimizers", func(b *builder) {
+		for _, rule := range optim.Rules() {
 			for _, accumulate := range []bool{false, true} {
-				b.optimizer(variant, accumulate)
+				b.optimizer(rule, accumulate)
 			}
 		}
 	}},
 }
 
-// optimizer adds the update of a set with a matrix, after a loss that reaches it.
-func (b *builder) optimizer(variant optim.Variant, accumulate bool) {
+// optimizer adds the update of a set with a matrix by a rule, after a loss that reaches it.
+func (b *builder) optimizer(rule optim.Rule, accumulate bool) {
 	p := ops.NewParams(b.Device(), b.dt)
 	w := p.Add("weight", 1000, 64)
 	if err := p.Alloc(); err != nil {
@@ -194,7 +194,7 @@ func (b *builder) optimizer(variant optim.Variant, accumulate bool) {
 		return
 	}
 	one := 1.0
-	o := &optim.Options{Variant: variant, Accumulate: accumulate, MaxNorm: &one, Reserve: true}
+	o := &optim.Options{Rule: rule, Accumulate: accumulate, MaxNorm: &one, Reserve: true}
 	if b.dt == ops.F16 {
 		o.Scaler = &optim.Scaler{}
 	}
