@@ -24,16 +24,8 @@ layout(binding = 2) readonly buffer CLIP { float norm, gscale; uint skip; float 
 INPUT(3, G, grad);
 INOUT_F32(4, MOMENT1, moment1);
 INOUT_F32(5, MOMENT2, moment2);
-#ifdef MASTER
-layout(binding = 6) writeonly buffer PARAM { W param[]; };
-INOUT_F32(7, WEIGHT, weight);
-#define weight_at(i, k) (k)
-#define store(i, k, w) { weight[k] = stf(w); param[i] = st4_to(w); }
-#else
-INOUT_F32(6, WEIGHT, weight);
-#define weight_at(i, k) (i)
-#define store(i, k, w) weight[i] = stf(w)
-#endif
+#define FIRST 6
+#include "lib/weight.glsl"
 
 void main() {
     if (clip.skip != 0) return;
@@ -49,13 +41,13 @@ void main() {
             precise vec4 g = load4(grad, i) * gscale * rest; // in this order: gscale rest may be subnormal
             vec4 m = b1 * loadf(moment1, k) + one_b1 * g;
             vec4 v = b2 * loadf(moment2, k) + one_b2 * g * g;
-            vec4 w = loadf(weight, weight_at(i, k));
+            vec4 w = load_weight(i, k);
             w -= decay_first * w;
             w -= step_size * m / (sqrt(v) * denom + eps);
             w -= decay * w;
             moment1[k] = stf(m);
             moment2[k] = stf(v);
-            store(i, k, w);
+            store_weight(i, k, w);
         }
     }
 }

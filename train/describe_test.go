@@ -132,7 +132,7 @@ func TestCloseOfZeroValues(t *testing.T) {
 	for name, close := range map[string]func(){
 		"Device": func() { new(vk.Device).Close() }, "Buffer": func() { new(vk.Buffer).Release() }, "Program": func() { new(vk.Program).Release() },
 		"Tensor": func() { new(ops.Tensor).Release() }, "Params": func() { new(ops.Params).Release() }, "Graph": func() { new(ops.Graph).Release() },
-		"Step": func() { new(ops.Step).Close() }, "Decoder": func() { new(nn.Decoder).Close() }, "AdamW": func() { new(optim.Optimizer).Release() },
+		"Step": func() { new(ops.Step).Close() }, "Decoder": func() { new(nn.Decoder).Close() }, "Optimizer": func() { new(optim.Optimizer).Release() },
 		"Data": func() { train.Data{}.Close() }, "Trainer": func() { new(train.Trainer).Close() }, "Evaluator": func() { new(train.Evaluator).Close() },
 		"Tokens": func() { new(train.Tokens).Close() }, "File": func() { new(train.File).Close() }, "Metrics": func() { new(train.Metrics).Close() },
 		"HuggingFace": func() { new(train.HuggingFace).Close() }, "TorchCheckpoint": func() { new(train.TorchCheckpoint).Close() },

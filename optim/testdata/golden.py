@@ -174,6 +174,57 @@ def bigram_cases():
     return cases
 
 
+def lion_step(p, m, lr, beta1, beta2, decay):
+    """Chen et al., "Symbolic discovery of optimization algorithms", 2023, program 1."""
+    update = (beta1 * m + (1 - beta1) * p.grad).sign()
+    m.copy_(beta2 * m + (1 - beta2) * p.grad)
+    p.sub_(lr * (update + decay * p))
+
+
+def muon_step(p, m, lr, beta1, beta2, decay):
+    """Jordan, "Muon: an optimizer for hidden layers in neural networks", 2024, as in github.com/KellerJordan/Muon, with
+    float64 where that has bfloat16. beta2 is not used."""
+    m.lerp_(p.grad, 1 - beta1)
+    x = p.grad.lerp(m, beta1)
+    a, b, c = 3.4445, -4.7750, 2.0315
+    if x.size(0) > x.size(1):
+        x = x.T
+    x = x / (x.norm() + 1e-7)
+    for _ in range(5):
+        s = x @ x.T
+        x = a * x + (b * s + c * s @ s) @ x
+    if p.size(0) > p.size(1):
+        x = x.T
+    p.mul_(1 - lr * decay)
+    p.sub_(lr * max(1, p.size(0) / p.size(1)) ** 0.5 * x)
+
+
+def rule_cases():
+    """Trajectories of a matrix that starts as uniform(stream, 1), its gradient in step t (from 0) being
+    uniform(stream + 1 + t, 0.25)."""
+    cases = []
+    for rule, rows, cols, lr, betas, decay in [
+            ("sgd", 5, 7, 0.1, [0.9, 0.0], 0.01), ("sgd nesterov", 5, 7, 0.1, [0.9, 0.0], 0.01), ("sgd", 40, 33, 0.1, [0.5, 0.0], 0.0),
+            ("lion", 5, 7, 1e-2, [0.9, 0.99], 0.1), ("lion", 40, 33, 1e-3, [0.95, 0.98], 1.0),
+            ("muon", 5, 7, 0.02, [0.95, 0.0], 0.1), ("muon", 32, 32, 0.02, [0.95, 0.0], 0.0), ("muon", 40, 33, 0.02, [0.9, 0.0], 0.1),
+            ("muon", 1, 9, 0.02, [0.95, 0.0], 0.0), ("muon", 128, 16, 0.02, [0.95, 0.0], 0.0)]:
+        stream, steps = 9000 + 100 * len(cases), 10
+        p = torch.from_numpy(streams.uniform(stream, rows * cols, 1)).double().reshape(rows, cols).requires_grad_()
+        m = torch.zeros_like(p)
+        opt = torch.optim.SGD([p], lr=lr, momentum=betas[0], weight_decay=decay, nesterov="nesterov" in rule)
+        for t in range(steps):
+            p.grad = torch.from_numpy(streams.uniform(stream + 1 + t, rows * cols, 0.25)).double().reshape(rows, cols)
+            if rule.startswith("sgd"):
+                opt.step()
+                m = opt.state[p]["momentum_buffer"]
+                continue
+            with torch.no_grad():
+                {"lion": lion_step, "muon": muon_step}[rule](p, m, lr, *betas, decay)
+        cases.append({"rule": rule, "rows": rows, "cols": cols, "steps": steps, "lr": lr, "betas": betas, "decay": decay,
+                      "stream": stream, "p": summary(p), "m": summary(m)})
+    return cases
+
+
 if __name__ == "__main__":
-    for name, make in [("adamw", adamw_cases), ("clip", clip_cases), ("bigram", bigram_cases)]:
+    for name, make in [("adamw", adamw_cases), ("clip", clip_cases), ("bigram", bigram_cases), ("rules", rule_cases)]:
         streams.save(os.path.join(HERE, name + ".json"), make())
