@@ -256,7 +256,7 @@ func (a *Optimizer) SyncMaster() error {
 		if p.master == nil {
 			continue
 		}
-		if p.len4*4 == p.Values.Len() { // nothing is left out, so nothing has moved
+		if p.asBank {
 			g.CastTo(p.Values, p.master)
 			continue
 		}

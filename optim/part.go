@@ -28,6 +28,7 @@ type part struct {
 	tensors []*ops.Tensor
 	off4    map[*ops.Tensor]int // where each starts in the arenas, in groups of four values
 	len4    int                 // of the arenas
+	asBank  bool                // they are laid out like the bank
 	moments []*ops.Tensor
 	master  *ops.Tensor // of 16-bit values
 }
@@ -66,11 +67,14 @@ func (p *part) layOut() {
 	if _, whole := p.rule.(matrixRule); whole {
 		slices.SortStableFunc(p.tensors, func(a, b *ops.Tensor) int { return slices.Compare(a.Shape(), b.Shape()) })
 	}
+	p.asBank = true
 	for _, t := range p.tensors {
-		_, _, n4 := p.set.Place(t)
+		_, off4, n4 := p.set.Place(t)
 		p.off4[t] = p.len4
+		p.asBank = p.asBank && off4 == p.len4
 		p.len4 += (n4 + ops.BankAlign - 1) / ops.BankAlign * ops.BankAlign
 	}
+	p.asBank = p.asBank && p.len4*4 == p.Values.Len()
 }
 
 // arenas lists those that there are.
