@@ -101,6 +101,17 @@ func (m *Transformer) Embeddings() []*ops.Tensor {
 	return []*ops.Tensor{m.tokens, m.positions}
 }
 
+// HiddenMatrices returns the matrices between the embeddings and the output head,
+// which the update rule Muon is for.
+func (m *Transformer) HiddenMatrices() (all []*ops.Tensor) {
+	for _, t := range m.params.All() {
+		if len(t.Shape()) == 2 && t != m.tokens && t != m.positions && t != m.head {
+			all = append(all, t)
+		}
+	}
+	return all
+}
+
 // Loss appends the mean cross-entropy of targets y given inputs x, both integer
 // (B, T), in nats per token. A target of -100 is left out. The (B, T, V) logits
 // never exist: see [ops.Graph.LinearCrossEntropy].

@@ -1,14 +1,11 @@
 package train
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"path/filepath"
 	"reflect"
 	"strings"
-
-	"github.com/lemnos-ml/lemnos/optim"
 )
 
 // Config is everything that a training run depends on: section 7 of
@@ -59,16 +56,20 @@ type Config struct {
 	EvalWindows int   `json:"eval_windows" resume:"free" usage:"most windows of context_len tokens in an evaluation"`
 	CkptEvery   int64 `json:"ckpt_every" resume:"free" usage:"steps between checkpoints"`
 
-	AdamW        string   `json:"adamw" resume:"free" usage:"order of the update: document or torch"`
+	Optimizer    string   `json:"optimizer" resume:"same" usage:"rule of the update: adamw, lion, sgd (with momentum), or muon for the matrices of hidden layers and adamw for the rest; where it is set and lr_max, lr_min, weight_decay or betas are not, these become what suits the rule"`
+	AdamW        string   `json:"adamw" resume:"free" usage:"order of AdamW's update: document or torch"`
+	MuonLR       float64  `json:"muon_lr" resume:"free" usage:"learning rate of muon after the warm-up; it rises and falls with that of the rest"`
+	Schedule     string   `json:"schedule" resume:"free" usage:"learning rate after the warm-up: cosine, linear, wsd (stays, then falls linearly) or constant"`
 	LRMax        float64  `json:"lr_max" resume:"free" usage:"learning rate after the warm-up"`
 	LRMin        float64  `json:"lr_min" resume:"free" usage:"learning rate at the end of the schedule and after it"`
-	Betas        Betas    `json:"betas" resume:"free" usage:"AdamW's decay of the first and the second moment"`
+	Betas        Betas    `json:"betas" resume:"free" usage:"decay of the first moment, which is the momentum, and of the second"`
 	Eps          float64  `json:"eps" resume:"free" usage:"AdamW's epsilon"`
-	WeightDecay  float64  `json:"weight_decay" resume:"free" usage:"AdamW's decoupled weight decay"`
+	WeightDecay  float64  `json:"weight_decay" resume:"free" usage:"weight decay; decoupled but for sgd"`
 	NoDecay      string   `json:"no_decay" resume:"free" usage:"what weight decay spares: none, vectors (norms, biases), or vectors+embeddings"`
 	GradClipNorm ClipNorm `json:"grad_clip_norm" resume:"free" usage:"largest norm of the gradient; none: no clipping; 0 makes every gradient zero"`
 	WarmupIters  int64    `json:"warmup_iters" resume:"free" usage:"steps of linear warm-up; where total_steps is set and this is not, it keeps its share of the steps"`
-	CosineIters  int64    `json:"cosine_iters" resume:"free" usage:"step at which the learning rate reaches lr_min; 0: total_steps"`
+	CosineIters  int64    `json:"cosine_iters" resume:"free" usage:"step at which the learning rate, of whatever schedule, reaches lr_min; 0: total_steps"`
+	DecayIters   int64    `json:"decay_iters" resume:"free" usage:"steps over which schedule wsd falls, before it reaches lr_min; 0: a fifth of them all"`
 
 	Device         string `json:"device" resume:"free" usage:"auto, an index, or part of a device's name"`
 	MixedPrecision bool   `json:"mixed_precision" resume:"same" usage:"16-bit activations, f32 master weights"`
@@ -116,7 +117,10 @@ func DefaultConfig() Config {
 		EvalWindows: 256,
 		CkptEvery:   1000,
 
+		Optimizer:    "adamw",
 		AdamW:        "document",
+		MuonLR:       0.02,
+		Schedule:     "cosine",
 		LRMax:        3e-4,
 		LRMin:        3e-5,
 		Betas:        Betas{0.9, 0.95},
@@ -164,7 +168,10 @@ func (c Config) Validate() error {
 		atLeast("eval_every", c.EvalEvery, 1),
 		countable("eval_windows", c.EvalWindows),
 		atLeast("ckpt_every", c.CkptEvery, 1),
+		oneOf("optimizer", c.Optimizer, ruleNames()...),
 		oneOf("adamw", c.AdamW, "document", "torch"),
+		within("muon_lr", c.MuonLR, 0, math.MaxFloat32),
+		oneOf("schedule", c.Schedule, scheduleNames()...),
 		within("lr_max", c.LRMax, 0, math.MaxFloat32),
 		within("lr_min", c.LRMin, 0, math.MaxFloat32),
 		within("betas[0]", c.Betas[0], 0, 1),
@@ -174,6 +181,7 @@ func (c Config) Validate() error {
 		oneOf("no_decay", c.NoDecay, "none", "vectors", "vectors+embeddings"),
 		atLeast("warmup_iters", c.WarmupIters, 0),
 		atLeast("cosine_iters", c.CosineIters, 0),
+		atLeast("decay_iters", c.DecayIters, 0),
 		oneOf("half_type", c.HalfType, "bf16", "f16"),
 		countable("keep", c.Keep),
 	} {
@@ -208,6 +216,10 @@ func (c Config) Validate() error {
 		return fmt.Errorf("train: warmup_iters is %d, more than total_steps, which is %d", c.WarmupIters, c.TotalSteps)
 	case c.CosineIters != 0 && c.CosineIters < c.WarmupIters:
 		return fmt.Errorf("train: cosine_iters is %d, below warmup_iters, which is %d", c.CosineIters, c.WarmupIters)
+	case c.Optimizer == "muon" && c.LRMax == 0:
+		return fmt.Errorf("train: lr_max is 0, and muon_lr falls with it: want a positive number")
+	case c.DecayIters > c.lastIter()-c.WarmupIters:
+		return fmt.Errorf("train: decay_iters is %d, more than the %d steps after the warm-up", c.DecayIters, c.lastIter()-c.WarmupIters)
 	case strings.TrimSpace(c.Device) == "":
 		return fmt.Errorf("train: device is %q, want auto, an index, or part of a name", c.Device)
 	case c.CkptDir == "":
@@ -228,50 +240,6 @@ func (c Config) Warnings() []string {
 		all = append(all, fmt.Sprintf("cosine_iters is %d and total_steps %d: from step %[1]d on the learning rate is lr_min; 0 lets it follow total_steps", c.CosineIters, c.TotalSteps))
 	}
 	return all
-}
-
-// schedule is the learning rate that the configuration asks for.
-func (c Config) schedule() optim.Schedule {
-	return optim.Cosine{Max: c.LRMax, Min: c.LRMin, Warmup: c.WarmupIters, End: cmp.Or(c.CosineIters, c.TotalSteps)}
-}
-
-// scheduleChange says that a step has another learning rate than it would have had
-// with the configuration before, and why; "" where it has not.
-func (c Config) scheduleChange(before Config, step int64) string {
-	is, was := c.schedule().At(step), before.schedule().At(step)
-	if is == was {
-		return ""
-	}
-	text := fmt.Sprintf("the learning rate goes on at %.4g, not at %.4g:", is, was)
-	for _, f := range []struct {
-		name    string
-		is, was any
-	}{{"total_steps", c.TotalSteps, before.TotalSteps}, {"cosine_iters", c.CosineIters, before.CosineIters}, {"warmup_iters", c.WarmupIters, before.WarmupIters},
-		{"lr_max", c.LRMax, before.LRMax}, {"lr_min", c.LRMin, before.LRMin}} {
-		if f.is != f.was {
-			text += fmt.Sprintf(" %s is %v and was %v,", f.name, f.is, f.was)
-		}
-	}
-	return strings.TrimSuffix(text, ",") + "; the new schedule holds from here on"
-}
-
-// stepChange says which of the settings that a step depends on, the learning rate's
-// apart, are others than in the configuration before; "" where none is.
-func (c Config) stepChange(before Config) string {
-	var changed []string
-	for _, f := range []struct {
-		name    string
-		is, was any
-	}{{"adamw", c.AdamW, before.AdamW}, {"betas", c.Betas, before.Betas}, {"eps", c.Eps, before.Eps}, {"weight_decay", c.WeightDecay, before.WeightDecay},
-		{"no_decay", c.NoDecay, before.NoDecay}, {"grad_clip_norm", c.GradClipNorm, before.GradClipNorm}, {"dropout", c.Dropout, before.Dropout}} {
-		if f.is != f.was {
-			changed = append(changed, fmt.Sprintf("%s is %v and was %v", f.name, f.is, f.was))
-		}
-	}
-	if len(changed) == 0 {
-		return ""
-	}
-	return strings.Join(changed, ", ") + "; the new values hold from here on"
 }
 
 // fromChange says that a run which is resumed with from was begun without it; ""

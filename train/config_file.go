@@ -129,6 +129,7 @@ func (c *Config) parse(data []byte) error {
 	if !seen["warmup_iters"] {
 		c.keepWarmupShare(before.TotalSteps)
 	}
+	c.followRule(before, func(field string) bool { return seen[field] })
 	return nil
 }
 
@@ -209,18 +210,20 @@ func (n ClipNorm) String() string {
 }
 
 // overrideAll overrides fields in the order given. With total_steps the warm-up
-// changes too, unless it is set.
+// changes too, and with optimizer what depends on it, unless it is set.
 func (c *Config) overrideAll(assignments []string) error {
-	before, warmup := c.TotalSteps, false
+	before, set := *c, map[string]bool{}
 	for _, a := range assignments {
 		if err := c.Override(a); err != nil {
 			return err
 		}
-		warmup = warmup || strings.HasPrefix(a, "warmup_iters=")
+		key, _, _ := strings.Cut(a, "=")
+		set[key] = true
 	}
-	if !warmup {
-		c.keepWarmupShare(before)
+	if !set["warmup_iters"] {
+		c.keepWarmupShare(before.TotalSteps)
 	}
+	c.followRule(before, func(field string) bool { return set[field] })
 	return nil
 }
 

@@ -16,7 +16,8 @@
 // A run lives in the folder cfg.CkptDir/cfg.RunName: config.json, metrics.jsonl
 // (a [Record] per line), loss.png and the newest cfg.Keep checkpoints. A
 // checkpoint is a safetensors file with the parameters under their own names and
-// the optimizer's moments under adamw.m., adamw.v. and adamw.master. before them;
+// what the optimizer keeps of them with its rule before that: adamw.m., adamw.v.,
+// lion.m., adamw.master.;
 // its metadata holds iteration, step counts, loss scale, configuration and what tells
 // the data from others. A tokenizer.json that the run uses is copied beside them, with
 // its BOS and EOS in generation_config.json. Files appear whole or not at all.

@@ -22,6 +22,9 @@ func (t *Trainer) ImportTorch(ctx context.Context, path string) error {
 	if err := t.open(); err != nil {
 		return err
 	}
+	if t.cfg.Optimizer != "adamw" {
+		return fmt.Errorf("train: import %s: optimizer is %q, and what is imported is the state of adamw", path, t.cfg.Optimizer)
+	}
 	c, err := OpenTorch(path)
 	if err != nil {
 		return err

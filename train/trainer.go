@@ -22,6 +22,7 @@ type Trainer struct {
 	sets     []*ops.Params // of the model's parameters
 	opt      *optim.Optimizer
 	schedule optim.Schedule
+	rates    []float64 // of each group, as shares of the schedule's
 	source   *source
 	in       *feed
 	random   *ops.Tensor // u32[4] input: what dropout draws from
@@ -91,6 +92,13 @@ func (t *Trainer) build(tokens *Tokens) error {
 	groups, err := t.cfg.groups(t.model)
 	if err != nil {
 		return err
+	}
+	for _, g := range groups {
+		share := 1.0
+		if g.LR != t.cfg.LRMax {
+			share = g.LR / t.cfg.LRMax
+		}
+		t.rates = append(t.rates, share)
 	}
 	micro, maxNorm := t.cfg.GradAccum, float64(t.cfg.GradClipNorm)
 	t.opt, err = optim.New(&optim.Options{Groups: groups, MaxNorm: &maxNorm, Scaler: t.cfg.scaler(), Accumulate: micro > 1, Reserve: true}, t.sets...)
@@ -198,7 +206,7 @@ func (t *Trainer) Step() error {
 	if err := t.open(); err != nil {
 		return err
 	}
-	t.opt.SetLR(t.schedule.At(t.iter))
+	t.setRates()
 	micro := int64(t.cfg.GradAccum)
 	for i := range micro {
 		if err := t.stage(t.iter*micro + i); err != nil {
@@ -223,6 +231,14 @@ func (t *Trainer) Step() error {
 	}
 	t.iter++
 	return t.anomaly()
+}
+
+// setRates gives each group its rate of the next step.
+func (t *Trainer) setRates() {
+	lr, groups := t.schedule.At(t.iter), t.opt.Groups()
+	for i, share := range t.rates {
+		groups[i].LR = lr * share
+	}
 }
 
 // dropoutKey keeps the numbers of dropout apart from those of the batches,

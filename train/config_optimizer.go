@@ -1,0 +1,199 @@
+package train
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+
+	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/optim"
+)
+
+// schedules are the learning rates that a configuration may name. To add one: its
+// name and a function.
+var schedules = []struct {
+	name string
+	make func(Config) optim.Schedule
+}{
+	{"cosine", func(c Config) optim.Schedule {
+		return optim.Cosine{Max: c.LRMax, Min: c.LRMin, Warmup: c.WarmupIters, End: c.lastIter()}
+	}},
+	{"linear", func(c Config) optim.Schedule {
+		return optim.WSD{Max: c.LRMax, Min: c.LRMin, Warmup: c.WarmupIters, Decay: c.WarmupIters, End: c.lastIter()}
+	}},
+	{"wsd", func(c Config) optim.Schedule {
+		decay := max(c.WarmupIters, c.lastIter()-cmp.Or(c.DecayIters, c.lastIter()/5))
+		return optim.WSD{Max: c.LRMax, Min: c.LRMin, Warmup: c.WarmupIters, Decay: decay, End: c.lastIter()}
+	}},
+	{"constant", func(c Config) optim.Schedule {
+		return optim.WSD{Max: c.LRMax, Min: c.LRMax, Warmup: c.WarmupIters, Decay: c.lastIter(), End: c.lastIter()}
+	}},
+}
+
+func scheduleNames() (names []string) {
+	for _, s := range schedules {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+// lastIter is the step at which the learning rate has fallen.
+func (c Config) lastIter() int64 { return cmp.Or(c.CosineIters, c.TotalSteps) }
+
+// schedule is the learning rate that the configuration asks for.
+func (c Config) schedule() optim.Schedule {
+	for _, s := range schedules {
+		if s.name == c.Schedule {
+			return s.make(c)
+		}
+	}
+	return optim.Constant(c.LRMax) // Validate refuses other names
+}
+
+// scheduleChange says that a step has another learning rate than it would have had
+// with the configuration before, and why; "" where it has not.
+func (c Config) scheduleChange(before Config, step int64) string {
+	is, was := c.schedule().At(step), before.schedule().At(step)
+	if is == was {
+		return ""
+	}
+	text := fmt.Sprintf("the learning rate goes on at %.4g, not at %.4g:", is, was)
+	for _, f := range []struct {
+		name    string
+		is, was any
+	}{{"schedule", c.Schedule, before.Schedule}, {"total_steps", c.TotalSteps, before.TotalSteps}, {"cosine_iters", c.CosineIters, before.CosineIters}, {"warmup_iters", c.WarmupIters, before.WarmupIters},
+		{"decay_iters", c.DecayIters, before.DecayIters}, {"lr_max", c.LRMax, before.LRMax}, {"lr_min", c.LRMin, before.LRMin}} {
+		if f.is != f.was {
+			text += fmt.Sprintf(" %s is %v and was %v,", f.name, f.is, f.was)
+		}
+	}
+	return strings.TrimSuffix(text, ",") + "; the new schedule holds from here on"
+}
+
+// stepChange says which of the settings that a step depends on, the learning rate's
+// apart, are others than in the configuration before; "" where none is.
+func (c Config) stepChange(before Config) string {
+	var changed []string
+	for _, f := range []struct {
+		name    string
+		is, was any
+	}{{"adamw", c.AdamW, before.AdamW}, {"muon_lr", c.MuonLR, before.MuonLR}, {"betas", c.Betas, before.Betas}, {"eps", c.Eps, before.Eps}, {"weight_decay", c.WeightDecay, before.WeightDecay},
+		{"no_decay", c.NoDecay, before.NoDecay}, {"grad_clip_norm", c.GradClipNorm, before.GradClipNorm}, {"dropout", c.Dropout, before.Dropout}} {
+		if f.is != f.was {
+			changed = append(changed, fmt.Sprintf("%s is %v and was %v", f.name, f.is, f.was))
+		}
+	}
+	if len(changed) == 0 {
+		return ""
+	}
+	return strings.Join(changed, ", ") + "; the new values hold from here on"
+}
+
+func ruleNames() (names []string) {
+	for _, r := range optim.Rules() {
+		names = append(names, r.Name())
+	}
+	return names
+}
+
+// rule is that of all parameters, or with muon of the rest.
+func (c Config) rule() optim.Rule {
+	if r, err := optim.RuleByName(c.Optimizer); err == nil && c.Optimizer != "adamw" && c.Optimizer != "muon" {
+		return r
+	}
+	return optim.AdamW{Torch: c.AdamW == "torch"}
+}
+
+// followRule makes the fields that isSet denies those of the rule that is asked for,
+// where before that was another: rates as far apart as the rules' defaults, a decay
+// that shrinks parameters as much per step, and the rule's betas.
+func (c *Config) followRule(before Config, isSet func(field string) bool) {
+	was, is := before.rule().Defaults(), c.rule().Defaults()
+	if c.Optimizer == before.Optimizer || was == is {
+		return
+	}
+	ratio := is.LR / was.LR
+	if !isSet("lr_max") {
+		c.LRMax *= ratio
+	}
+	if !isSet("lr_min") {
+		c.LRMin *= ratio
+	}
+	if !isSet("weight_decay") {
+		c.WeightDecay /= ratio
+	}
+	if !isSet("betas") {
+		c.Betas = Betas{is.Beta1, is.Beta2}
+	}
+}
+
+// embedder is implemented by models that can tell which of their parameters are
+// tables that tokens or positions are looked up in; a head tied to one is one.
+type embedder interface {
+	Embeddings() []*ops.Tensor
+}
+
+// hidden is implemented by models that can tell which of their parameters are the
+// matrices of hidden layers.
+type hidden interface {
+	HiddenMatrices() []*ops.Tensor
+}
+
+// groups are the parameters that weight decay shrinks, those that NoDecay spares,
+// and with muon the matrices that it takes, which are decayed as much per step.
+func (c Config) groups(m Model) ([]optim.Group, error) {
+	table, matrix := map[*ops.Tensor]bool{}, map[*ops.Tensor]bool{}
+	if c.NoDecay == "vectors+embeddings" {
+		e, ok := m.(embedder)
+		if !ok {
+			return nil, fmt.Errorf("train: no_decay is %q, but a model of type %T has no method Embeddings to name them", c.NoDecay, m)
+		}
+		for _, t := range e.Embeddings() {
+			table[t] = true
+		}
+	}
+	if c.Optimizer == "muon" {
+		h, ok := m.(hidden)
+		if !ok {
+			return nil, fmt.Errorf("train: optimizer is %q, but a model of type %T has no method HiddenMatrices to name what that is for", c.Optimizer, m)
+		}
+		for _, t := range h.HiddenMatrices() {
+			matrix[t] = true
+		}
+	}
+	exact := func(v float64) float64 { return cmp.Or(v, optim.Zero) }
+	decays := optim.Group{Rule: c.rule(), Hyper: optim.Hyper{LR: c.LRMax, Beta1: exact(c.Betas[0]), Beta2: exact(c.Betas[1]), Eps: exact(c.Eps), WeightDecay: c.WeightDecay}}
+	spared := decays
+	spared.WeightDecay = 0
+	whole := optim.Group{Rule: optim.Muon{}, Hyper: optim.Hyper{LR: c.MuonLR}}
+	if c.MuonLR > 0 {
+		whole.WeightDecay = c.WeightDecay * c.LRMax / c.MuonLR
+	}
+	for _, t := range trained(m) {
+		switch {
+		case matrix[t]:
+			whole.Params = append(whole.Params, t)
+		case c.NoDecay != "none" && len(t.Shape()) < 2 || table[t]:
+			spared.Params = append(spared.Params, t)
+		default:
+			decays.Params = append(decays.Params, t)
+		}
+	}
+	var groups []optim.Group
+	for _, g := range []optim.Group{decays, spared, whole} {
+		if len(g.Params) > 0 {
+			groups = append(groups, g)
+		}
+	}
+	return groups, nil
+}
+
+// trained lists the parameters that are not frozen.
+func trained(m Model) (all []*ops.Tensor) {
+	for _, p := range paramSets(m) {
+		if !p.Frozen() {
+			all = append(all, p.All()...)
+		}
+	}
+	return all
+}
