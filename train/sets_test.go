@@ -1,0 +1,110 @@
+package train_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/lemnos-ml/lemnos/nn"
+	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/train"
+	"github.com/lemnos-ml/lemnos/vk"
+	"github.com/lemnos-ml/lemnos/vk/vktest"
+)
+
+// adapted is a frozen table of logits with an f32 product of two thin matrices that
+// is added to it.
+type adapted struct {
+	*nn.Bigram
+	thin       *ops.Params
+	left, wide *ops.Tensor // (V, 8), (8, V)
+}
+
+func newAdapted(dev *vk.Device, c train.Config) (*adapted, error) {
+	base, err := nn.NewBigram(dev, ops.BF16, c.Vocab)
+	if err != nil {
+		return nil, err
+	}
+	base.Params().Freeze()
+	m := &adapted{Bigram: base, thin: ops.NewParams(dev, ops.F32)}
+	m.left, m.wide = m.thin.Add("left", c.Vocab, 8), m.thin.Add("wide", 8, c.Vocab)
+	if err := m.thin.Alloc(); err != nil {
+		return nil, err
+	}
+	return m, nn.Initialize(ctx, m.thin, 1, func(*ops.Tensor) nn.Init { return nn.Init{Deviation: 0.1} })
+}
+
+func (m *adapted) Sets() []*ops.Params { return []*ops.Params{m.Params(), m.thin} }
+
+func (m *adapted) Loss(g *ops.Graph, x, y *ops.Tensor) *ops.Tensor {
+	ignore := train.PadTarget
+	logits := g.Cast(g.Embed(m.Params().All()[0], x), ops.F32)
+	logits = g.Add(logits, g.MatMul(g.Embed(m.left, x), m.wide))
+	return g.CrossEntropy(logits, y, &ops.CrossEntropyOptions{IgnoreIndex: &ignore})
+}
+
+func runAdapted(ctx context.Context, dev *vk.Device, c train.Config, h train.Hooks) error {
+	data, err := train.OpenData(ctx, c, nil)
+	if err != nil {
+		return err
+	}
+	defer data.Close()
+	m, err := newAdapted(dev, c)
+	if err != nil {
+		return err
+	}
+	defer m.thin.Release()
+	defer m.Params().Release()
+	h.Logger = slog.New(slog.DiscardHandler)
+	return train.Run(ctx, dev, c, m, data, h)
+}
+
+// A run of a model with a frozen set: that has neither gradients nor moments in the
+// plan, which the run holds to the byte, stays as it is, and is in the checkpoint,
+// from which the run goes on to the same bits.
+func TestFrozenSetIsFree(t *testing.T) {
+	for _, accumulate := range []int{1, 2} {
+		dev := vktest.Open(t)
+		whole := smallRun(t, t.TempDir())
+		whole.GradAccum, whole.WeightDecay = accumulate, 0.1
+		var plan train.MemoryPlan
+		var last train.Record
+		must(t, runAdapted(ctx, dev, whole, train.Hooks{Plan: func(p train.MemoryPlan) { plan = p }, Progress: func(r train.Record) { last = r }}))
+		thin, base, counters := int64(2*8*whole.Vocab*4), int64(2*whole.Vocab*whole.Vocab), int64(16)
+		if accumulate > 1 {
+			counters += 4
+		}
+		if plan.Parameters != base+thin || plan.Gradients != thin || plan.Optimizer > 2*thin+counters+16 || plan.Optimizer < 2*thin+counters {
+			t.Errorf("a frozen set of %d bytes beside one of %d:\n%v", base, thin, plan)
+		}
+		if got := dev.Stats().PeakBytes; got != plan.Total() {
+			t.Errorf("at most %d bytes on the device, planned %d:\n%v", got, plan.Total(), plan)
+		}
+		if !(*last.Loss < 3) { // log 128 is 4.85
+			t.Errorf("the loss is %v: nothing was learned", *last.Loss)
+		}
+		stopped := whole
+		stopped.RunName = "stopped"
+		stop, cancel := context.WithCancel(ctx)
+		if err := runAdapted(stop, dev, stopped, train.Hooks{Progress: func(train.Record) { cancel() }}); !errors.Is(err, train.ErrInterrupted) {
+			t.Fatalf("stopped run: %v", err)
+		}
+		must(t, runAdapted(ctx, dev, stopped, train.Hooks{}))
+		got := state(t, stopped)
+		sameState(t, got, state(t, whole))
+		frozen := 0
+		for name, values := range got {
+			if name == "bigram.table" {
+				frozen++
+				if strings.Trim(values, "\x00") != "" {
+					t.Error("the frozen table has moved")
+				}
+			}
+		}
+		if frozen != 1 || len(got) != 1+1+2*3 {
+			t.Errorf("%d tensors of state, %d of them of the frozen set", len(got)-1, frozen)
+		}
+	}
+}
