@@ -99,6 +99,19 @@ func (a *Optimizer) BackwardSum(g *ops.Graph, sum, count *ops.Tensor, expect int
 // It is nil before the first.
 func (a *Optimizer) Counted() *ops.Tensor { return a.counted }
 
+// Gradients returns what the next update reads, for an all-reduce before it: an
+// arena for each bank of each set, with what lies between its tensors, and what
+// Counted returns, if it is there.
+func (a *Optimizer) Gradients() (all []*ops.Tensor) {
+	for _, b := range a.banks {
+		all = append(all, b.grads())
+	}
+	if a.counted != nil {
+		all = append(all, a.counted)
+	}
+	return all
+}
+
 // divide appends the division of the gradients by counted/expect. It costs a pass
 // over them only where targets were ignored.
 func (a *Optimizer) divide(g *ops.Graph, grads []measured) {

@@ -46,6 +46,7 @@ type Config struct {
 	NewData     bool    `json:"new_data" resume:"free" usage:"go on with other data or another tokenizer than the run began with"`
 	ValFraction float64 `json:"val_fraction" resume:"same" usage:"part of the data, at its end, that is held out for evaluation"`
 	Seed        uint64  `json:"seed" resume:"same" usage:"seed of the batches and of the initial parameters"`
+	Rank        uint32  `json:"rank" resume:"free" usage:"this process among those that train together, from 0 on; each draws batches of its own"`
 	BatchSize   int     `json:"batch_size" resume:"same" usage:"sequences per batch"`
 	ContextLen  int     `json:"context_len" resume:"same" usage:"tokens per sequence"`
 	GradAccum   int     `json:"grad_accum" resume:"same" usage:"batches whose gradients are added up for one step"`

@@ -160,7 +160,7 @@ func kind(field any) string {
 		return "true or false"
 	case *int, *int64:
 		return "an integer"
-	case *uint64:
+	case *uint64, *uint32:
 		return "an integer that is not negative"
 	case *Betas:
 		return "two numbers"
@@ -251,6 +251,10 @@ func (c *Config) Override(assignment string) error {
 		*p, err = strconv.ParseInt(value, 10, 64)
 	case *uint64:
 		*p, err = strconv.ParseUint(value, 10, 64)
+	case *uint32:
+		var n uint64
+		n, err = strconv.ParseUint(value, 10, 32)
+		*p = uint32(n)
 	case *float64:
 		*p, err = strconv.ParseFloat(value, 64)
 	case *Betas:

@@ -50,6 +50,7 @@ var fieldCases = []fieldCase{
 	{"new_data", `false`, `true`, `true`, `"yes"`, nil, true},
 	{"val_fraction", `0.1`, `0.05`, `.05`, `"x"`, []string{`0`, `1`, `-0.1`}, false},
 	{"seed", `1`, `18446744073709551615`, `18446744073709551615`, `-1`, nil, false},
+	{"rank", `0`, `3`, `3`, `-1`, nil, true},
 	{"batch_size", `32`, `64`, `64`, `1.5`, []string{`0`, `-32`, `2147483648`}, false},
 	{"context_len", `256`, `1024`, `1024`, `true`, []string{`0`, `-1`, `2147483647`}, false},
 	{"grad_accum", `1`, `4`, `4`, `[]`, []string{`0`, `-1`}, false},

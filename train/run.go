@@ -40,6 +40,8 @@ type Hooks struct {
 	// Fresh starts over: once everything else is opened and checked, the files of
 	// an earlier run are removed from the run's folder, and no others.
 	Fresh bool
+	// Reduce are called as in [NewTrainer].
+	Reduce []Reduce
 	// DetectAnomaly is that of [Trainer.DetectAnomaly].
 	DetectAnomaly bool
 
@@ -91,7 +93,7 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, data Data
 	}
 	before := dev.Stats()
 	h.Logger.Info("compiling", "device", dev.Info().Name)
-	t, err := newTrainer(dev, cfg, model, data.Train)
+	t, err := newTrainer(dev, cfg, model, data.Train, h.Reduce)
 	if err != nil {
 		return err
 	}

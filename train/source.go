@@ -50,7 +50,7 @@ func newSource(dev *vk.Device, cfg Config, tokens *Tokens) (*source, error) {
 
 // hostSource gathers batches on the host.
 func hostSource(dev *vk.Device, cfg Config, tokens *Tokens) *source {
-	return &source{cfg: cfg, dev: dev, prefetch: NewPrefetcher(&Sampler{Tokens: tokens, Seed: cfg.Seed, B: cfg.BatchSize, M: cfg.ContextLen})}
+	return &source{cfg: cfg, dev: dev, prefetch: NewPrefetcher(&Sampler{Tokens: tokens, Seed: cfg.Seed, Rank: cfg.Rank, B: cfg.BatchSize, M: cfg.ContextLen})}
 }
 
 // bytes returns the device memory of the tokens.
@@ -98,7 +98,7 @@ func (s *source) feed(g *ops.Graph) *feed {
 func (s *source) stage(f *feed, k int64) error {
 	ctx := context.Background()
 	if f.at != nil {
-		return ops.Upload(ctx, f.at, []uint32{uint32(k), uint32(uint64(k) >> 32), 0, 0})
+		return ops.Upload(ctx, f.at, []uint32{uint32(k), uint32(uint64(k) >> 32), s.cfg.Rank, 0})
 	}
 	x, y, err := s.prefetch.Batch(k)
 	if err != nil {

@@ -27,7 +27,8 @@ type Trainer struct {
 	in       *feed
 	random   *ops.Tensor // u32[4] input: what dropout draws from
 	update   *optim.Update
-	pass     *recording  // forward and backward, with the update in it unless gradients are accumulated
+	reduce   []Reduce
+	pass     *recording  // forward and backward, with the update in it unless gradients are accumulated or reduced
 	apply    *recording  // else: the update after GradAccum passes
 	total    *ops.Tensor // else: the sum of the losses of these passes
 	loss     *ops.Tensor // of the last step
@@ -40,17 +41,27 @@ type Trainer struct {
 	origin   origin
 }
 
+// Reduce is called once a step, after the backward pass and before the update, by
+// processes that train together: it replaces each tensor by its mean over all of
+// them. The tensors are the arenas of the gradients in f32 or the parameters' type,
+// always the same ones, and two small ones: how many targets the gradients are
+// sums over, and the sum of the losses. [ops.Download] and [ops.Upload] wait for the
+// device. Then all processes that began with the same parameters go on with the same
+// ones, whatever each has drawn: norm, clipping and the decision to skip a step
+// come after it.
+type Reduce func(tensors []*ops.Tensor) error
+
 // NewTrainer allocates the optimizer and records the training step: one program
 // with the update inside, or, when gradients are accumulated over GradAccum
-// micro-batches, one for a micro-batch and one for the update. It refuses a
-// device that has too little memory before it allocates any. Close frees all
-// but the model.
-func NewTrainer(dev *vk.Device, cfg Config, model Model, tokens *Tokens) (*Trainer, error) {
+// micro-batches or there is something to call before the update, one for a
+// micro-batch and one for the update. It refuses a device that has too little
+// memory before it allocates any. Close frees all but the model.
+func NewTrainer(dev *vk.Device, cfg Config, model Model, tokens *Tokens, reduce ...Reduce) (*Trainer, error) {
 	if err := checkDevice(dev); err != nil {
 		return nil, fmt.Errorf("train: new trainer: %w", err)
 	}
 	before := dev.Stats()
-	t, err := newTrainer(dev, cfg, model, tokens)
+	t, err := newTrainer(dev, cfg, model, tokens, reduce)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +80,7 @@ func NewTrainer(dev *vk.Device, cfg Config, model Model, tokens *Tokens) (*Train
 }
 
 // newTrainer builds everything but allocates nothing large; compile does.
-func newTrainer(dev *vk.Device, cfg Config, model Model, tokens *Tokens) (*Trainer, error) {
+func newTrainer(dev *vk.Device, cfg Config, model Model, tokens *Tokens, reduce []Reduce) (*Trainer, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -80,7 +91,7 @@ func newTrainer(dev *vk.Device, cfg Config, model Model, tokens *Tokens) (*Train
 		return nil, errors.New("train: new trainer: no tokens to train on")
 	}
 	cfg = cfg.described(model)
-	t := &Trainer{cfg: cfg, dev: dev, model: model, sets: paramSets(model), schedule: cfg.schedule()}
+	t := &Trainer{cfg: cfg, dev: dev, model: model, sets: paramSets(model), schedule: cfg.schedule(), reduce: reduce}
 	if err := t.build(tokens); err != nil {
 		t.Close()
 		return nil, err
@@ -101,7 +112,8 @@ func (t *Trainer) build(tokens *Tokens) error {
 		t.rates = append(t.rates, share)
 	}
 	micro, maxNorm := t.cfg.GradAccum, float64(t.cfg.GradClipNorm)
-	t.opt, err = optim.New(&optim.Options{Groups: groups, MaxNorm: &maxNorm, Scaler: t.cfg.scaler(), Accumulate: micro > 1, Reserve: true}, t.sets...)
+	apart := micro > 1 || len(t.reduce) > 0 // pass and update
+	t.opt, err = optim.New(&optim.Options{Groups: groups, MaxNorm: &maxNorm, Scaler: t.cfg.scaler(), Accumulate: apart, Reserve: true}, t.sets...)
 	if err != nil {
 		return err
 	}
@@ -115,7 +127,7 @@ func (t *Trainer) build(tokens *Tokens) error {
 	g.Train(t.random)
 	t.loss = t.model.Loss(g, t.in.x, t.in.y)
 	count, sum := (*ops.Tensor)(nil), false
-	if micro > 1 {
+	if apart {
 		count, sum = g.SumOf(t.loss)
 	}
 	if sum {
@@ -123,7 +135,7 @@ func (t *Trainer) build(tokens *Tokens) error {
 	} else {
 		t.opt.Backward(g, t.loss, 1/float32(micro))
 	}
-	if micro > 1 {
+	if apart {
 		if t.total, err = ops.NewTensor(t.dev, ops.F32, t.loss.Shape()...); err != nil {
 			return fmt.Errorf("train: %w", err)
 		}
@@ -221,6 +233,11 @@ func (t *Trainer) Step() error {
 			return err
 		}
 	}
+	for _, reduce := range t.reduce {
+		if err := reduce(append(t.opt.Gradients(), t.total)); err != nil {
+			return fmt.Errorf("train: step %d: reduce: %w", t.iter, err)
+		}
+	}
 	if t.apply != nil {
 		if err := t.update.Stage(t.apply.step); err != nil {
 			return err
@@ -247,7 +264,7 @@ const dropoutKey = 0x64726f706f757421
 
 // stage makes micro-batch k of the run the next pass's.
 func (t *Trainer) stage(k int64) error {
-	seed := t.cfg.Seed ^ dropoutKey
+	seed := t.cfg.Seed ^ dropoutKey ^ uint64(t.cfg.Rank)<<32
 	if err := ops.Upload(context.Background(), t.random, []uint32{uint32(k), uint32(uint64(k) >> 32), uint32(seed), uint32(seed >> 32)}); err != nil {
 		return err
 	}
