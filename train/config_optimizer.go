@@ -104,6 +104,15 @@ func (c Config) rule() optim.Rule {
 	return optim.AdamW{Torch: c.AdamW == "torch"}
 }
 
+// leastState is how many moments the rule has of each parameter, at least.
+func (c Config) leastState() int {
+	r, err := optim.RuleByName(c.Optimizer)
+	if err != nil {
+		return 0 // Validate refuses other names
+	}
+	return len(r.Moments())
+}
+
 // followRule makes the fields that isSet denies those of the rule that is asked for,
 // where before that was another: rates as far apart as the rules' defaults, a decay
 // that shrinks parameters as much per step, and the rule's betas.

@@ -53,7 +53,7 @@ func ReserveModel(dev *vk.Device, c Config) (m Model, start func(context.Context
 		if err := structure.Validate(); err != nil {
 			return nil, nil, err
 		}
-		if err := trainable(dev.Info(), structure.Parameters()); err != nil {
+		if err := trainable(dev.Info(), structure.Parameters(), c.leastState()); err != nil {
 			return nil, nil, err
 		}
 		t, err := nn.ReserveTransformer(dev, c.Storage(), structure)
@@ -62,7 +62,7 @@ func ReserveModel(dev *vk.Device, c Config) (m Model, start func(context.Context
 		}
 		return t, func(ctx context.Context) error { return t.Initialize(ctx, c.Seed) }, nil
 	case "bigram":
-		if err := trainable(dev.Info(), int64(c.Vocab)*int64(c.Vocab)); err != nil {
+		if err := trainable(dev.Info(), int64(c.Vocab)*int64(c.Vocab), c.leastState()); err != nil {
 			return nil, nil, err
 		}
 		b, err := nn.NewBigram(dev, c.Storage(), c.Vocab)
@@ -75,10 +75,10 @@ func ReserveModel(dev *vk.Device, c Config) (m Model, start func(context.Context
 }
 
 // trainable refuses a device without room for n parameters, their gradients and
-// the optimizer, before there is any of the model.
-func trainable(info vk.Info, n int64) error {
-	const each = 16 // f32: value, gradient and two moments; or 2, 2, 8 and a master copy of 4
-	if float64(n)*each > float64(info.Memory) {
+// so many moments of each, before there is any of the model.
+func trainable(info vk.Info, n int64, moments int) error {
+	each := 8 + 4*moments // f32: value, gradient and moments; or 2, 2, moments and a master copy of 4
+	if float64(n)*float64(each) > float64(info.Memory) {
 		return fmt.Errorf("train: %w: a model of %d parameters takes %d bytes for each to be trained, %s has %d; fewer layers, or a smaller width, ffn or vocab takes less",
 			vk.ErrOutOfMemory, n, each, info.Name, info.Memory)
 	}
