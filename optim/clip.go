@@ -112,16 +112,8 @@ func ClipGradNorm(ctx context.Context, p *ops.Params, maxNorm float64, params ..
 			return 0, err
 		}
 	}
-	ctrl, scaler := g.Input("clip control", ops.F32, 8), g.Input("loss scale", ops.U32, 4)
-	if err := g.Err(); err != nil {
-		return 0, err
-	}
-	if err := ops.Upload(ctx, ctrl, []float32{maxNormWord(&maxNorm), float32(math.Inf(1)), 0, 1, 1, 0, 0, 0}); err != nil {
-		return 0, err
-	}
-	if err := ops.Upload(ctx, scaler, []uint32{math.Float32bits(1), 0, 0, 0}); err != nil {
-		return 0, err
-	}
+	ctrl := constant(g, "clip control", []float32{maxNormWord(&maxNorm), float32(math.Inf(1)), 0, 1, 1, 0, 0, 0}, 8)
+	scaler := constant(g, "no loss scale", []float32{1, 0, 0, 0}, 4)
 	clip := recordNorm(g, grads, ctrl, scaler, false)
 	scaleGrads(g, grads, clip)
 	g.Output(clip)

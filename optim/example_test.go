@@ -100,3 +100,65 @@ func ExampleClipGradNorm() {
 	fmt.Printf("norm %.0f, b's gradient %.2f\n", norm, clipped)
 	// Output: norm 50, b's gradient -0.80
 }
+
+// Muon for the matrix of a hidden layer, AdamW for the embedding, in one update
+// with one norm; a frozen set beside them costs nothing.
+func ExampleMuon() {
+	ctx := context.Background()
+	dev, err := vk.Open(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer dev.Close()
+	params, base := ops.NewParams(dev, ops.F32), ops.NewParams(dev, ops.BF16)
+	table, hidden := params.Add("table", 8, 16), params.Add("hidden", 16, 16)
+	base.Add("pretrained", 16, 16)
+	base.Freeze()
+	for _, p := range []*ops.Params{params, base} {
+		if err := p.Alloc(); err != nil {
+			log.Fatal(err)
+		}
+		defer p.Release()
+	}
+	opt, err := optim.New(&optim.Options{MaxNorm: new(1.0), Groups: []optim.Group{
+		{Params: []*ops.Tensor{table}, Rule: optim.AdamW{}, Hyper: optim.Hyper{LR: 1e-3}},
+		{Params: []*ops.Tensor{hidden}, Rule: optim.Muon{}, Hyper: optim.Hyper{LR: 0.02}},
+	}}, params, base)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer opt.Release()
+	for _, p := range params.All() {
+		for _, s := range opt.Slots(p) {
+			fmt.Println(s.Name, p.Name())
+		}
+	}
+	g := ops.NewGraph(dev)
+	update := opt.Record(g) // gradients come from elsewhere: here they are ones
+	step, err := g.Compile()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer step.Close()
+	ones := make([]float32, 16*16)
+	for i := range ones {
+		ones[i] = 1
+	}
+	ops.Upload(ctx, params.Grad(hidden), ones)
+	if err := update.Stage(step); err != nil {
+		log.Fatal(err)
+	}
+	if err := step.Run(); err != nil {
+		log.Fatal(err)
+	}
+	norm, err := update.Norm(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("norm", norm)
+	// Output:
+	// adamw.m table
+	// adamw.v table
+	// muon.m hidden
+	// norm 16
+}

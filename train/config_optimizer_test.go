@@ -8,6 +8,7 @@ import (
 
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/optim"
+	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 func TestSchedulesByName(t *testing.T) {
@@ -83,7 +84,7 @@ func (m matrices) HiddenMatrices() []*ops.Tensor                         { retur
 
 // Muon takes the hidden matrices, and shrinks them as much per step as AdamW would.
 func TestGroupsOfMuon(t *testing.T) {
-	p := ops.NewParams(nil, ops.F32)
+	p := ops.NewParams(vktest.Open(t), ops.F32)
 	p.Add("table", 4, 4)
 	p.Add("hidden", 4, 4)
 	p.Add("norm", 4)
