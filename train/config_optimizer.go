@@ -89,6 +89,10 @@ func (c Config) stepChange(before Config) string {
 	return strings.Join(changed, ", ") + "; the new values hold from here on"
 }
 
+// earlierConfig has what a checkpoint meant that was written before there were rules
+// and schedules to choose from; other fields it has.
+func earlierConfig() Config { return Config{Optimizer: "adamw", Schedule: "cosine"} }
+
 func ruleNames() (names []string) {
 	for _, r := range optim.Rules() {
 		names = append(names, r.Name())

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/optim"
 	"github.com/lemnos-ml/lemnos/train"
 	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
@@ -70,6 +71,20 @@ func TestEveryRuleTrainsAndResumes(t *testing.T) {
 				t.Errorf("%d moments of %s and %d second moments of AdamW", moments, v.name, second)
 			}
 		})
+	}
+}
+
+// The loop, its checkpoints and its memory plan hold for every rule, also for one
+// that is added: they name none.
+func TestTrainerNamesNoRule(t *testing.T) {
+	for _, file := range []string{"trainer.go", "state.go", "save.go", "checkpoint.go", "memory.go", "finite.go", "run.go", "evaluate.go"} {
+		text, err := os.ReadFile(file)
+		must(t, err)
+		for _, r := range optim.Rules() {
+			if strings.Contains(strings.ToLower(string(text)), r.Name()) {
+				t.Errorf("%s names %s", file, r.Name())
+			}
+		}
 	}
 }
 

@@ -215,7 +215,7 @@ func checkpointMeta(meta map[string]string) (iter int64, st optim.State, cfg Con
 	if st, err = optimizerMeta(meta["optimizer"]); err != nil {
 		return 0, st, cfg, fmt.Errorf("metadata: optimizer: %w", err)
 	}
-	cfg.Optimizer, cfg.Schedule = "adamw", "cosine" // before they were fields there was nothing else
+	cfg = earlierConfig()
 	if err = input.Unmarshal([]byte(meta["config"]), &cfg); err != nil {
 		return 0, st, cfg, fmt.Errorf("metadata: config: %w", err)
 	}
