@@ -143,7 +143,17 @@ func DefaultConfig() Config {
 
 // Validate returns an error that names the first impossible field and its value.
 func (c Config) Validate() error {
-	for _, check := range []error{
+	for _, check := range c.checkFields() {
+		if check != nil {
+			return check
+		}
+	}
+	return c.checkTogether()
+}
+
+// checkFields returns the errors of each field by itself, in their order.
+func (c Config) checkFields() []error {
+	return []error{
 		c.checkModel(),
 		countable("vocab", c.Vocab),
 		countable("layers", c.Layers),
@@ -185,11 +195,12 @@ func (c Config) Validate() error {
 		atLeast("decay_iters", c.DecayIters, 0),
 		oneOf("half_type", c.HalfType, "bf16", "f16"),
 		countable("keep", c.Keep),
-	} {
-		if check != nil {
-			return check
-		}
 	}
+}
+
+// checkTogether returns an error where fields do not go together, or is left to say
+// of one what the checks of all kinds do not.
+func (c Config) checkTogether() error {
 	switch {
 	case c.Model == "transformer" && c.Width%c.Heads != 0:
 		return fmt.Errorf("train: width is %d, want a multiple of heads, which is %d", c.Width, c.Heads)

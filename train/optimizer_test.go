@@ -2,15 +2,19 @@ package train_test
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"os"
 	"strings"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/optim"
 	"github.com/lemnos-ml/lemnos/train"
+	"github.com/lemnos-ml/lemnos/vk"
 	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
@@ -58,6 +62,7 @@ func TestEveryRuleTrainsAndResumes(t *testing.T) {
 			must(t, runHooked(ctx, dev, stopped, train.Hooks{}))
 			got := state(t, stopped)
 			sameState(t, got, state(t, whole))
+			checkModelOf(t, dev, whole, got)
 			var second, moments int
 			for name := range got {
 				if strings.HasPrefix(name, "adamw.v.") {
@@ -71,6 +76,32 @@ func TestEveryRuleTrainsAndResumes(t *testing.T) {
 				t.Errorf("%d moments of %s and %d second moments of AdamW", moments, v.name, second)
 			}
 		})
+	}
+}
+
+// checkModelOf opens the model of a run, whose newest checkpoint has the tensors
+// given, and compares it with the master copies or what is its own master.
+func checkModelOf(t *testing.T, dev *vk.Device, c train.Config, tensors map[string]string) {
+	t.Helper()
+	m, _, err := train.OpenModel(ctx, dev, c.Dir(), ops.F32)
+	must(t, err)
+	defer m.Params().Release()
+	for _, p := range m.Params().All() {
+		values := make([]float32, p.Len())
+		must(t, ops.Download(ctx, p, values))
+		var want string
+		for _, name := range []string{p.Name(), "adamw.master." + p.Name(), c.Optimizer + ".master." + p.Name()} {
+			if own, there := tensors[name]; there {
+				want = own
+			}
+		}
+		var got []byte
+		for _, v := range values {
+			got = binary.LittleEndian.AppendUint32(got, math.Float32bits(v))
+		}
+		if string(got) != want {
+			t.Errorf("%v of the model is not the run's", p)
+		}
 	}
 }
 

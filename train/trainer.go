@@ -48,7 +48,8 @@ type Trainer struct {
 // sums over, and the sum of the losses. [ops.Download] and [ops.Upload] wait for the
 // device. Then all processes that began with the same parameters go on with the same
 // ones, whatever each has drawn: norm, clipping and the decision to skip a step
-// come after it.
+// come after it. An error is the step's, and final: what was added up stays, so
+// close the trainer.
 type Reduce func(tensors []*ops.Tensor) error
 
 // NewTrainer allocates the optimizer and records the training step: one program
