@@ -91,7 +91,9 @@ func (c Config) stepChange(before Config) string {
 
 // earlierConfig has what a checkpoint meant that was written before there were rules
 // and schedules to choose from; other fields it has.
-func earlierConfig() Config { return Config{Optimizer: "adamw", Schedule: "cosine"} }
+func earlierConfig() Config {
+	return Config{Optimizer: "adamw", Schedule: "cosine", MuonLR: DefaultConfig().MuonLR}
+}
 
 func ruleNames() (names []string) {
 	for _, r := range optim.Rules() {

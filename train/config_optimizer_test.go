@@ -1,6 +1,7 @@
 package train
 
 import (
+	"encoding/json"
 	"math"
 	"slices"
 	"strings"
@@ -106,4 +107,31 @@ func TestGroupsOfMuon(t *testing.T) {
 	}
 	c.LRMax, c.LRMin = 0, 0
 	wantError(t, c.Validate(), "lr_max is 0", "muon_lr")
+}
+
+// Nothing is said to have changed of a checkpoint that lacks the fields which came
+// with a choice of rules, when what it was is still asked for.
+func TestEarlierConfigHasChangedNothing(t *testing.T) {
+	now := DefaultConfig()
+	text, err := json.Marshal(now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := map[string]any{}
+	if err := json.Unmarshal(text, &fields); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"optimizer", "muon_lr", "schedule", "decay_iters", "rank"} {
+		delete(fields, name)
+	}
+	if text, err = json.Marshal(fields); err != nil {
+		t.Fatal(err)
+	}
+	before := earlierConfig()
+	if err := json.Unmarshal(text, &before); err != nil {
+		t.Fatal(err)
+	}
+	if diff := now.Diff(before); before != now || diff != nil || now.stepChange(before) != "" || now.scheduleChange(before, 5000) != "" {
+		t.Errorf("%+v: %v %q %q", before, diff, now.stepChange(before), now.scheduleChange(before, 5000))
+	}
 }
