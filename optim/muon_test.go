@@ -1,12 +1,14 @@
 package optim_test
 
 import (
+	"fmt"
 	"math"
 	"testing"
 
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/ops/opstest"
 	"github.com/lemnos-ml/lemnos/optim"
+	"github.com/lemnos-ml/lemnos/vk"
 	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
@@ -134,4 +136,36 @@ func TestMuonBesideAdamW(t *testing.T) {
 	if norm <= other {
 		t.Errorf("the norm over both rules' parameters is %v, over AdamW's alone %v", norm, other)
 	}
+}
+
+// Matrices in several arenas, and more of them than a batch holds, move as they do
+// in one.
+func TestMuonOfSeveralArenas(t *testing.T) {
+	const count, rows, cols = 20, 16, 1 << 14 // 1 MiB each
+	update := func(dev *vk.Device) (arenas int, values []float32) {
+		p := ops.NewParams(dev, ops.F32)
+		for i := range count {
+			p.Add(fmt.Sprint(i), rows, cols)
+		}
+		must(t, p.Alloc())
+		defer p.Release()
+		for i, x := range p.All() {
+			must(t, ops.Upload(ctx, p.Grad(x), opstest.Uniform(uint32(i), x.Len(), 1)))
+		}
+		a := newOptimizer(t, p, &optim.Options{Rule: optim.Muon{}})
+		record(t, a, dev).run(t)
+		for _, x := range p.All() {
+			values = append(values, download(t, x)...)
+		}
+		return len(p.Banks()), values
+	}
+	_, want := update(vktest.Open(t))
+	vktest.Limit(t, vktest.Limits{Allocation: 16 << 20})
+	before := optim.SetBatchBytes(5 << 20)
+	defer optim.SetBatchBytes(before)
+	arenas, got := update(vktest.Open(t))
+	if arenas < 2 {
+		t.Errorf("%d arena, want several", arenas)
+	}
+	near(t, "values", got, opstest.F64(want), 1e-6)
 }

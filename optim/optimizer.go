@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 
 	"github.com/lemnos-ml/lemnos/ops"
@@ -132,6 +133,9 @@ func (a *Optimizer) addGroups() error {
 		gr := &a.groups[i]
 		if gr.Rule == nil {
 			gr.Rule = a.opts.Rule
+		}
+		if !reflect.TypeOf(gr.Rule).Comparable() {
+			return fmt.Errorf("optim: group %d: rule %s is a %T, which can't be compared: make it a struct of plain fields", i, gr.Rule.Name(), gr.Rule)
 		}
 		if !slices.Contains(a.rules, gr.Rule) {
 			a.rules = append(a.rules, gr.Rule)

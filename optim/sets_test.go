@@ -181,6 +181,29 @@ func TestSetsShareOneNorm(t *testing.T) {
 	}
 }
 
+// ownRule is a rule from outside the package, on a kernel that is there.
+type ownRule struct {
+	optim.SGD
+	tags []string
+}
+
+func (ownRule) Name() string { return "own" }
+
+// A rule of one's own is a rule, if it is a value that can be compared.
+func TestRuleFromOutside(t *testing.T) {
+	dev := vktest.Open(t)
+	p := newParams(t, dev, ops.F32, []float32{1, 2, 3})
+	_, err := optim.New(&optim.Options{Rule: ownRule{}}, p)
+	wantError(t, "a rule with a slice", err, "group 0: rule own is a optim_test.ownRule, which can't be compared")
+	a := newOptimizerOf(t, &optim.Options{Rule: &ownRule{}, Groups: []optim.Group{{Params: p.All(), Hyper: optim.Hyper{LR: 1}}}}, p)
+	setGrads(t, p, [][]float32{{1, 0, -1}})
+	record(t, a, dev).run(t)
+	sameBits(t, "values", download(t, p.All()[0]), []float32{0, 2, 4})
+	if s := a.Slots(p.All()[0]); len(s) != 1 || s[0].Name != "own.m" {
+		t.Errorf("slots %v", s)
+	}
+}
+
 func newOptimizerOf(t *testing.T, o *optim.Options, sets ...*ops.Params) *optim.Optimizer {
 	t.Helper()
 	a, err := optim.New(o, sets...)

@@ -154,9 +154,20 @@ type hidden interface {
 	HiddenMatrices() []*ops.Tensor
 }
 
-// groups are the parameters that weight decay shrinks, those that NoDecay spares,
+// Grouper is a [Model] that divides its parameters into groups itself, such as by
+// set, with rules and hyper-parameters of their own.
+type Grouper interface {
+	// Groups returns groups with the learning rates that they have where the
+	// schedule has c.LRMax; it scales them all. Parameters in none are not updated.
+	Groups(c Config) ([]optim.Group, error)
+}
+
+// groups are the model's own, or else the parameters that weight decay shrinks, those that NoDecay spares,
 // and with muon the matrices that it takes, which are decayed as much per step.
 func (c Config) groups(m Model) ([]optim.Group, error) {
+	if own, ok := m.(Grouper); ok {
+		return own.Groups(c)
+	}
 	table, matrix := map[*ops.Tensor]bool{}, map[*ops.Tensor]bool{}
 	if c.NoDecay == "vectors+embeddings" {
 		e, ok := m.(embedder)

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"strings"
 	"testing"
 
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/optim"
 	"github.com/lemnos-ml/lemnos/train"
 	"github.com/lemnos-ml/lemnos/vk"
 	"github.com/lemnos-ml/lemnos/vk/vktest"
@@ -43,6 +45,52 @@ func (m *adapted) Loss(g *ops.Graph, x, y *ops.Tensor) *ops.Tensor {
 	logits := g.Cast(g.Embed(m.Params().All()[0], x), ops.F32)
 	logits = g.Add(logits, g.MatMul(g.Embed(m.left, x), m.wide))
 	return g.CrossEntropy(logits, y, &ops.CrossEntropyOptions{IgnoreIndex: &ignore})
+}
+
+// grouped gives each of the thin matrices a rule of its own.
+type grouped struct{ *adapted }
+
+func (m grouped) Groups(c train.Config) ([]optim.Group, error) {
+	return []optim.Group{{Params: []*ops.Tensor{m.left}, Rule: optim.Muon{}, Hyper: optim.Hyper{LR: c.LRMax / 4}},
+		{Params: []*ops.Tensor{m.wide}, Rule: optim.Lion{}, Hyper: optim.Hyper{LR: c.LRMax}}}, nil
+}
+
+// A model's own groups have their rules, and rates that follow the schedule.
+func TestGroupsOfTheModel(t *testing.T) {
+	dev := vktest.Open(t)
+	c := smallRun(t, t.TempDir())
+	c.WarmupIters = 0
+	data, err := train.OpenData(ctx, c, nil)
+	must(t, err)
+	defer data.Close()
+	m, err := newAdapted(dev, c)
+	must(t, err)
+	defer m.thin.Release()
+	defer m.Params().Release()
+	tr, err := train.NewTrainer(dev, c, grouped{m}, data.Train)
+	must(t, err)
+	defer tr.Close()
+	before := make([]float32, m.wide.Len())
+	must(t, ops.Download(ctx, m.wide, before))
+	must(t, tr.Step())
+	after := make([]float32, m.wide.Len())
+	must(t, ops.Download(ctx, m.wide, after))
+	for i := range after {
+		if d := math.Abs(float64(after[i] - before[i])); math.Abs(d-c.LRMax) > 1e-6 {
+			t.Fatalf("value %d moved by %v, Lion's first step is %v", i, d, c.LRMax)
+		}
+	}
+	for name, p := range map[string]*ops.Tensor{"muon.m": m.left, "lion.m": m.wide} {
+		if s := tr.Optimizer().Slots(p); len(s) != 1 || s[0].Name != name {
+			t.Errorf("%v has slots %v, want %s", p, s, name)
+		}
+	}
+	for range 15 {
+		must(t, tr.Step())
+	}
+	if g := tr.Optimizer().Groups(); g[0].LR*4 != g[1].LR || !(g[1].LR < c.LRMax) {
+		t.Errorf("rates %v and %v after 16 steps from %v", g[0].LR, g[1].LR, c.LRMax)
+	}
 }
 
 func runAdapted(ctx context.Context, dev *vk.Device, c train.Config, h train.Hooks) error {
