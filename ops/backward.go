@@ -44,7 +44,7 @@ func (g *Graph) record(op string, out *Tensor, back func(dy *Tensor), inputs ...
 		}
 	}
 	g.needs[out] = true
-	g.tape = append(g.tape, tapeEntry{op: op, source: callers(), out: out, back: back})
+	g.tape = append(g.tape, tapeEntry{op: op, source: g.source(), out: out, back: back})
 }
 
 // wants reports whether a gradient with respect to t is of any use.

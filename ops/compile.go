@@ -5,8 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
-	"strings"
 
 	"github.com/lemnos-ml/lemnos/shaders"
 	"github.com/lemnos-ml/lemnos/vk"
@@ -189,35 +189,52 @@ func (g *Graph) schedule() ([]*scheduled, error) {
 	return live, nil
 }
 
+// Specialization constants that kernels of any kind may have: those of lib/index.glsl and lib/reduce.glsl.
+const specLocal, specSubgroups, specWork = 0, 3, 13
+
 // load returns the kernel of a call, specialized for the device.
 func (g *Graph) load(c *Call) (*vk.Kernel, error) {
-	name := c.Kernel
-	if g.tune.wide && shaders.Has(name+"_wide") {
-		name += "_wide"
-	}
-	code, err := shaders.Load(name)
+	name, code, err := g.code(c)
 	if err != nil {
 		return nil, err
 	}
-	if !g.tune.arithmetic {
-		code = shaders.WithoutArithmetic(code)
-	}
-	spec := map[uint32]uint32{0: g.local(c), 3: g.tune.subgroups(g.local(c)), 13: g.work(c)}
-	for id, v := range c.Spec {
-		spec[id] = v
-	}
+	spec := map[uint32]uint32{specLocal: g.local(c), specSubgroups: g.tune.subgroups(g.local(c)), specWork: g.work(c)}
+	maps.Copy(spec, c.Spec)
 	k, err := g.dev.Kernel(name, code, spec)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, err
+	}
+	for id := range c.Spec {
+		if _, ok := k.Constant(id); !ok {
+			return nil, fmt.Errorf("%s: there is no specialization constant %d", c.Kernel, id)
+		}
+	}
+	switch {
 	case len(c.Args) != len(k.Bindings()):
 		return nil, fmt.Errorf("%s: %d arguments for %d bindings", c.Kernel, len(c.Args), len(k.Bindings()))
+	case c.Local != 0 && k.LocalSize()[0] != c.Local:
+		return nil, fmt.Errorf("%s: Local is %d, its workgroups have a size of %v", c.Kernel, c.Local, k.LocalSize())
 	case c.Items <= 0 && c.Threads <= 0 && c.Groups <= 0:
 		return nil, fmt.Errorf("%s: no items, invocations or workgroups to run", c.Kernel)
 	case max(c.TakeOver[0], c.TakeOver[1]) >= len(c.Args) || min(c.TakeOver[0], c.TakeOver[1]) < 0:
 		return nil, fmt.Errorf("%s: take-over %v of %d arguments", c.Kernel, c.TakeOver, len(c.Args))
 	}
 	return k, nil
+}
+
+// code returns the SPIR-V of a call and the name it has for the device.
+func (g *Graph) code(c *Call) (name string, code []byte, err error) {
+	if c.SPIRV != nil {
+		return c.Kernel, c.SPIRV, nil
+	}
+	name = c.Kernel
+	if g.tune.wide && shaders.Has(name+"_wide") {
+		name += "_wide"
+	}
+	if code, err = shaders.Load(name); err == nil && !g.tune.arithmetic {
+		code = shaders.WithoutArithmetic(code)
+	}
+	return name, code, err
 }
 
 func (g *Graph) local(c *Call) uint32 { return cmp.Or(c.Local, g.tune.local) }
@@ -250,10 +267,14 @@ func (g *Graph) dispatch(p *vk.Program, c *scheduled) error {
 		p.Fill(spans[0], word)
 		return nil
 	}
-	groups, local := c.Groups, int(g.local(c.Call))
+	size := c.kernel.LocalSize()
+	groups, local := c.Groups, int(size[0]*size[1]*size[2])
 	switch {
 	case c.Items > 0:
-		groups = min(ceilDiv(c.Items, local*int(g.work(c.Call))), g.tune.maxGroups)
+		groups = ceilDiv(c.Items, local)
+		if work, ok := c.kernel.Constant(specWork); ok {
+			groups = min(ceilDiv(groups, int(work)), g.tune.maxGroups)
+		}
 	case c.Threads > 0:
 		groups = ceilDiv(c.Threads, local)
 	}
@@ -312,5 +333,8 @@ func (g *Graph) runNow(n *node) error {
 }
 
 func (n *node) checksIDs() bool {
-	return slices.ContainsFunc(n.calls, func(c Call) bool { return strings.HasPrefix(c.Kernel, "ids") })
+	return slices.ContainsFunc(n.calls, func(c Call) bool {
+		_, ids := c.Push.(idsPush)
+		return ids
+	})
 }

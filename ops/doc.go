@@ -26,6 +26,9 @@
 // [NewImmediate] returns a graph that runs every operation as it is called,
 // through the same code, for callers who bring their own arrays.
 //
+// An operation that is not here can be added from outside: see [Graph.Record] and
+// its example.
+//
 // # Errors
 //
 // Building never returns an error: a wrong shape sticks to the graph, later

@@ -35,6 +35,7 @@ type Graph struct {
 	drops     int                   // dropouts so far
 	back      *tapeEntry            // whose gradient is being recorded
 	ropes     map[ropeTable]*Tensor // angles that RoPE has computed
+	helpers   []string              // functions that errors don't name, see Helper
 
 	accumulate bool      // parameter gradients are added to what the arena holds
 	overwrite  []*Params // but not those of these sets
@@ -58,10 +59,23 @@ type source struct {
 	inner string // outside this package: in package nn, it may be
 }
 
-// Call is one dispatch of a kernel of package shaders.
+// Call is one dispatch of a kernel: of package shaders, or of the caller's own.
+//
+// An own kernel is compute SPIR-V for Vulkan 1.1 as glslc makes it: one entry
+// point, main; argument i is the storage buffer with binding i in set 0, and
+// "readonly" and "writeonly" say what happens to it, from which barriers and the
+// places of intermediates follow; at most one block of push constants. Where
+// specialization constant 0 sets the size of its workgroups along x it gets
+// Local, else Local stays 0. The grid has one or two dimensions, and a few
+// invocations or workgroups too many: a kernel numbers workgroups
+// gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x and checks its index.
+// Tensors lie in memory as the package comment says; a kernel that writes a row
+// writes zeros behind it. All of this, and what the device has to offer, is
+// checked before the call runs.
 type Call struct {
 	Kernel  string            // file name without extension: "adamw.f32_f32"
-	Items   int               // items of a kernel that takes several per invocation (for_flat)
+	SPIRV   []byte            // the caller's own kernel; Kernel then is the name it goes by
+	Items   int               // items of a kernel that takes several per invocation (for_flat of package shaders)
 	Threads int               // or invocations wanted, when each handles one item
 	Groups  int               // or workgroups wanted
 	Local   uint32            // invocations per workgroup; 0: the device's default
@@ -244,7 +258,9 @@ func (g *Graph) output(t *Tensor) *output {
 	return nil
 }
 
-// Dispatch appends a kernel of the caller's own choice.
+// Dispatch appends calls of kernels that the caller chooses or has written. What
+// is wrong with one comes out of Compile, or of Err in an immediate graph, and
+// names op. It has no gradient unless [Graph.Record] says how.
 func (g *Graph) Dispatch(op string, calls ...Call) {
 	for _, c := range calls {
 		if !g.ok(op, c.Args...) {
@@ -257,11 +273,7 @@ func (g *Graph) Dispatch(op string, calls ...Call) {
 // add appends a node, and runs it when the graph is immediate.
 func (g *Graph) add(op string, calls ...Call) *node {
 	n := &node{op: op, calls: calls}
-	if g.back != nil {
-		n.source, n.backward = g.back.source, true
-	} else {
-		n.source = callers()
-	}
+	n.source, n.backward = g.source(), g.back != nil
 	if !g.ok(op) {
 		return n
 	}
@@ -309,7 +321,7 @@ func (g *Graph) check(cond bool, op, format string, args ...any) bool {
 
 func (g *Graph) fail(op, format string, args ...any) {
 	if g.err == nil {
-		g.err = fmt.Errorf("ops: %s: "+format+" (at %s)", append(append([]any{op}, args...), caller())...)
+		g.err = fmt.Errorf("ops: %s: "+format+" (at %s)", append(append([]any{op}, args...), g.source().where)...)
 	}
 }
 
@@ -323,14 +335,19 @@ func (g *Graph) bad(dt DType, shape ...int) *Tensor {
 	return &Tensor{dtype: dt, shape: slices.Clone(shape), mem: &memory{dev: g.dev, graph: g}}
 }
 
-// caller finds the first frame outside the packages that build graphs.
-func caller() string { return callers().where }
-
-func callers() (at source) {
+// source is the operation whose gradient is being recorded, or else the first
+// frame outside the packages that build graphs.
+func (g *Graph) source() (at source) {
+	if g.back != nil {
+		return g.back.source
+	}
 	var pcs [24]uintptr
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])])
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
 	for {
 		f, more := frames.Next()
+		if more && g.helper(f.Function) {
+			continue
+		}
 		line := fmt.Sprintf("%s:%d", f.File[strings.LastIndexByte(f.File, '/')+1:], f.Line)
 		isTest := strings.HasSuffix(f.File, "_test.go")
 		if at.inner == "" && (isTest || !strings.Contains(f.Function, "lemnos/ops.")) {
