@@ -75,7 +75,7 @@ func (d *Device) Kernel(name string, spirv []byte, spec map[uint32]uint32) (*Ker
 	for i, id := range ids {
 		k.constants[id] = values[i]
 	}
-	if err := k.create(s.words, ids, values); err != nil {
+	if err := k.create(s.decided(k.constants), ids, values); err != nil {
 		d.destroyKernel(k)
 		return nil, err
 	}

@@ -13,14 +13,25 @@ const mostBytes = 1 << 30
 // rules of std430. One pass over what is declared: a type or constant that is made of something behind it is not valid,
 // and not understood.
 func (m *module) layouts(spec map[uint32]uint32) map[uint32]layout {
-	known, values := map[uint32]layout{}, map[uint32]uint32{}
+	known, values := map[uint32]layout{}, m.values(spec)
+	for _, id := range m.declared {
+		if t, ok := m.types[id]; ok {
+			if l, ok := m.layout(id, t, known, values); ok && l.size <= mostBytes {
+				known[id] = l
+			}
+		}
+	}
+	return known
+}
+
+// values are those of the scalar constants, as far as they are understood: see layouts.
+func (m *module) values(spec map[uint32]uint32) map[uint32]uint32 {
+	known := map[uint32]uint32{}
 	for _, id := range m.declared {
 		if c, ok := m.constants[id]; ok {
-			if v, ok := m.value(id, c, spec, values); ok {
-				values[id] = v
+			if v, ok := m.value(id, c, spec, known); ok {
+				known[id] = v
 			}
-		} else if l, ok := m.layout(id, m.types[id], known, values); ok && l.size <= mostBytes {
-			known[id] = l
 		}
 	}
 	return known
@@ -83,7 +94,7 @@ func (m *module) structLayout(id uint32, members []uint32, known map[uint32]layo
 	return all, true
 }
 
-// Operations that a specialization constant may be made by, those of sizes.
+// Operations that a specialization constant may be made by, those of sizes and comparisons.
 const (
 	opIAdd   = 128
 	opISub   = 130
@@ -91,6 +102,17 @@ const (
 	opUDiv   = 134
 	opUMod   = 137
 	opSelect = 169
+
+	opLogicalOr         = 166
+	opLogicalAnd        = 167
+	opLogicalNot        = 168
+	opIEqual            = 170
+	opINotEqual         = 171
+	opUGreaterThan      = 172
+	opUGreaterThanEqual = 174
+	opULessThan         = 176
+	opULessThanEqual    = 178
+	opBitwiseAnd        = 199
 )
 
 // value is what the scalar constant c, number id, is with the specialization constants' values; known are those before it.
@@ -101,15 +123,19 @@ func (m *module) value(id uint32, c []uint32, spec, known map[uint32]uint32) (ui
 		v = 1
 	case opConstantFalse, opSpecConstantFalse:
 	case opConstant, opSpecConstant:
-		v = c[2]
+		v, ok = c[2], len(c) == 3 // not 64 bits
 	case opSpecConstantOp:
 		return m.operation(c, known)
 	default:
 		return 0, false
 	}
 	if specID, decorated := m.decorated[target{id, -1, decorationSpecID}]; decorated {
-		if set, ok := spec[specID]; ok {
+		set, given := spec[specID]
+		switch {
+		case given && c[0] == opSpecConstant:
 			v = set
+		case given:
+			v = truth(set != 0)
 		}
 	}
 	return v, ok
@@ -135,6 +161,26 @@ func (m *module) operation(c []uint32, known map[uint32]uint32) (uint32, bool) {
 		return x[0] / max(x[1], 1), x[1] != 0
 	case opUMod:
 		return x[0] % max(x[1], 1), x[1] != 0
+	case opBitwiseAnd:
+		return x[0] & x[1], true
+	case opIEqual:
+		return truth(x[0] == x[1]), true
+	case opINotEqual:
+		return truth(x[0] != x[1]), true
+	case opUGreaterThan:
+		return truth(x[0] > x[1]), true
+	case opUGreaterThanEqual:
+		return truth(x[0] >= x[1]), true
+	case opULessThan:
+		return truth(x[0] < x[1]), true
+	case opULessThanEqual:
+		return truth(x[0] <= x[1]), true
+	case opLogicalNot:
+		return x[0] ^ 1, true
+	case opLogicalAnd:
+		return x[0] & x[1], true
+	case opLogicalOr:
+		return x[0] | x[1], true
 	case opSelect:
 		if x[0] != 0 {
 			return x[1], true
@@ -142,6 +188,13 @@ func (m *module) operation(c []uint32, known map[uint32]uint32) (uint32, bool) {
 		return x[2], true
 	}
 	return 0, false
+}
+
+func truth(b bool) uint32 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // sharedMemory is how many bytes the variables of a workgroup take, with the specialization constants' values.

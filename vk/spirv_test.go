@@ -98,6 +98,30 @@ func TestSharedMemory(t *testing.T) {
 	}
 }
 
+// TestDecided: no truth value is left to specialization, and its module is one that can be read again.
+func TestDecided(t *testing.T) {
+	s, err := readSPIRV(readTestdata(t, "decide"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := make([]byte, 0, 4*len(s.words))
+	for _, w := range s.decided(map[uint32]uint32{10: 1, 11: 3}) {
+		code = binary.LittleEndian.AppendUint32(code, w)
+	}
+	after, err := readSPIRV(code)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, c := range after.module.constants {
+		if c[0] >= opSpecConstantTrue && c[0] <= opSpecConstantOp && after.module.types[c[1]][0] == opTypeBool {
+			t.Errorf("constant %d is still specialized: %v", id, c)
+		}
+	}
+	if s.specWidth[10] != 32 || after.specWidth[10] != 0 || after.specWidth[11] != 32 {
+		t.Errorf("constants %v, then %v: want the truth value gone and the number there", s.specWidth, after.specWidth)
+	}
+}
+
 // FuzzSPIRV: no input makes the reader panic, or take memory or time out of proportion.
 func FuzzSPIRV(f *testing.F) {
 	files, err := filepath.Glob("testdata/*.spv")
@@ -121,6 +145,7 @@ func FuzzSPIRV(f *testing.F) {
 		if _, _, err := s.specConstants(spec); err != nil {
 			return
 		}
+		s.decided(spec)
 		if bytes, err := s.sharedMemory(spec); bytes < 0 || bytes > mostBytes*int64(len(s.module.variables)) {
 			t.Errorf("%d bytes of shared memory, error %v", bytes, err)
 		}
@@ -228,7 +253,7 @@ func readWords(t *testing.T, code []byte) []uint32 {
 func TestReadSPIRVDamaged(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	accepted := 0
-	for _, name := range []string{"scale", "increment", "push", "texel"} {
+	for _, name := range []string{"scale", "increment", "push", "texel", "decide"} {
 		code := readTestdata(t, name)
 		for range 20_000 {
 			damaged := bytes.Clone(code)
@@ -245,13 +270,14 @@ func TestReadSPIRVDamaged(t *testing.T) {
 			}
 			if s, err := readSPIRV(damaged); err == nil {
 				accepted++
+				s.decided(map[uint32]uint32{10: 1, 11: 3})
 				if s.pushBytes > mostBytes || len(s.access) > len(code) {
 					t.Fatalf("%s: %d bytes of push constants, %d bindings", name, s.pushBytes, len(s.access))
 				}
 			}
 		}
 	}
-	if accepted == 0 || accepted == 60_000 {
-		t.Errorf("%d of 60000 damaged modules accepted: the test does not reach the reader", accepted)
+	if accepted == 0 || accepted == 100_000 {
+		t.Errorf("%d of 100000 damaged modules accepted: the test does not reach the reader", accepted)
 	}
 }
