@@ -1,6 +1,8 @@
 package ops
 
 import (
+	"cmp"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -13,6 +15,18 @@ type AttentionOptions struct {
 	// and v, which then are caches (B, C, K, S) with C ≥ Start+T, see StoreRows.
 	// Nothing flows back through such an attention.
 	Start *Tensor
+	// Window, where it is not 0, is how many keys a query sees at most: those at its
+	// own position and before it (a sliding window).
+	Window int
+	// SoftCap, where it is not 0, bounds the logits s = q·k/√S to ±SoftCap, as
+	// SoftCap·tanh(s/SoftCap).
+	SoftCap float64
+	// Mask says instead of causality which keys a query sees. Its last dimensions are
+	// (T, T), query by key; dimensions before them are 1 or those of (B, H). An F32 is
+	// added to the logits, after SoftCap: −∞ hides a key. An I32, U32 or U16 hides a
+	// key where it is 0. A query that sees none has y = 0 and no gradient; none flows
+	// back to the mask.
+	Mask *Tensor
 }
 
 // attentionPush is the push block of the attention kernels.
@@ -21,7 +35,9 @@ type attentionPush struct {
 	Heads, Group             uint32
 	HasStart                 uint32
 	FirstHead, LastHead      uint32
-	Scale                    float32
+	Scale, Cap               float32
+	Window                   uint32
+	Mask                     [3]uint32 // strides of batch, head and query
 }
 
 // Attention returns causal multi-head attention: for each head h of q
@@ -30,7 +46,8 @@ type attentionPush struct {
 //	y[t] = Σ over j ≤ t of softmax_j(q[t]·k[j]/√S) v[j]
 //
 // as (B, T, H, S). No T×T matrix is stored, forward or backward: of each row of
-// logits only the logarithm of its sum of exponentials is kept.
+// logits only the logarithm of its sum of exponentials is kept. Options say which
+// other keys a query sees, and what becomes of the logits.
 //
 //	ds[t,j] = p[t,j] (dy[t]·v[j] − dy[t]·y[t])/√S with p the softmax
 //	dq[t] = Σ ds[t,j] k[j], dk[j] = Σ ds[t,j] q[t], dv[j] = Σ p[t,j] dy[t]
@@ -39,12 +56,12 @@ func (g *Graph) Attention(q, k, v *Tensor, o *AttentionOptions) *Tensor {
 	if o == nil {
 		o = &AttentionOptions{}
 	}
-	if !g.ok(op, q, k, v) || !g.checkAttention(op, q, k, v, o.Start) {
+	if !g.ok(op, q, k, v) || !g.checkAttention(op, q, k, v, o.Start) || !g.checkVisible(op, q, o) {
 		return g.badLike(q)
 	}
-	a := &attention{q: q, k: k, v: v, start: o.Start}
+	a := &attention{q: q, k: k, v: v, o: o}
 	a.y = g.New(q.dtype, q.shape...)
-	a.lse = g.New(F32, q.rows())
+	a.stats = g.New(F32, 2*q.rows())
 	g.add(op, g.attentionForward(a))
 	if o.Start == nil {
 		g.record(op, a.y, func(dy *Tensor) { g.attentionBackward(op+" backward", a, dy) }, q, k, v)
@@ -67,6 +84,31 @@ func (g *Graph) checkAttention(op string, q, k, v, start *Tensor) bool {
 		g.check(q.shape[1] <= k.shape[1], op, "q %v, k %v: %d positions do not fit %d", q, k, q.shape[1], k.shape[1])
 }
 
+// checkVisible checks what the options say about keys and logits.
+func (g *Graph) checkVisible(op string, q *Tensor, o *AttentionOptions) bool {
+	if !g.check(o.Window >= 0, op, "window of %d keys, want at least 1, or 0 for all", o.Window) ||
+		!g.check(o.SoftCap >= 0 && float32(o.SoftCap) <= math.MaxFloat32, op, "soft cap is %v, want a positive number, or 0 for none", o.SoftCap) {
+		return false
+	}
+	m := o.Mask
+	if m == nil {
+		return true
+	}
+	if !g.ok(op, m) || !g.check(m.dtype == F32 || isIndex(m), op, "mask %v: want f32 or an integer type", m) ||
+		!g.check(o.Start == nil, op, "a mask with Start: caches are masked by positions alone") ||
+		!g.check(o.Window == 0, op, "a mask with a window: let the mask hide what is outside the window") ||
+		!g.check(!g.wants(m), op, "mask %v has a gradient, which can't flow back to it", m) {
+		return false
+	}
+	lead := len(m.shape) - 2
+	fits := lead >= 0 && lead <= 2 && m.shape[lead] == q.shape[1] && m.shape[lead+1] == q.shape[1]
+	for i := 0; fits && i < lead; i++ {
+		d := m.shape[i]
+		fits = d == 1 || d == []int{q.shape[0], q.shape[2]}[i+2-lead]
+	}
+	return g.check(fits, op, "mask %v for q %v: want (T, T), after dimensions of 1 or of (B, H)", m, q)
+}
+
 // maxHead is the longest head that the kernels' registers are meant for.
 const maxHead = 256
 
@@ -76,15 +118,60 @@ func (g *Graph) checkStart(op string, start *Tensor) bool {
 
 // attention is one call of Attention.
 type attention struct {
-	q, k, v, start *Tensor
-	y              *Tensor
-	lse, delta     *Tensor // (B, H, T): log Σ exp of the logits, dy·y
+	q, k, v *Tensor
+	o       *AttentionOptions
+	y       *Tensor
+	stats   *Tensor // (B, H, T, 2): log Σ exp of the logits, dy·y
 }
 
 func (a *attention) push() attentionPush {
-	return attentionPush{Batch: uint32(a.q.shape[0]), Queries: uint32(a.q.shape[1]), Capacity: uint32(a.k.shape[1]),
-		Heads: uint32(a.q.shape[2]), Group: uint32(a.q.shape[2] / a.k.shape[2]), Scale: float32(1 / math.Sqrt(float64(a.q.shape[3])))}
+	p := attentionPush{Batch: uint32(a.q.shape[0]), Queries: uint32(a.q.shape[1]), Capacity: uint32(a.k.shape[1]),
+		Heads: uint32(a.q.shape[2]), Group: uint32(a.q.shape[2] / a.k.shape[2]), Scale: float32(1 / math.Sqrt(float64(a.q.shape[3]))),
+		Cap: float32(a.o.SoftCap), Window: uint32(a.o.Window)}
+	if m := a.o.Mask; m != nil {
+		row := m.cols()
+		if m.dtype.Float() {
+			row = 4 * m.stride4()
+		}
+		strides := maskStrides(m, row)
+		p.Mask = [3]uint32{uint32(strides[0]), uint32(strides[1]), uint32(row)}
+	}
+	return p
 }
+
+// maskStrides returns the values from the mask of one batch, and of one head, to
+// the next, 0 where it is for all.
+func maskStrides(m *Tensor, row int) (strides [2]int) {
+	step := row * m.shape[len(m.shape)-2]
+	for i, d := range slices.Backward(m.shape[:len(m.shape)-2]) {
+		if d > 1 {
+			strides[i+4-len(m.shape)] = step
+			step *= d
+		}
+	}
+	return strides
+}
+
+// spec adds to spec how this attention differs from plain causal one.
+func (a *attention) spec(spec map[uint32]uint32) map[uint32]uint32 {
+	const visible, capped, window, addedMask, booleanMask = 16, 17, 1, 2, 3
+	switch {
+	case a.o.Mask != nil && a.o.Mask.dtype == F32:
+		spec[visible] = addedMask
+	case a.o.Mask != nil:
+		spec[visible] = booleanMask
+		maps.Copy(spec, idSpec(a.o.Mask))
+	case a.o.Window > 0 && a.o.Window < a.k.shape[1]:
+		spec[visible] = window
+	}
+	if a.o.SoftCap > 0 {
+		spec[capped] = 1
+	}
+	return spec
+}
+
+// mask is what kernels bind as one: any tensor where there is none.
+func (a *attention) mask() *Tensor { return cmp.Or(a.o.Mask, a.q) }
 
 // maxLaneRows is how many rows a lane has at most, in attention on processors,
 // and maxLanes4 how long those are, in groups of four values: more takes lavapipe
@@ -105,20 +192,19 @@ func (a *attention) call(g *Graph, kernel string, heads, tile4 int, push attenti
 		tile, spec[11] = local*rows, uint32(rows)
 	}
 	return Call{Kernel: kernel + "." + a.q.dtype.String(), Groups: a.q.shape[0] * heads * ceilDiv(n, tile), Local: uint32(local),
-		Spec: spec, Push: push, Args: args}
+		Spec: a.spec(spec), Push: push, Args: args}
 }
 
 func (g *Graph) attentionForward(a *attention) Call {
-	push := a.push()
-	if a.start == nil {
-		return a.call(g, "attention", a.q.shape[2], 64, push, a.q, a.k, a.v, a.q, a.y, a.lse)
+	push, start := a.push(), a.q // unread
+	if a.o.Start != nil {
+		push.HasStart, start = 1, a.o.Start
+		if a.q.shape[1] <= fewQueries {
+			return Call{Kernel: "attention_decode." + a.q.dtype.String(), Groups: a.q.rows(), Local: min(g.tune.local, 64),
+				Spec: a.spec(map[uint32]uint32{10: uint32(a.q.stride4())}), Push: push, Args: []*Tensor{a.q, a.k, a.v, start, a.y}}
+		}
 	}
-	push.HasStart = 1
-	if a.q.shape[1] > fewQueries {
-		return a.call(g, "attention", a.q.shape[2], 64, push, a.q, a.k, a.v, a.start, a.y, a.lse)
-	}
-	return Call{Kernel: "attention_decode." + a.q.dtype.String(), Groups: a.q.rows(), Local: min(g.tune.local, 64),
-		Spec: map[uint32]uint32{10: uint32(a.q.stride4())}, Push: push, Args: []*Tensor{a.q, a.k, a.v, a.start, a.y}}
+	return a.call(g, "attention", a.q.shape[2], 64, push, a.q, a.k, a.v, start, a.y, a.stats, a.mask())
 }
 
 // fewQueries is up to how many positions a workgroup for each row is faster than
@@ -126,12 +212,11 @@ func (g *Graph) attentionForward(a *attention) Call {
 const fewQueries = 4
 
 func (g *Graph) attentionBackward(op string, a *attention, dy *Tensor) {
-	a.delta = g.New(F32, a.q.rows())
 	g.add(op, Call{Kernel: "attention_delta." + a.q.dtype.String(), Threads: a.q.rows(),
-		Spec: map[uint32]uint32{10: uint32(a.q.stride4())}, Push: a.push(), Args: []*Tensor{a.y, dy, a.delta}})
+		Spec: map[uint32]uint32{10: uint32(a.q.stride4())}, Push: a.push(), Args: []*Tensor{a.y, dy, a.stats}})
 	if g.wants(a.q) {
 		dq, add := g.grad(a.q)
-		c := a.call(g, "attention_dq", a.q.shape[2], 32, a.push(), a.q, a.k, a.v, dy, a.lse, a.delta, dq)
+		c := a.call(g, "attention_dq", a.q.shape[2], 32, a.push(), a.q, a.k, a.v, dy, a.stats, a.mask(), dq)
 		c.Spec[14] = b2u(add)
 		g.add(op, c)
 	}
@@ -155,7 +240,7 @@ func (g *Graph) attentionBackwardKeys(op string, a *attention, dy *Tensor) {
 	heads := min(push.Group, max(1, g.tune.turns/(push.Queries/4+1)))
 	for push.FirstHead = 0; push.FirstHead < push.Group; push.FirstHead += heads {
 		push.LastHead = min(push.FirstHead+heads, push.Group)
-		c := a.call(g, "attention_dkv", a.k.shape[2], 32, push, a.q, a.k, a.v, dy, a.lse, a.delta, dk, dv)
+		c := a.call(g, "attention_dkv", a.k.shape[2], 32, push, a.q, a.k, a.v, dy, a.stats, a.mask(), dk, dv)
 		c.Spec[14], c.Spec[15] = b2u(addK), b2u(addV)
 		g.add(op, c)
 		addK, addV = true, true

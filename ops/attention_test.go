@@ -24,6 +24,12 @@ type attended struct {
 // large as sharpness; shared chooses the kernels for GPUs.
 func attend(t testing.TB, dev *vk.Device, dt ops.DType, s opstest.AttentionShape, sharpness float32, shared bool, change ...func(*ops.Graph)) *attended {
 	t.Helper()
+	return attendBy(t, dev, dt, s, sharpness, shared, nil, change...)
+}
+
+// attendBy is attend with options.
+func attendBy(t testing.TB, dev *vk.Device, dt ops.DType, s opstest.AttentionShape, sharpness float32, shared bool, o *ops.AttentionOptions, change ...func(*ops.Graph)) *attended {
+	t.Helper()
 	values16 := func(stream uint32, n int, limit float32) []float32 {
 		return opstest.Round(dt.String(), opstest.Uniform(stream, n, limit))
 	}
@@ -41,7 +47,7 @@ func attend(t testing.TB, dev *vk.Device, dt ops.DType, s opstest.AttentionShape
 	for _, x := range []*ops.Tensor{q, k, v} {
 		g.RequireGrad(x)
 	}
-	y := g.Attention(q, k, v, nil)
+	y := g.Attention(q, k, v, o)
 	ops.BackwardFrom(g, y, tensor(t, dev, dt, qs, a.dy), false)
 	for _, x := range []*ops.Tensor{y, g.Grad(q), g.Grad(k), g.Grad(v)} {
 		g.Output(x)
@@ -55,12 +61,18 @@ func attend(t testing.TB, dev *vk.Device, dt ops.DType, s opstest.AttentionShape
 // check compares with the reference: relative error of the whole tensor.
 func (a *attended) check(t *testing.T, tolerance float64) {
 	t.Helper()
-	dq, dk, dv := opstest.AttentionBackward64(a.q, a.k, a.v, a.dy, a.shape)
+	a.checkBy(t, tolerance, opstest.AttentionRule{})
+}
+
+// checkBy is check of attention by a rule.
+func (a *attended) checkBy(t *testing.T, tolerance float64, r opstest.AttentionRule) {
+	t.Helper()
+	dq, dk, dv := opstest.AttentionBackwardBy64(a.q, a.k, a.v, a.dy, a.shape, r)
 	for _, c := range []struct {
 		name string
 		got  []float32
 		want []float64
-	}{{"y", a.y, opstest.Attention64(a.q, a.k, a.v, a.shape)}, {"dq", a.dq, dq}, {"dk", a.dk, dk}, {"dv", a.dv, dv}} {
+	}{{"y", a.y, opstest.AttentionBy64(a.q, a.k, a.v, a.shape, r)}, {"dq", a.dq, dq}, {"dk", a.dk, dk}, {"dv", a.dv, dv}} {
 		if e := opstest.RelL2(c.got, c.want); !(e <= tolerance) {
 			t.Errorf("%s: relative error %.3g, tolerance %.3g", c.name, e, tolerance)
 		} else {

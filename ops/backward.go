@@ -234,13 +234,13 @@ func (g *Graph) addGrad(x, dx *Tensor) {
 			return
 		}
 		sum := g.New(x.dtype, x.shape...)
-		g.add("add gradient", g.addCall(old, dx, sum))
+		g.add("add gradient", g.binaryCall(opAdd, old, dx, nil, sum))
 		g.grads[x], g.sole[x] = sum, true
 		return
 	}
 	dst, add := g.grad(x)
 	if add {
-		g.add("add gradient", g.addCall(dst, dx, dst))
+		g.add("add gradient", g.binaryCall(opAdd, dst, dx, nil, dst))
 		return
 	}
 	g.add("store gradient", g.copyCall(dx, dst))

@@ -18,23 +18,25 @@ func (g *Graph) columnSum(x, dst *Tensor, add bool) {
 		!g.check(dst.cols() == x.cols() && dst.rows() == 1, op, "%v to %v: want a value for each column", x, dst) {
 		return
 	}
-	g.add(op, g.columnSumCalls(x, dst, add)...)
+	g.add(op, g.columnSumCalls(x, 1, dst, add)...)
 }
 
-// columnSumCalls is columnSum of arguments known to fit.
-func (g *Graph) columnSumCalls(x, dst *Tensor, add bool) []Call {
+// columnSumCalls are the calls of columnSum, of arguments known to fit. x may be
+// several matrices, one after the other, and dst then has a sum for each.
+func (g *Graph) columnSumCalls(x *Tensor, matrices int, dst *Tensor, add bool) []Call {
 	var calls []Call
-	for x != dst {
+	stride4 := dst.len4() / matrices
+	for rows := x.len4() / dst.len4(); x != dst; rows = ceilDiv(rows, columnSumPer) {
 		y, accumulate, variant := dst, add, x.dtype.String()
-		if x.rows() > columnSumPer || x.dtype != F32 && dst.dtype != F32 {
-			y, accumulate = g.New(F32, ceilDiv(x.rows(), columnSumPer), x.cols()), false
+		if rows > columnSumPer || x.dtype != F32 && dst.dtype != F32 {
+			y, accumulate = g.New(F32, matrices*ceilDiv(rows, columnSumPer), 4*stride4), false
 		}
 		if y.dtype != x.dtype {
 			variant += "_" + y.dtype.String()
 		}
 		calls = append(calls, Call{Kernel: "columnsum." + variant, Threads: y.len4(), Spec: map[uint32]uint32{10: columnSumPer}, Push: struct {
-			Rows, Stride4, Accumulate uint32
-		}{uint32(x.rows()), uint32(x.stride4()), b2u(accumulate)}, Args: []*Tensor{x, y}})
+			Matrices, Rows, Stride4, Accumulate uint32
+		}{uint32(matrices), uint32(rows), uint32(stride4), b2u(accumulate)}, Args: []*Tensor{x, y}})
 		x = y
 	}
 	return calls

@@ -74,10 +74,7 @@ func (g *Graph) crossEntropy(op string, logits, targets *Tensor, o *CrossEntropy
 	if o == nil {
 		o = &CrossEntropyOptions{}
 	}
-	if !g.ok(op, logits, targets) || !o.check(g, op) ||
-		!g.check(logits.dtype.Float() && isIndex(targets), op, "logits %v, targets %v: want a float type and an integer type", logits, targets) ||
-		!g.check(len(logits.shape) > 0 && slices.Equal(logits.shape[:len(logits.shape)-1], targets.shape), op,
-			"logits %v and targets %v: leading shapes differ", logits, targets) {
+	if !g.ok(op, logits, targets) || !g.checkCrossEntropy(op, logits, targets, o) {
 		return g.bad(F32), g.bad(F32), g.bad(F32)
 	}
 	count, divisor := g.divisor(op, targets, logits.cols(), o.IgnoreIndex, sum)
@@ -88,7 +85,7 @@ func (g *Graph) crossEntropy(op string, logits, targets *Tensor, o *CrossEntropy
 	g.means[loss] = divisor
 	g.record(op, loss, func(dy *Tensor) {
 		dx, final := g.gradTarget(logits)
-		fused := head.withGrad(divisor, dy, dx)
+		fused := head.withGrad(divisor, dy, dx, false)
 		if !n.ran && g.known(dy, n) {
 			n.calls[0] = fused // d loss is known before the step: one pass does both
 		} else {
@@ -163,11 +160,10 @@ func (g *Graph) crossEntropyCall(logits, targets, each *Tensor, o *CrossEntropyO
 	if keep <= g.tune.rowKeep4 { // groups that an invocation holds of a whole row
 		spec[22], spec[23] = uint32((keep+3)/4*4), 1
 	}
-	kernel := "crossentropy." + logits.dtype.String()
 	if o.LabelSmoothing > 0 {
-		kernel += "_smooth"
+		spec[26] = 1
 	}
-	return Call{Kernel: kernel, Groups: min(groups, g.tune.maxRows), Local: local,
+	return Call{Kernel: "crossentropy." + logits.dtype.String(), Groups: min(groups, g.tune.maxRows), Local: local,
 		Spec: spec, Push: push, Args: []*Tensor{logits, targets, g.status, each}}
 }
 
@@ -182,9 +178,11 @@ func (g *Graph) rowLocal(n4 int) uint32 {
 }
 
 // withGrad turns the forward call into the one that also writes d logits to dx,
-// given the divisor of the sum and d loss.
-func (c Call) withGrad(divisor, dy, dx *Tensor) Call {
+// given the divisor of the sum and d loss, or that of each row.
+func (c Call) withGrad(divisor, dy, dx *Tensor, each bool) Call {
 	c.Kernel += "_grad"
+	c.Spec = maps.Clone(c.Spec)
+	c.Spec[25] = b2u(each)
 	c.Args = append(slices.Clone(c.Args), divisor, dy, dx)
 	c.TakeOver = [2]int{len(c.Args) - 1, 0}
 	return c

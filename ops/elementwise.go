@@ -12,11 +12,6 @@ func (g *Graph) elementwise(kernel, variant string, like *Tensor, args ...*Tenso
 	return Call{Kernel: kernel + "." + variant, Items: n, Push: struct{ N4 uint32 }{uint32(n)}, Args: args}
 }
 
-// addCall is z = x + y.
-func (g *Graph) addCall(x, y, z *Tensor) Call {
-	return g.elementwise("add", x.dtype.String(), x, x, y, z)
-}
-
 // castCall is y = x, of one shape and different float types.
 func (g *Graph) castCall(x, y *Tensor) Call {
 	return g.elementwise("cast", fmt.Sprintf("%s_%s", x.dtype, y.dtype), x, x, y)
@@ -34,49 +29,27 @@ func (g *Graph) copyCall(x, y *Tensor) Call {
 	return Call{Kernel: "copy", Items: n, Push: struct{ N4 uint32 }{uint32(n)}, Args: []*Tensor{x, y}}
 }
 
-// Add returns a + b, of the same type and shape. d a = d b = d y.
-func (g *Graph) Add(a, b *Tensor) *Tensor {
-	if !g.ok("add", a, b) || !g.check(a.dtype.Float() && a.dtype == b.dtype && slices.Equal(a.shape, b.shape), "add", "%v + %v: want the same float type and shape", a, b) {
-		return g.badLike(a)
-	}
-	y := g.New(a.dtype, a.shape...)
-	g.add("add", g.addCall(a, b, y))
-	g.record("add", y, func(dy *Tensor) {
-		g.addGrad(a, dy)
-		g.addGrad(b, dy)
-	}, a, b)
-	return y
-}
-
 // Scale returns s·x. d x = s·d y.
 func (g *Graph) Scale(x *Tensor, s float32) *Tensor {
 	if !g.ok("scale", x) || !g.check(x.dtype.Float(), "scale", "%v: want a float type", x) ||
 		!g.check(!math.IsNaN(float64(s)) && !math.IsInf(float64(s), 0), "scale", "factor is %v", s) {
 		return g.badLike(x)
 	}
-	scaled := func(x *Tensor) *Tensor {
-		y := g.New(x.dtype, x.shape...)
-		c := g.elementwise("scale", x.dtype.String(), x, x, y)
-		c.Push = struct {
-			N4 uint32
-			S  float32
-		}{uint32(x.len4()), s}
-		g.add("scale", c)
-		return y
-	}
-	y := scaled(x)
-	g.record("scale", y, func(dy *Tensor) { g.addGrad(x, scaled(dy)) }, x)
+	y := g.scaled(x, s)
+	g.record("scale", y, func(dy *Tensor) { g.addGrad(x, g.scaled(dy, s)) }, x)
 	return y
 }
 
-// Divide returns a/b of two f32 scalars, such as a sum of losses and their
-// number. It is not differentiated.
-func (g *Graph) Divide(a, b *Tensor) *Tensor {
-	const op = "divide"
-	if !g.ok(op, a, b) || !g.check(a.dtype == F32 && b.dtype == F32 && a.Len() == 1 && b.Len() == 1, op, "%v by %v: want two f32 values", a, b) {
-		return g.bad(F32)
-	}
-	return g.meanLoss(op, a, b)
+// scaled returns s·x in a new tensor.
+func (g *Graph) scaled(x *Tensor, s float32) *Tensor {
+	y := g.New(x.dtype, x.shape...)
+	c := g.elementwise("scale", x.dtype.String(), x, x, y)
+	c.Push = struct {
+		N4 uint32
+		S  float32
+	}{uint32(x.len4()), s}
+	g.add("scale", c)
+	return y
 }
 
 // Cast returns x stored as dt, rounded to nearest even. d x = d y, cast back.
@@ -87,13 +60,18 @@ func (g *Graph) Cast(x *Tensor, dt DType) *Tensor {
 	if x.dtype == dt {
 		return x
 	}
-	cast := func(x *Tensor, dt DType) *Tensor {
-		y := g.New(dt, x.shape...)
-		g.add("cast", g.castCall(x, y))
-		return y
+	y := g.castTo(x, dt)
+	g.record("cast", y, func(dy *Tensor) { g.addGrad(x, g.castTo(dy, x.dtype)) }, x)
+	return y
+}
+
+// castTo is Cast without the gradient.
+func (g *Graph) castTo(x *Tensor, dt DType) *Tensor {
+	if x.dtype == dt {
+		return x
 	}
-	y := cast(x, dt)
-	g.record("cast", y, func(dy *Tensor) { g.addGrad(x, cast(dy, x.dtype)) }, x)
+	y := g.New(dt, x.shape...)
+	g.add("cast", g.castCall(x, y))
 	return y
 }
 
@@ -156,35 +134,6 @@ func (g *Graph) View(x *Tensor, shape ...int) *Tensor {
 	return y
 }
 
-// Rows returns rows lo to hi of x's first dimension, sharing its memory. Where
-// they start must suit the device's binding alignment, or it is an error that
-// says so; a part of an integer tensor that ends before x does must have a
-// multiple of four values, a float tensor at least two dimensions. The gradient
-// of a part does not flow back to the whole.
-func (g *Graph) Rows(x *Tensor, lo, hi int) *Tensor {
-	if !g.ok("rows", x) || !g.check(len(x.shape) > 0 && 0 <= lo && lo < hi && hi <= x.shape[0], "rows", "%d to %d of %v", lo, hi, x) ||
-		!g.check(!g.needs[x], "rows", "%v has a gradient, which can't flow back through a part of it", x) {
-		return g.badLike(x)
-	}
-	return g.rows(x, lo, hi)
-}
-
-// rows is Rows for operations that see to the gradient themselves.
-func (g *Graph) rows(x *Tensor, lo, hi int) *Tensor {
-	shape := append([]int{hi - lo}, x.shape[1:]...)
-	start := int64(lo) * int64(product(x.shape[1:])) * int64(x.dtype.Size())
-	if x.dtype.Float() {
-		start = x.Bytes() / int64(x.shape[0]) * int64(lo)
-	}
-	align := int64(g.dev.Info().Caps.StorageAlign)
-	if !g.check(!x.dtype.Float() || len(x.shape) > 1, "rows", "%v is a single row", x) ||
-		!g.check((x.offset+start)%align == 0, "rows", "row %d of %v starts at byte %d, the device binds multiples of %d", lo, x, start, align) ||
-		!g.check(x.dtype.Float() || hi == x.shape[0] || product(shape)%4 == 0, "rows", "%d to %d of %v: %d values end within a group of four", lo, hi, x, product(shape)) {
-		return g.bad(x.dtype, shape...)
-	}
-	return x.view(start, shape...)
-}
-
 func (g *Graph) badLike(t *Tensor) *Tensor {
 	if t == nil {
 		return g.bad(F32)
@@ -212,7 +161,7 @@ func (g *Graph) AddTo(x, y *Tensor) {
 		return
 	}
 	if x.dtype == y.dtype {
-		g.add("add to", g.addCall(x, y, y))
+		g.add("add to", g.binaryCall(opAdd, x, y, nil, y))
 		return
 	}
 	g.add("add to", g.elementwise("addto", fmt.Sprintf("%s_%s", x.dtype, y.dtype), x, x, y))

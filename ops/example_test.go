@@ -123,7 +123,7 @@ func ExampleGraph_Backward() {
 	fmt.Println("bytes of intermediates:", step.Stats().ArenaBytes)
 }
 
-// A kernel of package shaders that no method wraps: y += x, in place.
+// A kernel of package shaders that no method wraps: y = x.
 func ExampleGraph_Dispatch() {
 	dev, err := vk.Open(nil)
 	if err != nil {
@@ -137,7 +137,7 @@ func ExampleGraph_Dispatch() {
 	defer y.Release()
 	g := ops.NewGraph(dev)
 	x := g.Input("x", ops.F32, 1024)
-	g.Dispatch("accumulate", ops.Call{Kernel: "add.f32", Threads: 256, Push: struct{ N4 uint32 }{256}, Args: []*ops.Tensor{y, x, y}})
+	g.Dispatch("copy", ops.Call{Kernel: "copy", Items: 256, Push: struct{ N4 uint32 }{256}, Args: []*ops.Tensor{x, y}})
 	step, err := g.Compile()
 	if err != nil {
 		log.Fatal(err)

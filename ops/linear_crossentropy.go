@@ -112,7 +112,7 @@ func (h *linearHead) chunk(lo, hi int, dy, dh, dw *Tensor, addH, addW bool) []Ca
 		return append(calls, loss)
 	}
 	dlogits := g.New(F32, logits.shape...)
-	calls = append(calls, loss.withGrad(h.divisor, dy, dlogits))
+	calls = append(calls, loss.withGrad(h.divisor, dy, dlogits, false))
 	if dt != F32 {
 		rounded := g.New(dt, logits.shape...)
 		calls = append(calls, g.castCall(dlogits, rounded))

@@ -106,7 +106,7 @@ func (g *Graph) matmulCalls(form string, a, b, bias, c *Tensor, alpha float32, a
 	calls := []Call{{Kernel: kernel, Threads: plan.threads * matrices, Groups: plan.groups * matrices, Local: plan.local, Spec: plan.spec,
 		Push: push, Args: []*Tensor{a, b, bias, y}}}
 	if y != c {
-		calls = append(calls, g.columnSumCalls(y, c.view(0, 4*c.len4()), add)...)
+		calls = append(calls, g.columnSumCalls(y, 1, c.view(0, 4*c.len4()), add)...)
 	}
 	return calls
 }

@@ -1,11 +1,14 @@
 package ops
 
 import (
+	"cmp"
+	"maps"
 	"math"
 	"slices"
 )
 
-// RMSNorm returns x, each row scaled to a mean square of 1, times weight:
+// RMSNorm returns x, each row scaled to a mean square of 1, times weight, or as it
+// then is where weight is nil:
 //
 //	y[n, d] = x[n, d] · weight[d] · s[n],  s[n] = 1/sqrt(mean over d of x[n, d]² + eps)
 //
@@ -17,17 +20,21 @@ import (
 // d weight is summed in f32, in an order that the shape and the device fix.
 func (g *Graph) RMSNorm(x, weight *Tensor, eps float64) *Tensor {
 	const op = "rms norm"
-	if !g.ok(op, x, weight) || !g.checkNorm(op, x, eps, weight) {
+	params, weightOrAny, spec := []*Tensor{weight}, weight, map[uint32]uint32(nil)
+	if weight == nil {
+		params, weightOrAny, spec = nil, x, map[uint32]uint32{16: 0} // not WEIGHTED
+	}
+	if !g.ok(op, append([]*Tensor{x}, params...)...) || !g.checkNorm(op, x, eps, params...) {
 		return g.badLike(x)
 	}
 	rows := g.rowBlocks(x)
 	y := g.New(x.dtype, x.shape...)
-	call := rows.call("rmsnorm", x, eps, nil, x, weight, y)
+	call := rows.call("rmsnorm", x, eps, spec, x, weightOrAny, y)
 	call.TakeOver = [2]int{2, 0}
 	g.add(op, call)
 	g.record(op, y, func(dy *Tensor) {
-		g.normBackward(op, "rmsnorm_back", rows, x, dy, eps, weight)
-	}, x, weight)
+		g.normBackward(op, "rmsnorm_back", rows, x, dy, eps, spec, weight)
+	}, append(params, x)...)
 	return y
 }
 
@@ -58,7 +65,7 @@ func (g *Graph) LayerNorm(x, weight, bias *Tensor, eps float64) *Tensor {
 	call.TakeOver = [2]int{3, 0}
 	g.add(op, call)
 	g.record(op, y, func(dy *Tensor) {
-		g.normBackward(op, "layernorm_back", rows, x, dy, eps, weight, bias)
+		g.normBackward(op, "layernorm_back", rows, x, dy, eps, nil, weight, bias)
 	}, append(params, x)...)
 	return y
 }
@@ -66,8 +73,11 @@ func (g *Graph) LayerNorm(x, weight, bias *Tensor, eps float64) *Tensor {
 // checkNorm checks what the norms take: rows of a float type, parameters of the
 // same type with a value for each column, and an eps that is a number.
 func (g *Graph) checkNorm(op string, x *Tensor, eps float64, params ...*Tensor) bool {
+	if !g.check(x.dtype.Float() && len(x.shape) > 0, op, "%v: want a float type and a dimension", x) {
+		return false
+	}
 	for _, p := range params {
-		if !g.check(x.dtype.Float() && p.dtype == x.dtype && len(x.shape) > 0 && len(p.shape) == 1 && p.cols() == x.cols(), op,
+		if !g.check(p.dtype == x.dtype && len(p.shape) == 1 && p.cols() == x.cols(), op,
 			"%v with %v: want one float type and a value for each column", x, p) {
 			return false
 		}
@@ -76,8 +86,8 @@ func (g *Graph) checkNorm(op string, x *Tensor, eps float64, params ...*Tensor) 
 }
 
 // normBackward appends the backward kernel of a norm, and the sums of what each
-// of its blocks leaves for params: the weight, then others or nil.
-func (g *Graph) normBackward(op, kernel string, rows rowBlocks, x, dy *Tensor, eps float64, params ...*Tensor) {
+// of its blocks leaves for params: the weight, then others, or nil.
+func (g *Graph) normBackward(op, kernel string, rows rowBlocks, x, dy *Tensor, eps float64, constants map[uint32]uint32, params ...*Tensor) {
 	outs := make([]*Tensor, 1+len(params)) // gradients of x and params; nil when nobody wants it
 	base, add := dy, false
 	if g.wants(x) {
@@ -91,17 +101,18 @@ func (g *Graph) normBackward(op, kernel string, rows rowBlocks, x, dy *Tensor, e
 			outs[1+i] = g.New(F32, rows.blocks, x.cols())
 		}
 	}
-	args, want := []*Tensor{x, params[0], dy, base}, uint32(0)
+	args, spec := []*Tensor{x, cmp.Or(params[0], x), dy, base}, map[uint32]uint32{14: b2u(add), 15: 0}
+	maps.Copy(spec, constants)
 	some := outs[slices.IndexFunc(outs, func(t *Tensor) bool { return t != nil })]
 	for i, t := range outs {
 		if t != nil {
-			want |= 1 << i
+			spec[15] |= 1 << i
 		} else {
 			t = some // each binding needs a tensor; through this one nothing is written
 		}
 		args = append(args, t)
 	}
-	call := rows.call(kernel, x, eps, map[uint32]uint32{14: b2u(add), 15: want}, args...)
+	call := rows.call(kernel, x, eps, spec, args...)
 	if outs[0] != nil {
 		call.TakeOver = [2]int{4, 3}
 	}

@@ -103,7 +103,7 @@ func TestRingOfInputsAndOutputs(t *testing.T) {
 	y := g.Scale(x, 10)
 	g.Output(y)
 	g.Output(once)
-	g.Dispatch("sum", ops.Call{Kernel: "add.f32", Threads: 1, Push: struct{ N4 uint32 }{1}, Args: []*ops.Tensor{sum, y, sum}})
+	g.AddTo(y, sum)
 	if err := ops.Upload(ctx, once, []uint16{1, 2, 3}); err != nil {
 		t.Fatal(err)
 	}

@@ -115,7 +115,7 @@ func (a *Optimizer) Gradients() (all []*ops.Tensor) {
 // divide appends the division of the gradients by counted/expect. It costs a pass
 // over them only where targets were ignored.
 func (a *Optimizer) divide(g *ops.Graph, grads []measured) {
-	share := g.Divide(a.counted, constant(g, "expected targets", []float32{float32(a.expect)}))
+	share := g.Div(a.counted, constant(g, "expected targets", []float32{float32(a.expect)}))
 	// Kernel clip without a limit and without norms gives the inverse of the loss
 	// scale, whose place share takes.
 	ctrl := constant(g, "no limit", []float32{-1, 0, 0, 1, 1, 0, 0, 0}, 8)

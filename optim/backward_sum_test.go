@@ -47,7 +47,7 @@ func TestBackwardSumIsOneLargeBatch(t *testing.T) {
 				must(t, err)
 				t.Cleanup(func() { must(t, pass.Close()) })
 				g = ops.NewGraph(dev)
-				loss := g.Divide(total, a.Counted())
+				loss := g.Div(total, a.Counted())
 				g.Fill(total, 0)
 				g.Output(loss)
 				update := recording{Update: a.Record(g)}

@@ -10,13 +10,16 @@
 #include "lib/index.glsl"
 #include "lib/math.glsl"
 #include "lib/attention.glsl"
+#include "lib/ids.glsl"
 #include "lib/attention_tile.glsl"
 INPUT(0, Q, q);
 INPUT(1, K, k);
 INPUT(2, X, v);
 layout(binding = 3) readonly buffer START { uint start; };
 layout(binding = 4) writeonly buffer Y { V y[]; };
-layout(binding = 5) writeonly buffer LSE { float lse[]; };
+layout(binding = 5) writeonly buffer STATS { float stats[]; };
+layout(binding = 6) readonly buffer MASK { uint mask[]; };
+#include "lib/attention_logits.glsl"
 
 shared float part[TILE][9]; // [row][across]
 
@@ -26,7 +29,7 @@ void main() {
     uint h = flat_group() % p.heads, b = flat_group() / p.heads % p.batch;
     uint first = (tiles - 1 - flat_group() / heads) * TILE; // the longest rows first
     uint before = p.has_start != 0 ? min(start, p.capacity) : 0;
-    uint keys = min(min(first + TILE, p.queries) + before, p.capacity);
+    uint keys = VISIBLE > WINDOW ? p.capacity : min(min(first + TILE, p.queries) + before, p.capacity);
     vec4 sum[4][CHUNKS], total[4];
     float top[4];
     [[unroll]] for (uint i = 0; i < 4; i++) {
@@ -36,19 +39,22 @@ void main() {
     }
 #define query_start(r) q_row(b, min(first + (r), p.queries - 1), h)
 #define key_start(r) k_row(b, min(j + (r), keys - 1), h / p.group)
-    for (uint j = 0; j < keys; j += TILE) {
+    for (uint j = first_key(first + before) / TILE * TILE; j < keys; j += TILE) {
         vec4 x[4] = vec4[4](vec4(0), vec4(0), vec4(0), vec4(0));
         tile_dots(x, q, query_start, k, key_start)
         [[unroll]] for (uint i = 0; i < 4; i++) {
-            x[i] = mix(x[i] * p.scale, vec4(-INFINITY), greaterThan(j + columns, uvec4(first + before + 4 * down + i)));
+            uvec4 t = uvec4(first + before + 4 * down + i);
+            x[i] = capped(x[i] * p.scale);
+            if (VISIBLE == CAUSAL) x[i] = mix(x[i], vec4(-INFINITY), greaterThan(j + columns, t));
+            else x[i] = seen(x[i], b, h, t, j + columns);
             part[4 * down + i][across] = max(max(x[i].x, x[i].y), max(x[i].z, x[i].w));
         }
         barrier();
         [[unroll]] for (uint i = 0; i < 4; i++) {
             float larger = top[i];
             for (uint n = 0; n < 8; n++) larger = max(larger, part[4 * down + i][n]);
-            float factor = exp1(top[i] - larger);
-            x[i] = exp4(x[i] - larger);
+            float reference = VISIBLE != CAUSAL && larger == -INFINITY ? 0.0 : larger, factor = exp1(top[i] - reference);
+            x[i] = exp4(x[i] - reference);
             total[i] = total[i] * factor + x[i];
             top[i] = larger;
             [[unroll]] for (uint c = 0; c < CHUNKS; c++) sum[i][c] *= factor;
@@ -63,9 +69,11 @@ void main() {
         if (t < p.queries) {
             float all = 0.0;
             for (uint n = 0; n < 8; n++) all += part[4 * down + i][n];
+            bool nothing = VISIBLE != CAUSAL && all == 0;
+            if (nothing) all = 1.0;
             [[unroll]] for (uint c = 0; c < CHUNKS; c++)
                 if (8 * c + across < S4) y[q_row(b, t, h) + 8 * c + across] = st4(sum[i][c] / all);
-            if (across == 0) lse[stat(b, h, t)] = top[i] + log1(all);
+            if (across == 0) stats[stat(b, h, t)] = nothing ? NOTHING_SEEN : top[i] + log1(all);
         }
     }
 }

@@ -17,6 +17,11 @@ INPUT(2, X, v);
 layout(binding = 3) readonly buffer START { uint start; };
 layout(binding = 4) writeonly buffer Y { V y[]; };
 
+float capped(float x) {
+    if (CAPPED) return p.cap * tanh4(vec4(x / p.cap)).x;
+    return x;
+}
+
 void main() {
     if (flat_group() >= p.batch * p.queries * p.heads) return;
     uint h = flat_group() % p.heads, t = flat_group() / p.heads % p.queries, b = flat_group() / p.heads / p.queries;
@@ -27,11 +32,11 @@ void main() {
         sum[s] = vec4(0);
     }
     float top = -INFINITY, total = 0.0;
-    for (uint first = 0; first < keys; first += LOCAL) { // as often for all: lavapipe runs the longest loop for each
+    for (uint first = first_key(keys - 1); first < keys; first += LOCAL) { // as often for all: lavapipe runs the longest loop for each
         uint j = first + lane, from = k_row(b, min(j, keys - 1), h / p.group);
         vec4 products = vec4(0);
         [[unroll]] for (uint s = 0; s < S4; s++) products += query[s] * load4(k, from + s);
-        float x = dot(products, vec4(1)), larger = max(top, x);
+        float x = capped(dot(products, vec4(1))), larger = max(top, x);
         vec2 e = exp4(vec4(top - larger, x - larger, 0, 0)).xy;
         if (j >= keys) e = vec2(1, 0);
         else top = larger;

@@ -10,7 +10,7 @@
 #include "lib/attention.glsl"
 INPUT(0, Y, y);
 INPUT(1, DY, dy);
-layout(binding = 2) writeonly buffer DELTA { float delta[]; };
+layout(binding = 2) writeonly buffer STATS { float stats[]; };
 
 void main() {
     uint row = flat_index();
@@ -18,5 +18,5 @@ void main() {
     uint from = q_row(row / p.queries / p.heads, row % p.queries, row / p.queries % p.heads);
     vec4 sum = vec4(0);
     for (uint s = 0; s < S4; s++) sum += load4(y, from + s) * load4(dy, from + s);
-    delta[row] = dot(sum, vec4(1));
+    stats[2 * row + 1] = dot(sum, vec4(1));
 }

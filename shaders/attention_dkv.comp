@@ -10,13 +10,15 @@
 #include "lib/index.glsl"
 #include "lib/math.glsl"
 #include "lib/attention.glsl"
+#include "lib/ids.glsl"
 #include "lib/attention_tile.glsl"
 INPUT(0, Q, q);
 INPUT(1, K, k);
 INPUT(2, X, v);
 INPUT(3, DY, dy);
-layout(binding = 4) readonly buffer LSE { float lse[]; };
-layout(binding = 5) readonly buffer DELTA { float delta[]; };
+layout(binding = 4) readonly buffer STATS { float stats[]; };
+layout(binding = 5) readonly buffer MASK { uint mask[]; };
+#include "lib/attention_logits.glsl"
 layout(binding = 6) buffer DK { V dk[]; };
 layout(binding = 7) buffer DV { V dv[]; };
 
@@ -31,21 +33,24 @@ void main() {
 #define key_start(r) k_row(b, min(first + (r), p.queries - 1), g)
 #define query_start(r) q_row(b, min(t + (r), p.queries - 1), h)
     for (uint h = g * p.group + p.first_head; h < g * p.group + p.last_head; h++) {
-        for (uint t = first; t < p.queries; t += TILE) {
+        for (uint t = first_query(first); t < last_query(first, TILE); t += TILE) {
             vec4 x[4] = vec4[4](vec4(0), vec4(0), vec4(0), vec4(0)), d[4] = x, log_sum, less;
             tile_dots(x, k, key_start, q, query_start)
             tile_dots(d, v, key_start, dy, query_start)
             uvec4 at = t + columns;
             [[unroll]] for (uint n = 0; n < 4; n++) {
                 uint row = stat(b, h, min(at[n], p.queries - 1));
-                log_sum[n] = lse[row];
-                less[n] = delta[row];
+                log_sum[n] = stats[row];
+                less[n] = stats[row + 1];
             }
             [[unroll]] for (uint i = 0; i < 4; i++) {
-                x[i] = exp4(x[i] * p.scale - log_sum);
+                uvec4 key = uvec4(first + 4 * down + i);
+                vec4 c = capped(x[i] * p.scale);
+                x[i] = exp4(seen(c, b, h, at, key) - log_sum);
                 x[i] = mix(x[i], vec4(0), greaterThanEqual(at, uvec4(p.queries)));
-                x[i] = mix(x[i], vec4(0), greaterThan(uvec4(first + 4 * down + i), at));
+                if (VISIBLE == CAUSAL) x[i] = mix(x[i], vec4(0), greaterThan(key, at));
                 d[i] = (d[i] - less) * x[i];
+                if (CAPPED) d[i] *= cap_slope(c);
             }
             tile_put(x)
             tile_sums(sum_v, dy, query_start)

@@ -9,13 +9,15 @@
 #include "lib/index.glsl"
 #include "lib/math.glsl"
 #include "lib/attention.glsl"
+#include "lib/ids.glsl"
 #include "lib/attention_tile.glsl"
 INPUT(0, Q, q);
 INPUT(1, K, k);
 INPUT(2, X, v);
 INPUT(3, DY, dy);
-layout(binding = 4) readonly buffer LSE { float lse[]; };
-layout(binding = 5) readonly buffer DELTA { float delta[]; };
+layout(binding = 4) readonly buffer STATS { float stats[]; };
+layout(binding = 5) readonly buffer MASK { uint mask[]; };
+#include "lib/attention_logits.glsl"
 layout(binding = 6) buffer DQ { V dq[]; };
 
 void main() {
@@ -23,20 +25,25 @@ void main() {
     if (flat_group() >= heads * tiles) return;
     uint h = flat_group() % p.heads, b = flat_group() / p.heads % p.batch;
     uint first = (tiles - 1 - flat_group() / heads) * TILE; // the longest rows first
-    uint keys = min(first + TILE, p.queries);
+    uint keys = VISIBLE > WINDOW ? p.queries : min(first + TILE, p.queries);
     vec4 sum[4][CHUNKS];
     [[unroll]] for (uint i = 0; i < 4; i++)
         [[unroll]] for (uint c = 0; c < CHUNKS; c++) sum[i][c] = vec4(0);
 #define query_start(r) q_row(b, min(first + (r), p.queries - 1), h)
 #define key_start(r) k_row(b, min(j + (r), keys - 1), h / p.group)
-    for (uint j = 0; j < keys; j += TILE) {
+    for (uint j = first_key(first) / TILE * TILE; j < keys; j += TILE) {
         vec4 x[4] = vec4[4](vec4(0), vec4(0), vec4(0), vec4(0)), d[4] = x;
         tile_dots(x, q, query_start, k, key_start)
         tile_dots(d, dy, query_start, v, key_start)
         [[unroll]] for (uint i = 0; i < 4; i++) {
             uint t = first + 4 * down + i, row = stat(b, h, min(t, p.queries - 1));
-            d[i] = exp4(x[i] * p.scale - lse[row]) * (d[i] - delta[row]);
-            d[i] = mix(d[i], vec4(0), greaterThan(j + columns, uvec4(min(t, keys - 1))));
+            vec4 c = capped(x[i] * p.scale);
+            if (CAPPED) d[i] = (d[i] - stats[row + 1]) * cap_slope(c);
+            else d[i] -= stats[row + 1];
+            x[i] = seen(c, b, h, uvec4(t), j + columns);
+            d[i] *= exp4(x[i] - stats[row]);
+            if (VISIBLE == CAUSAL) d[i] = mix(d[i], vec4(0), greaterThan(j + columns, uvec4(min(t, keys - 1))));
+            else d[i] = mix(d[i], vec4(0), equal(x[i], vec4(-INFINITY)));
         }
         tile_put(d)
         tile_sums(sum, k, key_start)

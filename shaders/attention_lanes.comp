@@ -11,13 +11,16 @@
 #include "lib/index.glsl"
 #include "lib/math.glsl"
 #include "lib/attention.glsl"
+#include "lib/ids.glsl"
 #include "lib/lanes.glsl"
 INPUT(0, Q, q);
 INPUT(1, K, k);
 INPUT(2, X, v);
 layout(binding = 3) readonly buffer START { uint start; };
 layout(binding = 4) writeonly buffer Y { V y[]; };
-layout(binding = 5) writeonly buffer LSE { float lse[]; };
+layout(binding = 5) writeonly buffer STATS { float stats[]; };
+layout(binding = 6) readonly buffer MASK { uint mask[]; };
+#include "lib/attention_logits.glsl"
 
 void main() {
     uint heads = p.batch * p.heads, tiles = (p.queries + LOCAL * ROWS - 1) / (LOCAL * ROWS);
@@ -25,7 +28,7 @@ void main() {
     uint h = flat_group() % p.heads, b = flat_group() / p.heads % p.batch;
     uint first = (tiles - 1 - flat_group() / heads) * LOCAL * ROWS; // the longest rows first
     uint before = p.has_start != 0 ? min(start, p.capacity) : 0;
-    uint keys = min(min(first + LOCAL * ROWS, p.queries) + before, p.capacity);
+    uint keys = VISIBLE > WINDOW ? p.capacity : min(min(first + LOCAL * ROWS, p.queries) + before, p.capacity);
     vec4 query[ROWS][S4], sum[ROWS][S4], total[ROWS];
     float top[ROWS], factor[ROWS];
     [[unroll]] for (uint r = 0; r < ROWS; r++) {
@@ -37,7 +40,7 @@ void main() {
             sum[r][s] = vec4(0);
         }
     }
-    for (uint j = 0; j < keys; j += LOCAL) {
+    for (uint j = first_key(first + before) / LOCAL * LOCAL; j < keys; j += LOCAL) {
         uint row = k_row(b, min(j + lane, keys - 1), h / p.group);
         vec4 x[ROWS][LANES4];
         [[unroll]] for (uint r = 0; r < ROWS; r++)
@@ -49,16 +52,19 @@ void main() {
         [[unroll]] for (uint r = 0; r < ROWS; r++) {
             vec4 most = vec4(top[r]);
             [[unroll]] for (uint i = 0; i < LANES4; i++) {
-                bvec4 later = greaterThan(j + 4 * i + uvec4(0, 1, 2, 3), uvec4(first + before + r * LOCAL + lane));
-                x[r][i] = mix(x[r][i], vec4(-INFINITY), later);
+                uvec4 key = j + 4 * i + uvec4(0, 1, 2, 3), t = uvec4(first + before + r * LOCAL + lane);
+                x[r][i] = capped(x[r][i]);
+                if (VISIBLE == CAUSAL) x[r][i] = mix(x[r][i], vec4(-INFINITY), greaterThan(key, t));
+                else x[r][i] = seen(x[r][i], b, h, t, key);
                 most = max(most, x[r][i]);
             }
             float larger = max(max(most.x, most.y), max(most.z, most.w));
-            factor[r] = exp1(top[r] - larger);
+            float reference = VISIBLE != CAUSAL && larger == -INFINITY ? 0.0 : larger;
+            factor[r] = exp1(top[r] - reference);
             total[r] *= factor[r];
             top[r] = larger;
             [[unroll]] for (uint i = 0; i < LANES4; i++) {
-                x[r][i] = exp4(x[r][i] - larger);
+                x[r][i] = exp4(x[r][i] - reference);
                 total[r] += x[r][i];
             }
         }
@@ -72,8 +78,10 @@ void main() {
         uint t = first + r * LOCAL + lane;
         if (t < p.queries) {
             float all = dot(total[r], vec4(1));
+            bool nothing = VISIBLE != CAUSAL && all == 0;
+            if (nothing) all = 1.0;
             [[unroll]] for (uint s = 0; s < S4; s++) y[q_row(b, t, h) + s] = st4(sum[r][s] / all);
-            lse[stat(b, h, t)] = top[r] + log1(all);
+            stats[stat(b, h, t)] = nothing ? NOTHING_SEEN : top[r] + log1(all);
         }
     }
 }

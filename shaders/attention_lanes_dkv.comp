@@ -11,13 +11,15 @@
 #include "lib/index.glsl"
 #include "lib/math.glsl"
 #include "lib/attention.glsl"
+#include "lib/ids.glsl"
 #include "lib/lanes.glsl"
 INPUT(0, Q, q);
 INPUT(1, K, k);
 INPUT(2, X, v);
 INPUT(3, DY, dy);
-layout(binding = 4) readonly buffer LSE { float lse[]; };
-layout(binding = 5) readonly buffer DELTA { float delta[]; };
+layout(binding = 4) readonly buffer STATS { float stats[]; };
+layout(binding = 5) readonly buffer MASK { uint mask[]; };
+#include "lib/attention_logits.glsl"
 layout(binding = 6) buffer DK { V dk[]; };
 layout(binding = 7) buffer DV { V dv[]; };
 
@@ -36,15 +38,14 @@ void main() {
         }
     }
     for (uint h = g * p.group + p.first_head; h < g * p.group + p.last_head; h++) {
-        for (uint t = first; t < p.queries; t += LOCAL) {
+        for (uint t = first_query(first); t < last_query(first, LOCAL * ROWS); t += LOCAL) {
             uint at = min(t + lane, p.queries - 1), row = q_row(b, at, h);
-            float log_sum = lse[stat(b, h, at)], less = delta[stat(b, h, at)];
+            float log_sum = stats[stat(b, h, at)], less = stats[stat(b, h, at) + 1];
             vec4 x[ROWS][LANES4], d[ROWS][LANES4], query[S4], up[S4];
             [[unroll]] for (uint i = 0; i < LANES4; i++) {
-                vec4 l = vec4(subgroupShuffle(log_sum, 4 * i), subgroupShuffle(log_sum, 4 * i + 1), subgroupShuffle(log_sum, 4 * i + 2), subgroupShuffle(log_sum, 4 * i + 3));
-                vec4 m = vec4(subgroupShuffle(less, 4 * i), subgroupShuffle(less, 4 * i + 1), subgroupShuffle(less, 4 * i + 2), subgroupShuffle(less, 4 * i + 3));
+                vec4 l = of_lanes(log_sum, i), m = of_lanes(less, i);
                 [[unroll]] for (uint r = 0; r < ROWS; r++) {
-                    x[r][i] = -l;
+                    x[r][i] = CAPPED ? vec4(0) : -l;
                     d[r][i] = -m;
                 }
             }
@@ -56,9 +57,14 @@ void main() {
             }
             [[unroll]] for (uint r = 0; r < ROWS; r++) {
                 [[unroll]] for (uint i = 0; i < LANES4; i++) {
-                    uvec4 query_at = t + 4 * i + uvec4(0, 1, 2, 3);
-                    bvec4 counts = lessThan(uvec4(first + r * LOCAL + lane), query_at + 1);
-                    x[r][i] = mix(vec4(0), exp4(x[r][i]), counts);
+                    uvec4 query_at = t + 4 * i + uvec4(0, 1, 2, 3), key_at = uvec4(first + r * LOCAL + lane);
+                    if (CAPPED) {
+                        x[r][i] = capped(x[r][i]);
+                        d[r][i] *= cap_slope(x[r][i]);
+                        x[r][i] -= of_lanes(log_sum, i);
+                    }
+                    x[r][i] = exp4(seen(x[r][i], b, h, query_at, key_at));
+                    if (VISIBLE == CAUSAL) x[r][i] = mix(vec4(0), x[r][i], lessThan(key_at, query_at + 1));
                     x[r][i] = mix(x[r][i], vec4(0), greaterThanEqual(query_at, uvec4(p.queries)));
                     d[r][i] *= x[r][i];
                 }

@@ -10,13 +10,15 @@
 #include "lib/index.glsl"
 #include "lib/math.glsl"
 #include "lib/attention.glsl"
+#include "lib/ids.glsl"
 #include "lib/lanes.glsl"
 INPUT(0, Q, q);
 INPUT(1, K, k);
 INPUT(2, X, v);
 INPUT(3, DY, dy);
-layout(binding = 4) readonly buffer LSE { float lse[]; };
-layout(binding = 5) readonly buffer DELTA { float delta[]; };
+layout(binding = 4) readonly buffer STATS { float stats[]; };
+layout(binding = 5) readonly buffer MASK { uint mask[]; };
+#include "lib/attention_logits.glsl"
 layout(binding = 6) buffer DQ { V dq[]; };
 
 void main() {
@@ -28,21 +30,21 @@ void main() {
     float log_sum[ROWS], less[ROWS];
     [[unroll]] for (uint r = 0; r < ROWS; r++) {
         uint t = min(first + r * LOCAL + lane, p.queries - 1), from = q_row(b, t, h);
-        log_sum[r] = lse[stat(b, h, t)];
-        less[r] = delta[stat(b, h, t)];
+        log_sum[r] = stats[stat(b, h, t)];
+        less[r] = stats[stat(b, h, t) + 1];
         [[unroll]] for (uint s = 0; s < S4; s++) {
             query[r][s] = load4(q, from + s) * p.scale;
             up[r][s] = load4(dy, from + s);
             sum[r][s] = vec4(0);
         }
     }
-    uint keys = min(first + LOCAL * ROWS, p.queries);
-    for (uint j = 0; j < keys; j += LOCAL) {
+    uint keys = VISIBLE > WINDOW ? p.queries : min(first + LOCAL * ROWS, p.queries);
+    for (uint j = first_key(first) / LOCAL * LOCAL; j < keys; j += LOCAL) {
         uint row = k_row(b, min(j + lane, keys - 1), h / p.group);
         vec4 x[ROWS][LANES4], d[ROWS][LANES4], key[S4];
         [[unroll]] for (uint r = 0; r < ROWS; r++) {
             [[unroll]] for (uint i = 0; i < LANES4; i++) {
-                x[r][i] = vec4(-log_sum[r]);
+                x[r][i] = vec4(CAPPED ? 0.0 : -log_sum[r]);
                 d[r][i] = vec4(-less[r]);
             }
         }
@@ -54,8 +56,16 @@ void main() {
         }
         [[unroll]] for (uint r = 0; r < ROWS; r++) {
             [[unroll]] for (uint i = 0; i < LANES4; i++) {
-                bvec4 later = greaterThan(j + 4 * i + uvec4(0, 1, 2, 3), uvec4(first + r * LOCAL + lane));
-                d[r][i] = mix(exp4(x[r][i]) * d[r][i], vec4(0), later);
+                uvec4 at = j + 4 * i + uvec4(0, 1, 2, 3), t = uvec4(first + r * LOCAL + lane);
+                if (CAPPED) {
+                    x[r][i] = capped(x[r][i]);
+                    d[r][i] *= cap_slope(x[r][i]);
+                    x[r][i] -= log_sum[r];
+                }
+                x[r][i] = seen(x[r][i], b, h, t, at);
+                d[r][i] *= exp4(x[r][i]);
+                if (VISIBLE == CAUSAL) d[r][i] = mix(d[r][i], vec4(0), greaterThan(at, t));
+                else d[r][i] = mix(d[r][i], vec4(0), equal(x[r][i], vec4(-INFINITY)));
             }
         }
         [[unroll]] for (uint s = 0; s < S4; s++) sums(sum, s, d, key[s])

@@ -1,25 +1,19 @@
 // crossentropy: softmax cross-entropy of rows of v logits. With M = max x, S = sum exp(x - M), lse = log S + M:
 //   loss = (1 - smoothing) (log S - (x[t] - M)) + smoothing/v sum_j (lse - x[j]) + zloss lse^2
-//   dx[j] = ((1 + 2 zloss lse) exp(x[j] - M)/S - smoothing/v - (1 - smoothing) [j = t]) upstream/count
+//   dx[j] = ((1 + 2 zloss lse) exp(x[j] - M)/S - smoothing/v - (1 - smoothing) [j = t]) up/count
 // X, DX (n, v), IDS (n), LOSS (n / loss_cols, loss_cols). M is never added to log S where it would only be subtracted
 // again. A row whose target is ignore has loss 0 and gradient 0. Logits of -inf are legal; a row with NaN or +inf, or of
 // -inf alone, gives NaN, itself alone. DX may be X: what is written is not read afterwards.
 // LANES invocations share a row. One workgroup per LOCAL / LANES rows, or fewer: they stride. An invocation holds KEEP4 groups
 // of four logits in registers at a time, a tile. A row is read and exponentiated twice, with WHOLE set (for rows of at most
 // KEEP4 LANES groups) once.
-// The smooth variants are for smoothing above 0, the others need it to be 0: its arithmetic costs a third of the time.
+// SMOOTH is set for smoothing above 0, else that must be 0: its arithmetic costs a third of the time.
 //variant f32
 //variant f16: -DF16
 //variant bf16: -DBF16
 //variant f32_grad: -DGRAD
 //variant f16_grad: -DGRAD -DF16
 //variant bf16_grad: -DGRAD -DBF16
-//variant f32_smooth: -DSMOOTH=true
-//variant f16_smooth: -DSMOOTH=true -DF16
-//variant bf16_smooth: -DSMOOTH=true -DBF16
-//variant f32_smooth_grad: -DSMOOTH=true -DGRAD
-//variant f16_smooth_grad: -DSMOOTH=true -DGRAD -DF16
-//variant bf16_smooth_grad: -DSMOOTH=true -DGRAD -DBF16
 //wide
 #version 450
 #include "lib/types.glsl"
@@ -35,9 +29,7 @@ const uint KEEP4 = 4;
 const bool WHOLE = false;
 #endif
 layout(constant_id = 24) const uint LANES = 1; // LOCAL or 1
-#ifndef SMOOTH
-#define SMOOTH false
-#endif
+layout(constant_id = 26) const bool SMOOTH = false;
 layout(push_constant) uniform P { uint n, v, stride4, loss_cols; int ignore; uint has_ignore; float smoothing, zloss; } p;
 INPUT(0, X, x);
 layout(binding = 1) readonly buffer IDS { uint ids[]; };
@@ -132,13 +124,19 @@ Row finish_row(float target_logit) {
     return r;
 }
 
+// Where in LOSS row r is.
+uint loss_at(uint r) { return r / p.loss_cols * ((p.loss_cols + 3) / 4 * 4) + r % p.loss_cols; }
+
 #ifdef GRAD
 layout(binding = 4) readonly buffer COUNT { vec2 count; };
-layout(binding = 5) readonly buffer UP { float upstream; };
+layout(binding = 5) readonly buffer UP { float up[]; };
+layout(constant_id = 25) const uint EACH = 0; // 1: UP is laid out as LOSS, a value for each row; 0: one for all
 layout(binding = 6) writeonly buffer DX { V dx[]; };
 
+float upstream_of(uint r) { return up[EACH * loss_at(r)]; }
+
 // The group of the target has another formula: p - 1 = ((e - 1) - (S - 1))/S, no cancellation when p is near 1.
-void write_target(uint row, uint target, vec4 logits, Row r) {
+void write_target(uint row, uint target, vec4 logits, Row r, float upstream) {
     uint group = target / 4;
     if (!owns(group) || group >= p.stride4) return;
     vec4 e = exp_negative4(logits - r.m), inverse = vec4(1.0 / (1.0 + r.rest)), z = e * (2.0 * p.zloss * r.lse);
@@ -149,7 +147,7 @@ void write_target(uint row, uint target, vec4 logits, Row r) {
 }
 
 // Here the group of the target gets what it would if it weren't that; write_target comes after.
-void write_gradient(uint row, bool ignored, Row r) {
+void write_gradient(uint row, bool ignored, Row r, float upstream) {
     float scale = upstream * count.y, everywhere = -p.smoothing / float(p.v) * scale;
     float factor = (1.0 + 2.0 * p.zloss * r.lse) / (1.0 + r.rest) * scale;
     bool regular = is_finite(factor) && !ignored; // then the gradient has no NaN
@@ -176,16 +174,16 @@ void write_gradient(uint row, bool ignored, Row r) {
     }
 }
 #else
-void write_target(uint row, uint target, vec4 logits, Row r) {}
-void write_gradient(uint row, bool ignored, Row r) {}
+float upstream_of(uint r) { return 0.0; }
+void write_target(uint row, uint target, vec4 logits, Row r, float upstream) {}
+void write_gradient(uint row, bool ignored, Row r, float upstream) {}
 #endif
 
 void write_loss(uint r, float value) {
     if (place != 0) return;
-    uint column = r % p.loss_cols, stride = (p.loss_cols + 3) / 4 * 4;
-    uint i = r / p.loss_cols * stride + column;
+    uint i = loss_at(r);
     loss[i] = value;
-    if (column + 1 == p.loss_cols) for (uint c = p.loss_cols; c < stride; c++) loss[++i] = 0.0;
+    if (r % p.loss_cols + 1 == p.loss_cols) for (i++; i % 4 != 0; i++) loss[i] = 0.0;
 }
 
 void main() {
@@ -214,8 +212,9 @@ void main() {
         load_last_tile(row, start, columns);
         add_tile(start);
         Row result = finish_row(target_logit);
-        write_gradient(row, ignored, result);
-        if (!ignored) write_target(row, target, logits, result);
+        float upstream = upstream_of(r);
+        write_gradient(row, ignored, result, upstream);
+        if (!ignored) write_target(row, target, logits, result, upstream);
         float value = (1.0 - p.smoothing) * (result.log_s - result.target);
         if (SMOOTH) value += p.smoothing * (result.log_s + result.gap);
         if (p.zloss > 0) value += p.zloss * result.lse * result.lse;

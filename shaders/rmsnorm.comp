@@ -17,11 +17,17 @@ INPUT(0, X, x);
 INPUT(1, WEIGHT, w);
 layout(binding = 2) writeonly buffer Y { V y[]; };
 #include "lib/rows.glsl"
+layout(constant_id = 16) const bool WEIGHTED = true; // else WEIGHT is not used, as if it were 1
 
 vec4 x4[KEEP4], w4[KEEP4];
 
+void load_weight(uint start) {
+    if (WEIGHTED) { load_tile(w4, w, 0, start) }
+    else [[unroll]] for (uint k = 0; k < KEEP4; k++) w4[k] = vec4(1);
+}
+
 void main() {
-    if (WHOLE) load_tile(w4, w, 0, 0);
+    if (WHOLE) load_weight(0);
     uint end = min((flat_group() + 1) * p.per, p.n);
     for (uint r = flat_group() * p.per; r < end; r++) {
         uint first = r * p.stride4, start = 0;
@@ -35,7 +41,7 @@ void main() {
         do {
             if (!WHOLE) {
                 load_tile(x4, x, first, start);
-                load_tile(w4, w, 0, start);
+                load_weight(start);
             }
             for_tile(k, i, start) y[first + i] = st4(unpadded(i, x4[k] * inverse * w4[k]));
         } while (more_tiles(start));

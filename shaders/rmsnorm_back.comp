@@ -26,11 +26,17 @@ INPUT(3, BASE, base);
 layout(binding = 4) writeonly buffer DX { V dx[]; };
 layout(binding = 5) buffer DW { F32x4 dw[]; };
 #include "lib/rows.glsl"
+layout(constant_id = 16) const bool WEIGHTED = true; // else WEIGHT is not used, as if it were 1
 
 vec4 x4[KEEP4], dy4[KEEP4], w4[KEEP4], dw4[KEEP4];
 
+void load_weight(uint start) {
+    if (WEIGHTED) { load_tile(w4, w, 0, start) }
+    else [[unroll]] for (uint k = 0; k < KEEP4; k++) w4[k] = vec4(1);
+}
+
 void main() {
-    if (WHOLE) load_tile(w4, w, 0, 0);
+    if (WHOLE) load_weight(0);
     [[unroll]] for (uint k = 0; k < KEEP4; k++) dw4[k] = vec4(0);
     uint block = flat_group() * p.stride4, begin = flat_group() * p.per, end = min(begin + p.per, p.n);
     for (uint r = begin; r < end; r++) {
@@ -39,7 +45,7 @@ void main() {
         do {
             load_tile(x4, x, first, start);
             load_tile(dy4, dy, first, start);
-            if (!WHOLE) load_tile(w4, w, 0, start);
+            if (!WHOLE) load_weight(start);
             squares += tile_dot(x4, x4);
             vec4 sum = vec4(0);
             [[unroll]] for (uint k = 0; k < KEEP4; k++) sum += dy4[k] * w4[k] * x4[k];
@@ -52,7 +58,7 @@ void main() {
             if (!WHOLE) {
                 load_tile(x4, x, first, start);
                 load_tile(dy4, dy, first, start);
-                load_tile(w4, w, 0, start);
+                load_weight(start);
                 [[unroll]] for (uint k = 0; k < KEEP4; k++) dw4[k] = vec4(0);
                 if (r > begin) for_tile(k, i, start) dw4[k] = ldf(dw[block + i]);
             }

@@ -8,7 +8,7 @@
 #include "lib/types.glsl"
 #include "lib/index.glsl"
 #include "lib/math.glsl"
-#include "lib/activations.glsl"
+#include "lib/functions.glsl"
 layout(push_constant) uniform P { uint n4; } p;
 INPUT(0, GATE, gate);
 INPUT(1, UP, up);

@@ -145,7 +145,7 @@ func (t *Trainer) build(tokens *Tokens) error {
 		t.apply = &recording{graph: g}
 		g.Heed(t.pass.graph)
 		if sum {
-			t.loss = g.Divide(t.total, t.opt.Counted())
+			t.loss = g.Div(t.total, t.opt.Counted())
 		} else {
 			t.loss = g.Scale(t.total, 1/float32(micro))
 		}

@@ -15,15 +15,23 @@ func TestAttentionGradientAgainstFiniteDifferences(t *testing.T) {
 	for _, s := range []AttentionShape{{2, 3, 4, 2, 3}, {1, 5, 3, 1, 2}, {1, 1, 2, 2, 4}} {
 		q, dy := F64(Uniform(120, s.Queries(), 2)), F64(Uniform(121, s.Queries(), 1))
 		k, v := F64(Uniform(122, s.Keys(), 2)), F64(Uniform(123, s.Keys(), 2))
-		loss := func(q, k, v []float64) (sum float64) {
-			for i, e := range Attention64(q, k, v, s) {
-				sum += e * dy[i]
+		mask := F64(Uniform(124, s.Batch*s.Heads*s.Positions*s.Positions, 2))
+		for i := range mask {
+			if mask[i] > 1 || i < s.Positions { // the first query sees nothing
+				mask[i] = math.Inf(-1)
 			}
-			return sum
 		}
-		dq, dk, dv := AttentionBackward64(q, k, v, dy, s)
-		Close(t, dq, FiniteDifferences(func(q []float64) float64 { return loss(q, k, v) }, q, 1e-4), 1e-7)
-		Close(t, dk, FiniteDifferences(func(k []float64) float64 { return loss(q, k, v) }, k, 1e-4), 1e-7)
-		Close(t, dv, FiniteDifferences(func(v []float64) float64 { return loss(q, k, v) }, v, 1e-4), 1e-7)
+		for _, r := range []AttentionRule{{}, {Window: 2}, {SoftCap: 1.5}, {Mask: mask}, {Mask: mask, SoftCap: 0.7}} {
+			loss := func(q, k, v []float64) (sum float64) {
+				for i, e := range AttentionBy64(q, k, v, s, r) {
+					sum += e * dy[i]
+				}
+				return sum
+			}
+			dq, dk, dv := AttentionBackwardBy64(q, k, v, dy, s, r)
+			Close(t, dq, FiniteDifferences(func(q []float64) float64 { return loss(q, k, v) }, q, 1e-4), 1e-7)
+			Close(t, dk, FiniteDifferences(func(k []float64) float64 { return loss(q, k, v) }, k, 1e-4), 1e-7)
+			Close(t, dv, FiniteDifferences(func(v []float64) float64 { return loss(q, k, v) }, v, 1e-4), 1e-7)
+		}
 	}
 }

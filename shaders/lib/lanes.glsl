@@ -2,10 +2,15 @@
 // which takes as long as a hundred products, but shuffle in one instruction. A workgroup is one subgroup of LOCAL lanes, a
 // multiple of four. Where lane i loads row i, each lane gets its ROWS rows times all LOCAL rows, four to a vec4.
 // needs:   lib/index.glsl
-// defines: ROWS, LANES4, dots, sums
+// defines: ROWS, LANES4, of_lanes, dots, sums
 #extension GL_KHR_shader_subgroup_shuffle : require
 layout(constant_id = 11) const uint ROWS = 1;
 const uint LANES4 = LOCAL / 4;
+
+// What lanes 4i to 4i + 3 have.
+vec4 of_lanes(float mine, uint i) {
+    return vec4(subgroupShuffle(mine, 4 * i), subgroupShuffle(mine, 4 * i + 1), subgroupShuffle(mine, 4 * i + 2), subgroupShuffle(mine, 4 * i + 3));
+}
 
 // SUM[r][i] += ROW[r][s] . mine of lanes 4i to 4i + 3
 #define dots(SUM, ROW, s, mine)                                                                                             \

@@ -1,6 +1,6 @@
 // exp and log to about one unit in the last place, the same on every device: Vulkan allows a driver's exp an error of
 // 3 + 2|x| units and its log one of 2^-21 near 1. Range reduction and polynomials of Cephes (S. Moshier, expf.c and logf.c).
-// defines: exp4, exp_negative4, exp1, log1, log1p1, sigmoid4, gauss4, normal_tail4, is_finite, NAN, INFINITY
+// defines: exp4, exp_negative4, exp1, log1, log1p1, sigmoid4, tanh4, gauss4, normal_tail4, is_finite, NAN, INFINITY
 #define INFINITY uintBitsToFloat(0x7f800000u)
 #define NAN uintBitsToFloat(0x7fc00000u)
 
@@ -98,6 +98,16 @@ vec4 sigmoid4(vec4 x, out vec4 rest) {
     bvec4 negative = lessThan(x, vec4(0));
     rest = mix(smaller, larger, negative);
     return mix(larger, smaller, negative);
+}
+
+// tanh x to a few units in the last place. Near 0, where 1 - 2/(e^2x + 1) would cancel, the polynomial of Cephes (tanhf.c).
+vec4 tanh4(vec4 x) {
+    vec4 z = x * x, q = fma(z, vec4(-5.70498872745e-3), vec4(2.06390887954e-2)), rest;
+    q = fma(q, z, vec4(-5.37397155531e-2));
+    q = fma(q, z, vec4(1.33314422036e-1));
+    q = fma(q, z, vec4(-3.33332819422e-1));
+    sigmoid4(2.0 * abs(x), rest);
+    return mix(sign(x) * (1.0 - 2.0 * rest), fma(q * z, x, x), lessThan(abs(x), vec4(0.625)));
 }
 
 // e^(-a^2/2) for a from 0 to 14. The square is taken in two parts, the first one exact: rounding it to one would cost the

@@ -1,6 +1,6 @@
 // Reductions over a workgroup, for any power-of-two LOCAL. All its invocations call them together and all get the result.
 // needs:   lib/index.glsl
-// defines: reduce_sum(float, vec2, vec4), reduce_max(uint), reduce_max(float), kahan_add, kahan_add_finite
+// defines: reduce_sum(float, vec2, vec4), reduce_max(uint), reduce_max(float), order_key, kahan_add, kahan_add_finite
 // SUBGROUPS says how. NO_SUBGROUPS: a tree in shared memory, for devices without subgroup arithmetic, which get the module
 // without those instructions. ANY_SUBGROUPS: each subgroup reduces in registers and shared memory only joins them, of whatever
 // size the driver makes them. ONE_SUBGROUP: the workgroup is one, as drivers have been asked to make it; there is no barrier
@@ -62,11 +62,13 @@ uint reduce_max(uint x) {
 
 // A NaN anywhere makes the result NaN, which max() of floats does not promise: the bits of a float, with those of a
 // negative one inverted, are in its order, and NaN goes on top.
-float reduce_max(float x) {
+uint order_key(float x) {
     uint bits = floatBitsToUint(x);
     uint key = (bits & 0x80000000u) != 0 ? ~bits : bits | 0x80000000u;
-    if ((bits & 0x7fffffffu) > 0x7f800000u) key = 0xffffffffu;
-    key = reduce_max(key);
+    return (bits & 0x7fffffffu) > 0x7f800000u ? 0xffffffffu : key;
+}
+float reduce_max(float x) {
+    uint key = reduce_max(order_key(x));
     return uintBitsToFloat((key & 0x80000000u) != 0 ? key & 0x7fffffffu : ~key);
 }
 

@@ -26,7 +26,7 @@ func activationCases(c config) []benchmark {
 func silu(x float64) float64 { return x / (1 + math.Exp(-x)) }
 
 func activationCase(name string, n int, f func(g *ops.Graph, x *ops.Tensor) *ops.Tensor, want func(x float64) float64) benchmark {
-	return benchmark{fmt.Sprintf("f32[%d]", n), []part{{name: name + " f32", kernels: "activation.", bytes: 8 * float64(n)}}, func(r *running) {
+	return benchmark{fmt.Sprintf("f32[%d]", n), []part{{name: name + " f32", kernels: "unary.", bytes: 8 * float64(n)}}, func(r *running) {
 		data := normals(n)
 		y := f(r.graph, r.tensor(ops.F32, data, n))
 		r.graph.Output(y)

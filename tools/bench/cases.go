@@ -130,7 +130,7 @@ func cases(c config) []benchmark {
 	n := c.bytes() / 4 // f32 values
 	list := []benchmark{plainCopy(c.bytes()), fastestCopy(c.bytes()), fillCase(ops.F32, n), fillCase(ops.BF16, 2*n),
 		castCase(ops.F32, ops.BF16, n), castCase(ops.BF16, ops.F32, n), castCase(ops.F32, ops.F16, n),
-		addCase(n), scaleCase(n), optimizerCase(ops.F32, n), optimizerCase(ops.BF16, 2*n)}
+		addCase(n), broadcastCase(n/64, 64), transposeCase(n/64, 64), sumCase(n), scaleCase(n), optimizerCase(ops.F32, n), optimizerCase(ops.BF16, 2*n)}
 	for _, dt := range []ops.DType{ops.F32, ops.BF16} {
 		for _, v := range []int{1000, 50257} {
 			list = append(list, crossEntropyCase(dt, max(1, (c.bytes()+v*dt.Size()-1)/(v*dt.Size())), v))
@@ -186,12 +186,47 @@ func castCase(from, to ops.DType, n int) benchmark {
 }
 
 func addCase(n int) benchmark {
-	return benchmark{fmt.Sprintf("f32[%d]", n), []part{{name: "add f32", kernels: "add", bytes: 12 * float64(n)}}, func(r *running) {
+	return benchmark{fmt.Sprintf("f32[%d]", n), []part{{name: "add f32", kernels: "binary.", bytes: 12 * float64(n)}}, func(r *running) {
 		data := normals(n)
 		x, y := r.tensor(ops.F32, data, n), r.tensor(ops.F32, data, n)
 		z := r.graph.Add(x, y)
 		r.graph.Output(z)
 		r.expect(z, 0, func(i int) float64 { return 2 * float64(data[i]) })
+	}}
+}
+
+// broadcastCase multiplies (n, d) by a row.
+func broadcastCase(n, d int) benchmark {
+	return benchmark{fmt.Sprintf("f32[%d %d]", n, d), []part{{name: "mul by a row f32", kernels: "binary.", bytes: 8 * float64(n*d)}}, func(r *running) {
+		data := normals(n * d)
+		y := r.graph.Mul(r.tensor(ops.F32, data, n, d), r.tensor(ops.F32, data[:d], d))
+		r.graph.Output(y)
+		r.expect(y, 1e-6, func(i int) float64 { return float64(data[i]) * float64(data[i%d]) })
+	}}
+}
+
+// transposeCase transposes (n, d), d a multiple of four.
+func transposeCase(n, d int) benchmark {
+	return benchmark{fmt.Sprintf("f32[%d %d]", n, d), []part{{name: "transpose f32", kernels: "copy_strided.", bytes: 8 * float64(n*d)}}, func(r *running) {
+		data := normals(n * d)
+		y := r.graph.Transpose(r.tensor(ops.F32, data, n, d), 0, 1)
+		r.graph.Output(y)
+		r.expect(y, 0, func(i int) float64 { return float64(data[i%n*d+i/n]) })
+	}}
+}
+
+func sumCase(n int) benchmark {
+	const d = 1024
+	return benchmark{fmt.Sprintf("f32[%d %d]", n/d, d), []part{{name: "row sum f32", kernels: "rowsum.", bytes: 4 * float64(n)}}, func(r *running) {
+		data := normals(n)
+		y := r.graph.RowSum(r.tensor(ops.F32, data, n/d, d))
+		r.graph.Output(y)
+		r.expect(y, 1e-4, func(i int) (sum float64) {
+			for _, x := range data[i*d : (i+1)*d] {
+				sum += float64(x)
+			}
+			return sum
+		})
 	}}
 }
 

@@ -107,6 +107,25 @@ var operations = []operation{
 		}
 		b.next()
 	}},
+	{"arithmetic", func(b *builder) {
+		x, row, column := b.variable(256, 514), b.parameter(514), b.variable(256, 1)
+		b.differentiate(b.Div(b.Mul(b.Sub(x, row), x), column), x, column)
+		x = b.variable(256, 514)
+		b.differentiate(b.Add(b.RMSNorm(x, nil, 1e-5), b.RowMean(x)), x)
+	}},
+	{"function", func(b *builder) {
+		x := b.variable(256, 514)
+		y := b.Log(b.Exp(b.Tanh(b.Sigmoid(x))))
+		b.differentiate(b.Add(b.ReLU(y), b.ReLUSquared(y)), x)
+	}},
+	{"parts", func(b *builder) {
+		x := b.variable(64, 256, 8)
+		b.differentiate(b.Concat(2, b.Transpose(b.Transpose(x, 0, 1), 0, 1), b.Slice(x, 2, 1, 4)), x)
+		x = b.variable(64, 1024)
+		b.Output(b.ArgMax(x))
+		b.minimize(b.Sum(b.LogProb(x, b.tensor(ops.I32, 64), nil)))
+		b.next()
+	}},
 	{"activation", func(b *builder) {
 		x := b.variable(256, 512)
 		y := b.SwiGLU(b.SiLU(b.GELU(b.GELUTanh(x))), x)
@@ -155,6 +174,15 @@ var operations = []operation{
 		for _, size := range heads {
 			q, k, v := b.variable(2, 256, 4, size), b.variable(2, 256, 2, size), b.variable(2, 256, 2, size)
 			b.differentiate(b.Attention(q, k, v, nil), q, k, v)
+		}
+	}},
+	{"attention options", func(b *builder) {
+		for i, o := range []*ops.AttentionOptions{{Window: 64}, {SoftCap: 50}, {}, {}} {
+			if i > 1 {
+				o.Mask = b.tensor([]ops.DType{ops.F32, ops.U16}[i-2], 256, 256)
+			}
+			q, k, v := b.variable(2, 256, 4, 64), b.variable(2, 256, 2, 64), b.variable(2, 256, 2, 64)
+			b.differentiate(b.Attention(q, k, v, o), q, k, v)
 		}
 	}},
 	{"decoding", func(b *builder) {

@@ -1,0 +1,205 @@
+package ops
+
+import "slices"
+
+// operation is the constant OPERATION of kernel binary.
+type operation uint32
+
+const (
+	opAdd operation = iota
+	opSub
+	opMul
+	opDiv
+	opDivBack // −c·a/b²: the gradient of a/b by b, where c is that of the quotient
+)
+
+var operationNames = [...]struct{ name, sign string }{{"add", "+"}, {"sub", "−"}, {"mul", "·"}, {"div", "/"}, {"div backward", "/"}}
+
+// Add returns a + b. Shapes broadcast as NumPy's do: they are aligned at the last
+// dimension, and a dimension that is 1 or missing in one of them is repeated, so
+// that b may be a row (D), a column (N, 1) or a scalar of a (N, D). Both are of one
+// float type. d a = d y and d b = d y, summed over what was repeated.
+func (g *Graph) Add(a, b *Tensor) *Tensor {
+	return g.binary(opAdd, a, b, func(dy *Tensor) (*Tensor, *Tensor) { return dy, dy })
+}
+
+// Sub returns a − b; shapes as for [Graph.Add]. d a = d y, d b = −d y.
+func (g *Graph) Sub(a, b *Tensor) *Tensor {
+	return g.binary(opSub, a, b, func(dy *Tensor) (da, db *Tensor) {
+		if g.wants(b) {
+			db = g.scaled(dy, -1)
+		}
+		return dy, db
+	})
+}
+
+// Mul returns a·b, value by value; shapes as for [Graph.Add]. d a = b·d y, d b = a·d y.
+func (g *Graph) Mul(a, b *Tensor) *Tensor {
+	return g.binary(opMul, a, b, func(dy *Tensor) (da, db *Tensor) {
+		if g.wants(a) {
+			da = g.combined(opMul, dy, b, nil)
+		}
+		if g.wants(b) {
+			db = g.combined(opMul, dy, a, nil)
+		}
+		return da, db
+	})
+}
+
+// Div returns a/b, value by value; shapes as for [Graph.Add]. d a = d y/b,
+// d b = −d y·a/b².
+func (g *Graph) Div(a, b *Tensor) *Tensor {
+	return g.binary(opDiv, a, b, func(dy *Tensor) (da, db *Tensor) {
+		if g.wants(a) {
+			da = g.combined(opDiv, dy, b, nil)
+		}
+		if g.wants(b) {
+			db = g.combined(opDivBack, a, b, dy)
+		}
+		return da, db
+	})
+}
+
+// binary is y = a op b; back returns the gradients of a and b in the shape of y.
+func (g *Graph) binary(o operation, a, b *Tensor, back func(dy *Tensor) (da, db *Tensor)) *Tensor {
+	op := operationNames[o]
+	if !g.ok(op.name, a, b) || !g.check(a.dtype.Float() && a.dtype == b.dtype, op.name, "%v %s %v: want one float type", a, op.sign, b) {
+		return g.badLike(a)
+	}
+	shape, ok := broadcast(a.shape, b.shape)
+	if !g.check(ok, op.name, "%v %s %v: dimensions differ that are not 1", a, op.sign, b) ||
+		!g.check(collapses(rowDims(shape), spreadStrides(a, shape), spreadStrides(b, shape)), op.name, "%v %s %v: repeated along too many dimensions apart", a, op.sign, b) {
+		return g.badLike(a)
+	}
+	y := g.combined(o, a, b, nil)
+	g.record(op.name, y, func(dy *Tensor) {
+		da, db := back(dy)
+		g.addGradSum(op.name, a, da)
+		g.addGradSum(op.name, b, db)
+	}, a, b)
+	return y
+}
+
+// combined returns a op b in a new tensor; c, of its shape, is the third operand
+// of divideBack.
+func (g *Graph) combined(o operation, a, b, c *Tensor) *Tensor {
+	shape, _ := broadcast(a.shape, b.shape)
+	y := g.New(a.dtype, shape...)
+	if g.err == nil {
+		g.add(operationNames[o].name, g.binaryCall(o, a, b, c, y))
+	}
+	return y
+}
+
+// spread is where a row of an operand that is broadcast begins, see kernel binary.
+type spread struct {
+	Rows   [4]uint32
+	Column uint32
+}
+
+func (g *Graph) binaryCall(o operation, a, b, c, y *Tensor) Call {
+	dims, strides := collapse(rowDims(y.shape), spreadStrides(a, y.shape), spreadStrides(b, y.shape))
+	push := struct {
+		N4, Stride4, D, N1, N2, N3 uint32
+		A, B                       spread
+	}{uint32(y.len4()), uint32(y.stride4()), uint32(y.cols()), dims[1], dims[2], dims[3],
+		spread{strides[0], b2u(a.cols() == y.cols())}, spread{strides[1], b2u(b.cols() == y.cols())}}
+	spreadA, spreadB := a.Len() != y.Len(), b.Len() != y.Len()
+	padded := y.cols()%4 != 0 && (o >= opDiv || a.cols() != y.cols() || b.cols() != y.cols())
+	call := Call{Kernel: "binary." + y.dtype.String(), Items: y.len4(), Push: push,
+		Spec: map[uint32]uint32{10: uint32(o), 11: b2u(padded), 14: b2u(spreadA), 15: b2u(spreadB)}}
+	third := c
+	if third == nil {
+		third = a // not read
+	}
+	call.Args = []*Tensor{a, b, third, y}
+	for i, t := range call.Args[:3] { // what is repeated is read again after the first of its values in y is written
+		if t.Len() == y.Len() && !(spreadA && a.mem == t.mem) && !(spreadB && b.mem == t.mem) {
+			call.TakeOver = [2]int{3, i}
+			break
+		}
+	}
+	return call
+}
+
+// broadcast returns the shape of what two shapes are broadcast to.
+func broadcast(a, b []int) (shape []int, ok bool) {
+	if len(a) < len(b) {
+		a, b = b, a
+	}
+	shape = slices.Clone(a)
+	for i, d := range b {
+		switch at := len(a) - len(b) + i; {
+		case shape[at] == 1:
+			shape[at] = d
+		case d != 1 && d != shape[at]:
+			return nil, false
+		}
+	}
+	return shape, true
+}
+
+// rowDims returns the dimensions before the last.
+func rowDims(shape []int) []int { return shape[:max(len(shape)-1, 0)] }
+
+// spreadStrides returns, for each row dimension of a shape that x is broadcast to,
+// the groups of four values from one row of x to the next, 0 where x is repeated.
+func spreadStrides(x *Tensor, shape []int) []int {
+	dims, own := rowDims(shape), rowDims(x.shape)
+	strides, step := make([]int, len(dims)), x.stride4()
+	for i := 1; i <= len(own); i++ {
+		if d := own[len(own)-i]; d > 1 {
+			strides[len(dims)-i] = step
+			step *= d
+		}
+	}
+	return strides
+}
+
+// collapse joins neighboring dimensions that each of the lists of strides goes
+// through in one stride, leaves out those of 1, and returns four, with ones in
+// front. There must be no more; see collapses.
+func collapse(dims []int, strides ...[]int) (four [4]uint32, of [][4]uint32) {
+	joined, lists := join(dims, strides...)
+	four, of = [4]uint32{1, 1, 1, 1}, make([][4]uint32, len(lists))
+	for i, d := range joined {
+		at := 4 - len(joined) + i
+		four[at] = uint32(d)
+		for j, list := range lists {
+			of[j][at] = uint32(list[i])
+		}
+	}
+	return four, of
+}
+
+// collapses reports whether collapse leaves at most four dimensions.
+func collapses(dims []int, strides ...[]int) bool {
+	joined, _ := join(dims, strides...)
+	return len(joined) <= 4
+}
+
+func join(dims []int, strides ...[]int) (joined []int, lists [][]int) {
+	lists = make([][]int, len(strides))
+	for i, d := range dims {
+		if d == 1 {
+			continue
+		}
+		last, one := len(joined)-1, len(joined) > 0
+		for j, s := range strides {
+			one = one && lists[j][last] == s[i]*d
+		}
+		if one {
+			joined[last] *= d
+		} else {
+			joined = append(joined, d)
+		}
+		for j, s := range strides {
+			if one {
+				lists[j][last] = s[i]
+			} else {
+				lists[j] = append(lists[j], s[i])
+			}
+		}
+	}
+	return joined, lists
+}
