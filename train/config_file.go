@@ -308,7 +308,8 @@ func (f *fieldFlag) Set(text string) error {
 	var scratch Config
 	assignment := f.key + "=" + text
 	if err := scratch.Override(assignment); err != nil {
-		return err
+		field, _ := scratch.field(f.key)
+		return fmt.Errorf("want %s", kind(field)) // package flag says of what
 	}
 	*f.assignments = append(*f.assignments, assignment)
 	return nil

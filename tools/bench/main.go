@@ -20,31 +20,36 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/tools/internal/command"
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
 func main() {
-	var c config
-	flag.StringVar(&c.device, "device", "", "index or part of the name of a device; default: the best one")
-	flag.StringVar(&c.run, "run", "", "measure only rows whose name and shape match this `regexp`")
-	flag.StringVar(&c.skip, "skip", "", "leave out rows whose name and shape match this `regexp`")
-	flag.StringVar(&c.json, "json", "", "also write each row to this `file` once it is measured: a JSON object a line")
-	flag.IntVar(&c.mib, "size", 64, "`MiB` of the tensors that memory-bound kernels read")
-	flag.BoolVar(&c.quick, "quick", false, "small tensors and few runs: does it work, not how fast")
-	flag.Parse()
-	if err := run(c); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	command.Main("bench", command.AtOnce(func(args []string) error {
+		c, err := parse(args)
+		if err != nil {
+			return err
+		}
+		return run(c)
+	}))
+}
+
+func parse(args []string) (c config, err error) {
+	fs := command.Flags("bench", "bench [flags]")
+	fs.StringVar(&c.device, "device", "", "index or part of the name of a device; default: the best one")
+	fs.StringVar(&c.run, "run", "", "measure only rows whose name and shape match this `regexp`")
+	fs.StringVar(&c.skip, "skip", "", "leave out rows whose name and shape match this `regexp`")
+	fs.StringVar(&c.json, "json", "", "also write each row to this `file` once it is measured: a JSON object a line")
+	fs.IntVar(&c.mib, "size", 64, "`MiB` of the tensors that memory-bound kernels read")
+	fs.BoolVar(&c.quick, "quick", false, "small tensors and few runs: does it work, not how fast")
+	return c, command.NoOperands(fs, args)
 }
 
 // config is what to measure, how large and how often.
@@ -101,12 +106,37 @@ func run(c config) error {
 		return fmt.Errorf("bench: %s has no time stamps", dev.Info().Name)
 	}
 	c.gpu = dev.Info().Kind != vk.CPU
+	all, steps := append(cases(c), activationCases(c)...), models(c)
+	if err := checkWanted(c, all, steps, wanted); err != nil {
+		return err
+	}
 	r, err := newReport(c, dev.Info())
 	if err != nil {
 		return err
 	}
-	all := append(cases(c), activationCases(c)...)
-	return errors.Join(measureAll(dev, c, all, models(c), wanted, r), r.close())
+	return errors.Join(measureAll(dev, c, all, steps, wanted, r), r.close())
+}
+
+// checkWanted returns an error that names the rows where none is wanted.
+func checkWanted(c config, kernels []benchmark, steps []model, wanted func(row string) bool) error {
+	names, any := []string{}, false
+	add := func(name, shape string) {
+		names = append(names, name)
+		any = any || wanted(name+" "+shape)
+	}
+	for _, k := range kernels {
+		for _, p := range k.parts {
+			add(p.name, k.shape)
+		}
+	}
+	for _, m := range steps {
+		add(m.name, m.shape())
+	}
+	if any {
+		return nil
+	}
+	slices.Sort(names)
+	return fmt.Errorf("bench: -run %q and -skip %q leave nothing to measure; the rows are %s, each with its shapes", c.run, c.skip, strings.Join(slices.Compact(names), ", "))
 }
 
 // measureAll leaves what was wrong to the report and goes on. Its error is of what nothing can be measured without.

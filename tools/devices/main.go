@@ -8,21 +8,23 @@ package main
 import (
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"strings"
 
+	"github.com/lemnos-ml/lemnos/tools/internal/command"
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
 func main() {
-	asJSON := flag.Bool("json", false, "print JSON")
-	flag.Parse()
-	if err := run(*asJSON); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	command.Main("devices", command.AtOnce(func(args []string) error {
+		fs := command.Flags("devices", "devices [flags]")
+		asJSON := fs.Bool("json", false, "print JSON")
+		if err := command.NoOperands(fs, args); err != nil {
+			return err
+		}
+		return run(*asJSON)
+	}))
 }
 
 // listed is a device as JSON has it: the kind by name.

@@ -7,19 +7,24 @@ package main
 
 import (
 	"fmt"
-	"os"
 
+	"github.com/lemnos-ml/lemnos/tools/internal/command"
 	"github.com/lemnos-ml/lemnos/train"
 )
 
-func main() {
-	if len(os.Args) != 3 || os.Args[1] == "-help" {
-		fmt.Fprintln(os.Stderr, "usage: export checkpoint or run's folder, new folder")
-		os.Exit(2)
+func main() { command.Main("export", command.AtOnce(run)) }
+
+func run(args []string) error {
+	fs := command.Flags("export", "export checkpoint or run's folder, new folder")
+	if err := command.Parse(fs, args); err != nil {
+		return err
 	}
-	if err := train.ExportCheckpoint(os.Args[1], os.Args[2]); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+	if fs.NArg() != 2 {
+		return command.Misused(fs, "%d arguments, want 2: a checkpoint or the folder of a run, and a new folder", fs.NArg())
 	}
-	fmt.Printf("the model is in %s\n", os.Args[2])
+	if err := train.ExportCheckpoint(fs.Arg(0), fs.Arg(1)); err != nil {
+		return err
+	}
+	fmt.Printf("the model is in %s\n", fs.Arg(1))
+	return nil
 }

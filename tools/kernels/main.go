@@ -14,32 +14,36 @@ package main
 import (
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 
+	"github.com/lemnos-ml/lemnos/tools/internal/command"
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
 var (
-	device     = flag.String("device", "", "index or part of the name; empty: $LEMNOS_DEVICE, or the best")
-	name       = flag.String("name", "", "name of the GPU in baseline/")
-	update     = flag.Bool("update", false, "write the spills to baseline/ instead of comparing them")
-	asJSON     = flag.Bool("json", false, "print JSON, with all that the driver tells")
-	asMarkdown = flag.Bool("markdown", false, "compare reports, the arguments: a table of the kernels that spill")
+	flags      = command.Flags("kernels", "kernels [-device ...] [-name gpu [-update]] [-json]\n       kernels -markdown report.json...")
+	device     = flags.String("device", "", "index or part of the name; empty: $LEMNOS_DEVICE, or the best")
+	name       = flags.String("name", "", "name of the GPU in baseline/")
+	update     = flags.Bool("update", false, "write the spills to baseline/ instead of comparing them")
+	asJSON     = flags.Bool("json", false, "print JSON, with all that the driver tells")
+	asMarkdown = flags.Bool("markdown", false, "compare reports, the arguments: a table of the kernels that spill")
 )
 
 func main() {
-	flag.Parse()
-	run := compile
-	if *asMarkdown {
-		run = compare
-	}
-	if err := run(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	command.Main("kernels", command.AtOnce(func(args []string) error {
+		if err := command.Parse(flags, args); err != nil {
+			return err
+		}
+		switch {
+		case *asMarkdown:
+			return compare()
+		case flags.NArg() > 0:
+			return command.Misused(flags, "unexpected argument %q", flags.Arg(0))
+		}
+		return compile()
+	}))
 }
 
 func compile() error {
@@ -80,7 +84,7 @@ func compareSpills(r *report) error {
 
 func compare() error {
 	var list []named
-	for _, file := range flag.Args() {
+	for _, file := range flags.Args() {
 		data, err := os.ReadFile(file)
 		if err != nil {
 			return err

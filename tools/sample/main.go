@@ -9,36 +9,21 @@ package main
 
 import (
 	"context"
-	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/tools/internal/command"
 	"github.com/lemnos-ml/lemnos/train"
 	"github.com/lemnos-ml/lemnos/train/tokenizer"
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
 func main() {
-	// The second signal kills at once: the handler is gone after the first.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	switch {
-	case ctx.Err() != nil: // whatever was interrupted
-		os.Exit(130)
-	case errors.Is(err, flag.ErrHelp):
-		os.Exit(2)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	command.Main("sample", func(ctx context.Context, args []string) error { return run(ctx, args, os.Stdout, os.Stderr) })
 }
 
 // options are the flags.
@@ -53,9 +38,8 @@ type options struct {
 	device    string
 }
 
-func parse(args []string, usage io.Writer) (o options, err error) {
-	fs := flag.NewFlagSet("sample", flag.ContinueOnError)
-	fs.SetOutput(usage)
+func parse(args []string) (o options, err error) {
+	fs := command.Flags("sample", "sample [flags] checkpoint, run's folder or Hugging Face folder")
 	fs.StringVar(&o.prompt, "prompt", "", "text to continue")
 	fs.IntVar(&o.tokens, "n", 500, "tokens to generate")
 	fs.Float64Var(&o.sampler.Temperature, "temperature", 0.8, "below 1 more likely tokens, above 1 more surprising ones; 0 always the likeliest")
@@ -66,15 +50,11 @@ func parse(args []string, usage io.Writer) (o options, err error) {
 	fs.IntVar(&o.context, "context", 2048, "most tokens to look back at, as far as the model goes; it is the size of the cache")
 	fs.StringVar(&o.dtype, "dtype", "f32", "how parameters and activations are stored: f32, f16 or bf16")
 	fs.StringVar(&o.device, "device", "", "index, or part of a device's name; empty: the best")
-	fs.Usage = func() {
-		fmt.Fprintln(usage, "usage: sample [flags] checkpoint, run's folder or Hugging Face folder")
-		fs.PrintDefaults()
-	}
-	if err := fs.Parse(args); err != nil {
+	if err := command.Parse(fs, args); err != nil {
 		return o, err
 	}
 	if fs.NArg() != 1 {
-		return o, fmt.Errorf("sample: %d models named, want 1 (flags come before it)", fs.NArg())
+		return o, command.Misused(fs, "%d models named, want 1", fs.NArg())
 	}
 	o.path = fs.Arg(0)
 	if o.tokens < 1 || o.context < 1 {
@@ -92,7 +72,7 @@ func openTokenizer(o options) (*tokenizer.Tokenizer, error) {
 }
 
 func run(ctx context.Context, args []string, out, log io.Writer) error {
-	o, err := parse(args, log)
+	o, err := parse(args)
 	if err != nil {
 		return err
 	}

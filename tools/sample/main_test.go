@@ -51,16 +51,17 @@ func TestSample(t *testing.T) {
 
 func TestSampleErrors(t *testing.T) {
 	for want, args := range map[string][]string{
-		"0 models named":        {},
-		"2 models named":        {"a", "b"},
-		"-n is 0":               {"-n", "0", "a"},
-		"-context -1":           {"-context", "-1", "a"},
-		"temperature is -1":     {"-temperature", "-1", "a"},
-		"top k is -1":           {"-top_k", "-1", "a"},
-		"top p is 2":            {"-top_p", "2", "a"},
-		`-dtype is "f64"`:       {"-dtype", "f64", "a"},
-		"flag provided but not": {"-nothing", "a"},
-		"help requested":        {"-help"},
+		"0 models named":            {},
+		"2 models named":            {"a", "b"},
+		"-n is 0":                   {"-n", "0", "a"},
+		"-context -1":               {"-context", "-1", "a"},
+		"temperature is -1":         {"-temperature", "-1", "a"},
+		"top k is -1":               {"-top_k", "-1", "a"},
+		"top p is 2":                {"-top_p", "2", "a"},
+		`-dtype is "f64"`:           {"-dtype", "f64", "a"},
+		"there is no flag -nothing": {"-nothing", "a"},
+		"-n stands after a":         {"a", "-n", "3"},
+		"help requested":            {"-help"},
 	} {
 		err := run(context.Background(), args, &strings.Builder{}, &strings.Builder{})
 		if err == nil || !strings.Contains(err.Error(), want) || errors.Is(err, flag.ErrHelp) != (want == "help requested") {

@@ -8,53 +8,32 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 
+	"github.com/lemnos-ml/lemnos/tools/internal/command"
 	"github.com/lemnos-ml/lemnos/train"
 	"github.com/lemnos-ml/lemnos/train/tokenizer"
 )
 
 func main() {
-	// The second signal kills at once: the handler is gone after the first.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	context.AfterFunc(ctx, stop)
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	switch {
-	case ctx.Err() != nil && err != nil:
-		fmt.Fprintln(os.Stderr, "tokenize: interrupted")
-		os.Exit(130)
-	case errors.Is(err, flag.ErrHelp):
-		os.Exit(2)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	command.Main("tokenize", func(ctx context.Context, args []string) error { return run(ctx, args, os.Stdout, os.Stderr) })
 }
 
 func run(ctx context.Context, args []string, out, log io.Writer) error {
-	fs := flag.NewFlagSet("tokenize", flag.ContinueOnError)
-	fs.SetOutput(log)
+	fs := command.Flags("tokenize", "tokenize [flags] text...\nA text named - is the standard input.")
 	name := fs.String("o", "", "what the names of the token files begin with; empty: the first text's name without its extension")
 	tokenizerName := fs.String("tokenizer", "gpt2", "bytes, gpt2, or the path of a tokenizer.json or of its folder")
 	fraction := fs.Float64("val_fraction", train.DefaultConfig().ValFraction, "part of the tokens, at their end, for NAME.val.bin; 0 writes none and removes one that is there")
-	fs.Usage = func() {
-		fmt.Fprintf(log, "usage: tokenize [flags] text...\nA text named - is the standard input.\n")
-		fs.PrintDefaults()
-	}
-	if err := fs.Parse(args); err != nil {
+	if err := command.Parse(fs, args); err != nil {
 		return err
 	}
 	if fs.NArg() == 0 {
-		fs.Usage()
-		return errors.New("tokenize: no text file given")
+		return command.Misused(fs, "no text file given")
 	}
 	if *name == "" && fs.Arg(0) == "-" {
 		return errors.New("tokenize: the text is the standard input: say with -o what the names of the token files begin with")
@@ -76,6 +55,6 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if t.ValPath != "" {
 		fmt.Fprintf(out, "%12d tokens in %s\n", t.ValTokens, t.ValPath)
 	}
-	_, err = fmt.Fprintf(out, "train on them with:\n  go run ./tools/train -data %s -vocab %d\n", t.TrainPath, tok.Vocab())
+	_, err = fmt.Fprintf(out, "train on them with:\n  %s -data %s -vocab %d\n", command.Call(os.Args[0], "train"), command.Quote(t.TrainPath), tok.Vocab())
 	return err
 }

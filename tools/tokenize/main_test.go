@@ -44,7 +44,7 @@ func TestTokenize(t *testing.T) {
 		t.Errorf("from the standard input: %q, %v", out, err)
 	}
 	for want, args := range map[string][]string{
-		"say with -o": {"-"}, "no text file given": {}, "flag provided but not": {"-x"}, "none.txt": {filepath.Join(dir, "none.txt")},
+		"say with -o": {"-"}, "no text file given": {}, "there is no flag -x": {"-x"}, "-o stands after " + text + ": flags come first": {text, text, "-o", "zz"}, "none.txt": {filepath.Join(dir, "none.txt")},
 		`tokenizer is "gpt3"`: {"-tokenizer", "gpt3", text}, "val_fraction is 1": {"-val_fraction", "1", text},
 	} {
 		if _, err := tokenize(args...); err == nil || !strings.Contains(err.Error(), want) {

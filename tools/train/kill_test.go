@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lemnos-ml/lemnos/tools/internal/command"
 	"github.com/lemnos-ml/lemnos/train"
 )
 
@@ -88,7 +89,7 @@ func TestKilledAtRandom(t *testing.T) {
 			t.Fatalf("%v after %v: the newest checkpoint is of step %d, after that of step %d", way, after, step, last)
 		}
 		// A signal that comes before the tool listens ends it as ever.
-		ended := status == 0 || killed && (status == statusInterrupted || status == -1)
+		ended := status == 0 || killed && (status == command.Interrupted || status == -1)
 		if !ended {
 			t.Fatalf("%v after %v: status %d\n%s%s", way, after, status, p.out.String(), p.errors.String())
 		}

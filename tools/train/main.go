@@ -22,45 +22,33 @@ import (
 	"os"
 	"strings"
 
+	"github.com/lemnos-ml/lemnos/tools/internal/command"
 	"github.com/lemnos-ml/lemnos/train"
 	"github.com/lemnos-ml/lemnos/train/window"
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
-// The statuses that the process exits with, beside 0.
-const (
-	statusFailed      = 1
-	statusUsage       = 2
-	statusInterrupted = 130 // by a signal, whichever: the state is saved
-)
+func main() { os.Exit(tool(os.Args)) }
 
-func main() { os.Exit(command(os.Args)) }
-
-// command runs the tool and returns its exit status.
-func command(args []string) int {
+// tool runs the tool and returns its exit status.
+func tool(args []string) int {
 	stdout, stderr := newOutput(os.Stdout), newOutput(os.Stderr)
 	report := func(err error) (status int) {
 		stdout.flush()
 		defer stderr.flush()
-		switch {
-		case err == nil:
-			return 0
-		case errors.Is(err, flag.ErrHelp):
-			return statusUsage
-		}
-		fmt.Fprintln(stderr, err)
+		status = command.Status(err, stderr)
 		if !errors.Is(err, train.ErrInterrupted) {
-			return statusFailed
+			return status
 		}
 		fmt.Fprintf(stderr, "resume with:\n  %s\n", resumeCommand(args[0], args[1:]))
-		return statusInterrupted
+		return command.Interrupted
 	}
 	in := &interrupts{exit: func(err error) { os.Exit(report(err)) }, notice: func(text string) { fmt.Fprintln(stderr, text) }}
-	return report(run(in, args, stdout, stderr))
+	return report(run(in, args, stdout))
 }
 
-func run(in *interrupts, args []string, stdout, stderr io.Writer) error {
-	cfg, o, err := parse(args[1:], stderr)
+func run(in *interrupts, args []string, stdout io.Writer) error {
+	cfg, o, err := parse(args[1:], stdout)
 	if err != nil {
 		return err
 	}
@@ -107,7 +95,7 @@ func run(in *interrupts, args []string, stdout, stderr io.Writer) error {
 	}
 	fmt.Fprintf(stdout, "done: checkpoints, metrics and loss.png are in %s\n", cfg.Dir())
 	if s != nil {
-		fmt.Fprintf(stdout, "sample from it with:\n  %s -prompt %s %s\n", toolCommand(args[0], "sample"), quote(o.prompt), quote(cfg.Dir()))
+		fmt.Fprintf(stdout, "sample from it with:\n  %s -prompt %s %s\n", command.Call(args[0], "sample"), command.Quote(o.prompt), command.Quote(cfg.Dir()))
 	}
 	return nil
 }
@@ -147,7 +135,7 @@ type options struct {
 
 // flags declares all flags; defaults are what usage shows.
 func flags(o *options, defaults train.Config) (*flag.FlagSet, *[]string) {
-	fs := flag.NewFlagSet("train", flag.ContinueOnError)
+	fs := command.Flags("train", "train [flags]")
 	fs.StringVar(&o.preset, "preset", o.preset, "configuration to start from: "+strings.Join(train.Presets(), ", ")+"; empty: the first, or finetune where -from is set")
 	fs.StringVar(&o.file, "config", o.file, "JSON file of a configuration to start from instead")
 	fs.BoolVar(&o.window, "window", false, "show the loss curve in a window; needs a build with -tags window")
@@ -162,7 +150,6 @@ func flags(o *options, defaults train.Config) (*flag.FlagSet, *[]string) {
 // -help after one of those, or after -from, shows what it sets.
 func parse(args []string, usage io.Writer) (cfg train.Config, o options, err error) {
 	fs, overrides := flags(&o, train.Config{})
-	fs.SetOutput(usage)
 	fs.Usage = func() {
 		cfg, err := train.BaseConfig(o.preset, o.file, *overrides)
 		if err != nil {
@@ -171,16 +158,12 @@ func parse(args []string, usage io.Writer) (cfg train.Config, o options, err err
 		}
 		shown, _ := flags(&options{preset: o.preset, file: o.file}, cfg)
 		shown.SetOutput(usage)
-		fmt.Fprintln(usage, "usage: train [flags]")
-		shown.PrintDefaults()
+		shown.Usage()
 	}
-	if err := fs.Parse(args); err != nil {
+	if err := command.NoOperands(fs, args); err != nil {
 		return cfg, o, err
 	}
-	switch {
-	case fs.NArg() > 0:
-		return cfg, o, fmt.Errorf("train: unexpected argument %q", fs.Arg(0))
-	case o.sample < 0:
+	if o.sample < 0 {
 		return cfg, o, fmt.Errorf("train: -sample is %d, want at least 0", o.sample)
 	}
 	cfg, err = train.Configure(o.preset, o.file, *overrides)

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lemnos-ml/lemnos/tools/internal/command"
 	"github.com/lemnos-ml/lemnos/train"
 	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
@@ -27,7 +28,7 @@ const asTool = "LEMNOS_TEST_AS_TRAIN"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asTool) != "" {
-		os.Exit(command(os.Args))
+		os.Exit(tool(os.Args))
 	}
 	// What ignores a signal passes that on to the processes it starts: nohup, a shell's job in the background.
 	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
@@ -217,7 +218,7 @@ func TestSignalsSave(t *testing.T) {
 				time.Sleep(time.Millisecond)
 				p.Process.Signal(c.signal)
 			}
-			p.ends(statusInterrupted, patience)
+			p.ends(command.Interrupted, patience)
 			step := r.saved()
 			if step < 3 {
 				t.Fatalf("step %d is saved, want 3 or a later one", step)
@@ -249,7 +250,7 @@ func TestIgnoredSignalStaysIgnored(t *testing.T) {
 	case <-time.After(time.Second):
 	}
 	p.Process.Signal(syscall.SIGTERM)
-	p.ends(statusInterrupted, patience)
+	p.ends(command.Interrupted, patience)
 }
 
 // The second signal of a person who does not want to wait.
@@ -260,7 +261,7 @@ func TestSecondSignalLeavesACheckpointWhole(t *testing.T) {
 	p.Process.Signal(syscall.SIGTERM)
 	time.Sleep(together + 50*time.Millisecond)
 	p.Process.Signal(syscall.SIGTERM) // often it has ended by now
-	p.ends(statusInterrupted, patience)
+	p.ends(command.Interrupted, patience)
 	if after := r.saved(); after < before || after == 0 {
 		t.Errorf("step %d is saved, after %d", after, before)
 	}
@@ -281,7 +282,7 @@ func TestSignalWhileLoading(t *testing.T) {
 		}
 	}
 	p.Process.Signal(syscall.SIGTERM)
-	p.ends(statusInterrupted, time.Second)
+	p.ends(command.Interrupted, time.Second)
 	if _, err := os.Stat(r.folder()); err == nil {
 		t.Error("the folder was made before the data was open")
 	}
@@ -292,7 +293,7 @@ func TestOneProcessPerRun(t *testing.T) {
 	first := r.process().start().trains()
 	for _, more := range [][]string{nil, {"-fresh"}} {
 		second := r.process(more...).start()
-		second.ends(statusFailed, patience)
+		second.ends(command.Failed, patience)
 		if !strings.Contains(second.errors.String(), train.ErrRunning.Error()) || !strings.Contains(second.errors.String(), r.folder()) {
 			t.Errorf("%q: the second process says %q", more, second.errors.String())
 		}
@@ -374,7 +375,7 @@ func TestSignalWhileEvaluating(t *testing.T) {
 	p := r.process().start().trains() // steps 0 to 3: the next thing is the evaluation of step 4
 	time.Sleep(100 * time.Millisecond)
 	p.Process.Signal(syscall.SIGTERM)
-	p.ends(statusInterrupted, patience)
+	p.ends(command.Interrupted, patience)
 	measured := func() (vals []string) {
 		t.Helper()
 		records, err := train.ReadMetrics(filepath.Join(r.folder(), "metrics.jsonl"))

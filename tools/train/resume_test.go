@@ -24,15 +24,4 @@ func TestResumeCommand(t *testing.T) {
 			t.Errorf("%q: %s, want %s", c.args, got, c.want)
 		}
 	}
-	for called, want := range map[string]string{
-		"train":                         "sample",
-		"./train":                       "./sample",
-		"/usr/bin/train":                "/usr/bin/sample",
-		"/tmp/go-build1/b001/exe/train": "go run github.com/lemnos-ml/lemnos/tools/sample",
-		"/opt/go-build/train":           "/opt/go-build/sample",
-	} {
-		if got := toolCommand(called, "sample"); got != want {
-			t.Errorf("%s: sample is %s, want %s", called, got, want)
-		}
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/lemnos-ml/lemnos/tools/internal/command"
 	"github.com/lemnos-ml/lemnos/train"
 )
 
@@ -34,10 +35,8 @@ func (in *interrupts) watch() context.Context {
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 8)
-	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
-		if !signal.Ignored(s) {
-			signal.Notify(signals, s)
-		}
+	for _, s := range command.Signals() {
+		signal.Notify(signals, s)
 	}
 	go func() {
 		s := <-signals
