@@ -9,6 +9,7 @@ import (
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/train"
+	"github.com/lemnos-ml/lemnos/train/data"
 	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
@@ -80,7 +81,7 @@ func TestBadTokenStopsTheAccumulatedStep(t *testing.T) {
 		model, err := nn.NewBigram(dev, c.Storage(), c.Vocab)
 		must(t, err)
 		defer model.Params().Release()
-		tr, err := train.NewTrainer(dev, c, model, train.NewTokens(ids))
+		tr, err := train.NewTrainer(dev, c, model, data.NewTokens(ids))
 		must(t, err)
 		defer tr.Close()
 		must(t, tr.Step())

@@ -8,6 +8,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/lemnos-ml/lemnos/train/internal/output"
+	"github.com/lemnos-ml/lemnos/train/safetensors"
 )
 
 // CheckpointPath returns the name of a run's checkpoint, such as dir/run-00001000.safetensors. Those that [Run] writes
@@ -18,30 +21,22 @@ func CheckpointPath(dir, run string, step int64) string {
 
 const checkpointExt = ".safetensors"
 
-// SaveFile writes tensors and metadata as a safetensors file with checksums. The values go to a temporary file in the
-// folder of path, which is created if missing; the file is synced and renamed to path, and then the folder is synced.
-// So path is at every moment what it was before or the whole new file, and on an error what it was before (after a
-// failed sync of the folder: either). Errors name the tensor.
-func SaveFile(path string, meta map[string]string, entries []Entry) error {
-	return saveFile(osFiles{}, path, meta, entries)
-}
-
-func saveFile(files fileSystem, path string, meta map[string]string, entries []Entry) error {
-	err := writeAtomic(files, path, func(w outFile) error { return writeSafetensors(w, meta, entries) })
+func saveFile(files output.System, path string, meta map[string]string, entries []safetensors.Entry) error {
+	err := output.Write(files, path, func(w output.File) error { return safetensors.Write(w, meta, entries) })
 	if err != nil {
 		return fmt.Errorf("train: save %s: %w", path, err)
 	}
 	return nil
 }
 
-// SaveCheckpoint writes the checkpoint of a step with SaveFile and then removes all but the newest keep (0: none).
+// SaveCheckpoint writes the checkpoint of a step with [safetensors.Save] and then removes all but the newest keep (0: none).
 // It returns the checkpoint's path, which is set as soon as the file is whole, even where removing failed. Only one
 // process may save checkpoints of a run.
-func SaveCheckpoint(dir, run string, step int64, meta map[string]string, entries []Entry, keep int) (path string, err error) {
-	return saveCheckpoint(osFiles{}, dir, run, step, meta, entries, keep)
+func SaveCheckpoint(dir, run string, step int64, meta map[string]string, entries []safetensors.Entry, keep int) (path string, err error) {
+	return saveCheckpoint(output.OS{}, dir, run, step, meta, entries, keep)
 }
 
-func saveCheckpoint(files fileSystem, dir, run string, step int64, meta map[string]string, entries []Entry, keep int) (string, error) {
+func saveCheckpoint(files output.System, dir, run string, step int64, meta map[string]string, entries []safetensors.Entry, keep int) (string, error) {
 	if err := checkRun(run); err != nil {
 		return "", err
 	}
@@ -64,7 +59,7 @@ func Latest(dir, run string) (path string, step int64, err error) {
 	if err := checkRun(run); err != nil {
 		return "", 0, err
 	}
-	steps, _, err := listRun(osFiles{}, dir, run)
+	steps, _, err := listRun(output.OS{}, dir, run)
 	if err != nil || len(steps) == 0 {
 		return "", 0, err
 	}
@@ -72,15 +67,15 @@ func Latest(dir, run string) (path string, step int64, err error) {
 	return CheckpointPath(dir, run, step), step, nil
 }
 
-// openNewest is OpenFile of a checkpoint. Where it is the newest of a run, and damaged,
+// openNewest opens a checkpoint. Where it is the newest of a run, and damaged,
 // the error says which one is the newest without it.
-func openNewest(path string) (*File, error) {
-	f, err := OpenFile(path)
+func openNewest(path string) (*safetensors.File, error) {
+	f, err := safetensors.OpenVerified(path)
 	step, ok := stepOf(filepath.Base(path), checkpointName)
 	if unopened := (*fs.PathError)(nil); err == nil || !ok || errors.As(err, &unopened) {
 		return f, err
 	}
-	steps, _, listErr := listRun(osFiles{}, filepath.Dir(path), checkpointName)
+	steps, _, listErr := listRun(output.OS{}, filepath.Dir(path), checkpointName)
 	n := len(steps)
 	switch {
 	case listErr != nil || n == 0 || steps[n-1] != step:
@@ -100,11 +95,11 @@ func Prune(dir, run string, keep int) error {
 	if keep < 1 {
 		return fmt.Errorf("train: keep %d checkpoints: want at least 1", keep)
 	}
-	return prune(osFiles{}, dir, run, keep, -1)
+	return prune(output.OS{}, dir, run, keep, -1)
 }
 
 // prune never removes the checkpoint of step saved, even where others have higher steps.
-func prune(files fileSystem, dir, run string, keep int, saved int64) error {
+func prune(files output.System, dir, run string, keep int, saved int64) error {
 	steps, leftovers, err := listRun(files, dir, run)
 	if err != nil {
 		return err
@@ -133,7 +128,7 @@ func checkRun(run string) error {
 
 // listRun returns the steps of a run's checkpoints, ascending, and the paths of temporary files. A folder that does not
 // exist holds none.
-func listRun(files fileSystem, dir, run string) (steps []int64, leftovers []string, err error) {
+func listRun(files output.System, dir, run string) (steps []int64, leftovers []string, err error) {
 	names, err := files.Names(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, nil
@@ -142,7 +137,7 @@ func listRun(files fileSystem, dir, run string) (steps []int64, leftovers []stri
 		return nil, nil, fmt.Errorf("train: checkpoints: %w", err)
 	}
 	for _, name := range names {
-		base, isTemp := cutTemp(name)
+		base, isTemp := output.CutTemp(name)
 		step, ok := stepOf(base, run)
 		switch {
 		case !ok:

@@ -17,12 +17,16 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/lemnos-ml/lemnos/train/internal/check"
+	"github.com/lemnos-ml/lemnos/train/internal/output"
+	"github.com/lemnos-ml/lemnos/train/safetensors"
 )
 
 // stepCheckpoint returns the metadata and tensors of a step, all of which depend on it.
-func stepCheckpoint(step int64, values int) (map[string]string, []Entry) {
-	tensor := func(name string, salt uint64) Entry {
-		return Entry{Name: name, DType: "F32", Shape: []int{values}, Write: func(w io.Writer) error {
+func stepCheckpoint(step int64, values int) (map[string]string, []safetensors.Entry) {
+	tensor := func(name string, salt uint64) safetensors.Entry {
+		return safetensors.Entry{Name: name, DType: "F32", Shape: []int{values}, Write: func(w io.Writer) error {
 			random := rand.New(rand.NewPCG(uint64(step), salt))
 			var data []byte
 			for range values {
@@ -36,13 +40,13 @@ func stepCheckpoint(step int64, values int) (map[string]string, []Entry) {
 			return nil
 		}}
 	}
-	return map[string]string{"iteration": strconv.FormatInt(step, 10)}, []Entry{tensor("w", 1), tensor("m", 2)}
+	return map[string]string{"iteration": strconv.FormatInt(step, 10)}, []safetensors.Entry{tensor("w", 1), tensor("m", 2)}
 }
 
 // checkStep fails unless the file is the whole checkpoint of the step.
 func checkStep(t *testing.T, path string, step int64, values int) {
 	t.Helper()
-	f, err := OpenFile(path)
+	f, err := safetensors.OpenVerified(path)
 	if err != nil {
 		t.Fatalf("checkpoint of step %d: %v", step, err)
 	}
@@ -60,9 +64,9 @@ func checkStep(t *testing.T, path string, step int64, values int) {
 	}
 }
 
-func names(t *testing.T, dir string) []string {
+func namesIn(t *testing.T, dir string) []string {
 	t.Helper()
-	list, err := osFiles{}.Names(dir)
+	list, err := output.OS{}.Names(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		t.Fatal(err)
 	}
@@ -89,7 +93,7 @@ func TestSpec6KeepLastAndLatest(t *testing.T) {
 	save("run-1", 7000, 0)
 	save("run", 123_456_789_012, 3)
 	want := []string{"run-00000020.safetensors", "run-00001000.safetensors", "run-1-00007000.safetensors", "run-123456789012.safetensors"}
-	if got := names(t, dir); !slices.Equal(got, want) {
+	if got := namesIn(t, dir); !slices.Equal(got, want) {
 		t.Errorf("keep 3: %q, want %q", got, want)
 	}
 	if path, step, err := Latest(dir, "run"); err != nil || step != 123_456_789_012 || path != filepath.Join(dir, want[3]) {
@@ -107,33 +111,33 @@ func TestSpec6KeepLastAndLatest(t *testing.T) {
 	if _, step, err := Latest(dir, "run"); err != nil || step != 123_456_789_012 {
 		t.Errorf("latest among other files: %d, %v", step, err)
 	}
-	before := len(names(t, dir))
+	before := len(namesIn(t, dir))
 	if err := Prune(dir, "run", 1); err != nil {
 		t.Fatal(err)
 	}
-	if got := names(t, dir); len(got) != before-3 || slices.Contains(got, ".run-99999999.safetensors.0123.tmp") {
+	if got := namesIn(t, dir); len(got) != before-3 || slices.Contains(got, ".run-99999999.safetensors.0123.tmp") {
 		t.Errorf("pruned to %q: want two old checkpoints and the leftover gone", got)
 	}
 	save("run", 30, 1) // a run that went on from an older step keeps what it saves
-	if got := names(t, dir); !slices.Contains(got, "run-00000030.safetensors") {
+	if got := namesIn(t, dir); !slices.Contains(got, "run-00000030.safetensors") {
 		t.Errorf("%q lack the checkpoint just saved", got)
 	}
-	wantError(t, Prune(dir, "run", 0), "keep 0")
+	check.Error(t, Prune(dir, "run", 0), "keep 0")
 	for _, run := range []string{"", ".", "..", "a/b", `a\b`, "../x"} {
 		_, err := SaveCheckpoint(dir, run, 1, nil, nil, 1)
-		wantError(t, err, strconv.Quote(run))
+		check.Error(t, err, strconv.Quote(run))
 		_, _, err = Latest(dir, run)
-		wantError(t, err, strconv.Quote(run))
-		wantError(t, Prune(dir, run, 1), strconv.Quote(run))
+		check.Error(t, err, strconv.Quote(run))
+		check.Error(t, Prune(dir, run, 1), strconv.Quote(run))
 	}
 	_, err := SaveCheckpoint(dir, "run", -1, nil, nil, 1)
-	wantError(t, err, "step -1")
+	check.Error(t, err, "step -1")
 }
 
 // faultyFiles fails the operation with the given number and, if it crashes, all after it. A write that fails has
 // written half of its bytes.
 type faultyFiles struct {
-	osFiles
+	output.OS
 	t      *testing.T
 	failAt int
 	crash  bool
@@ -155,7 +159,7 @@ func (f *faultyFiles) step(operation string) error {
 }
 
 func (f *faultyFiles) MkdirAll(dir string) error {
-	return cmpErr(f.step("mkdir"), func() error { return f.osFiles.MkdirAll(dir) })
+	return cmpErr(f.step("mkdir"), func() error { return f.OS.MkdirAll(dir) })
 }
 
 func (f *faultyFiles) Rename(from, to string) error {
@@ -165,29 +169,29 @@ func (f *faultyFiles) Rename(from, to string) error {
 	if !synced {
 		f.t.Errorf("%s is renamed before it is synced", from)
 	}
-	return cmpErr(f.step("rename"), func() error { return f.osFiles.Rename(from, to) })
+	return cmpErr(f.step("rename"), func() error { return f.OS.Rename(from, to) })
 }
 
 func (f *faultyFiles) Remove(path string) error {
-	return cmpErr(f.step("remove"), func() error { return f.osFiles.Remove(path) })
+	return cmpErr(f.step("remove"), func() error { return f.OS.Remove(path) })
 }
 
 func (f *faultyFiles) SyncDir(dir string) error {
-	return cmpErr(f.step("sync folder"), func() error { return f.osFiles.SyncDir(dir) })
+	return cmpErr(f.step("sync folder"), func() error { return f.OS.SyncDir(dir) })
 }
 
 func (f *faultyFiles) Names(dir string) (list []string, err error) {
-	err = cmpErr(f.step("list"), func() error { list, err = f.osFiles.Names(dir); return err })
+	err = cmpErr(f.step("list"), func() error { list, err = f.OS.Names(dir); return err })
 	return list, err
 }
 
-func (f *faultyFiles) Create(path string) (out outFile, err error) {
-	err = cmpErr(f.step("create"), func() error { out, err = f.osFiles.Create(path); return err })
+func (f *faultyFiles) Create(path string) (out output.File, err error) {
+	err = cmpErr(f.step("create"), func() error { out, err = f.OS.Create(path); return err })
 	return &faultyFile{out, path, f}, err
 }
 
-func (f *faultyFiles) Append(path string) (out outFile, err error) {
-	err = cmpErr(f.step("append"), func() error { out, err = f.osFiles.Append(path); return err })
+func (f *faultyFiles) Append(path string) (out output.File, err error) {
+	err = cmpErr(f.step("append"), func() error { out, err = f.OS.Append(path); return err })
 	return &faultyFile{out, path, f}, err
 }
 
@@ -200,7 +204,7 @@ func cmpErr(injected error, do func() error) error {
 }
 
 type faultyFile struct {
-	outFile
+	output.File
 	path  string
 	files *faultyFiles
 }
@@ -208,23 +212,23 @@ type faultyFile struct {
 func (f *faultyFile) Write(p []byte) (int, error) {
 	f.written(false)
 	if err := f.files.step("write"); err != nil {
-		n, _ := f.outFile.Write(p[:len(p)/2])
+		n, _ := f.File.Write(p[:len(p)/2])
 		return n, err
 	}
-	return f.outFile.Write(p)
+	return f.File.Write(p)
 }
 
 func (f *faultyFile) WriteAt(p []byte, offset int64) (int, error) {
 	f.written(false)
 	if err := f.files.step("write at"); err != nil {
-		n, _ := f.outFile.WriteAt(p[:len(p)/2], offset)
+		n, _ := f.File.WriteAt(p[:len(p)/2], offset)
 		return n, err
 	}
-	return f.outFile.WriteAt(p, offset)
+	return f.File.WriteAt(p, offset)
 }
 
 func (f *faultyFile) Sync() error {
-	err := cmpErr(f.files.step("sync"), f.outFile.Sync)
+	err := cmpErr(f.files.step("sync"), f.File.Sync)
 	f.written(err == nil)
 	return err
 }
@@ -237,7 +241,7 @@ func (f *faultyFile) written(synced bool) {
 }
 
 func (f *faultyFile) Close() error {
-	err := f.outFile.Close() // a crash closes files too
+	err := f.File.Close() // a crash closes files too
 	return errors.Join(f.files.step("close"), err)
 }
 
@@ -269,7 +273,7 @@ func TestSpec6FailuresWhileSaving(t *testing.T) {
 			t.Fatal(err)
 		}
 		checkStep(t, path, 4, values)
-		if left := names(t, dir); len(left) != 2 {
+		if left := namesIn(t, dir); len(left) != 2 {
 			t.Errorf("failure %d, crash %v: %q are left", failAt, crash, left)
 		}
 		return err != nil, files.done
@@ -301,9 +305,9 @@ func TestSpec6FailuresAreReported(t *testing.T) {
 			}
 			break
 		}
-		wantError(t, err, files.done[failAt]+": injected")
-		if slices.Contains([]string{"create", "write", "write at", "sync", "close", "rename"}, files.done[failAt]) && len(names(t, dir)) != 0 {
-			t.Errorf("after a failed %s %q are left", files.done[failAt], names(t, dir))
+		check.Error(t, err, files.done[failAt]+": injected")
+		if slices.Contains([]string{"create", "write", "write at", "sync", "close", "rename"}, files.done[failAt]) && len(namesIn(t, dir)) != 0 {
+			t.Errorf("after a failed %s %q are left", files.done[failAt], namesIn(t, dir))
 		}
 	}
 }
@@ -338,14 +342,14 @@ func TestSpec6KilledWhileSaving(t *testing.T) {
 		}
 		child := exec.Command(os.Args[0], "-test.run=^TestSpec6KilledWhileSaving$")
 		child.Env = append(os.Environ(), variable+"="+dir, "LEMNOS_VALIDATE=0", "LEMNOS_CACHE=off")
-		output, err := child.StdoutPipe()
+		stdout, err := child.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := child.Start(); err != nil {
 			t.Fatal(err)
 		}
-		if line, err := bufio.NewReader(output).ReadString('\n'); line != "saving\n" {
+		if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "saving\n" {
 			t.Fatalf("the child said %q, %v", line, err)
 		}
 		time.Sleep(time.Duration(random.IntN(60_000)) * time.Microsecond)
@@ -355,7 +359,7 @@ func TestSpec6KilledWhileSaving(t *testing.T) {
 		if err != nil || step < last {
 			t.Fatalf("round %d: latest is step %d after %d, %v", rounds, step, last, err)
 		}
-		_, left, err := listRun(osFiles{}, dir, "run")
+		_, left, err := listRun(output.OS{}, dir, "run")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -372,7 +376,7 @@ func TestSpec6KilledWhileSaving(t *testing.T) {
 	if err := Prune(dir, "run", 1); err != nil {
 		t.Fatal(err)
 	}
-	if left := names(t, dir); len(left) != 1 {
+	if left := namesIn(t, dir); len(left) != 1 {
 		t.Errorf("%q are left", left)
 	}
 }

@@ -6,13 +6,13 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"math"
 	"reflect"
 	"strconv"
 	"strings"
 
 	"github.com/lemnos-ml/lemnos/train/internal/input"
+	"github.com/lemnos-ml/lemnos/train/internal/output"
 )
 
 // BaseConfig returns what [Configure] starts from: a preset, a JSON file on top of
@@ -80,7 +80,7 @@ func ReadConfig(path string) (Config, error) {
 }
 
 func readConfig(path string, tuning bool) (Config, error) {
-	data, err := input.Read(path, maxSmallFile)
+	data, err := input.Read(path, input.MaxSmall)
 	if err != nil {
 		return Config{}, fmt.Errorf("train: config: %w", err)
 	}
@@ -333,15 +333,15 @@ func (f *fieldFlag) IsBoolFlag() bool {
 }
 
 // Write writes the configuration as indented JSON, atomically, for ReadConfig.
-func (c Config) Write(path string) error { return c.write(osFiles{}, path) }
+func (c Config) Write(path string) error { return c.write(output.OS{}, path) }
 
-func (c Config) write(files fileSystem, path string) error {
+func (c Config) write(files output.System, path string) error {
 	data, err := json.MarshalIndent(c, "", "  ")
 	if err != nil {
 		return fmt.Errorf("train: config %s: %w", path, err)
 	}
-	return replaceFile(files, path, func(w io.Writer) error {
-		_, err := w.Write(append(data, '\n'))
-		return err
-	})
+	if err := output.Replace(files, path, append(data, '\n')); err != nil {
+		return fmt.Errorf("train: %w", err)
+	}
+	return nil
 }

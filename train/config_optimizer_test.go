@@ -9,6 +9,7 @@ import (
 
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/optim"
+	"github.com/lemnos-ml/lemnos/train/internal/check"
 	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
@@ -106,7 +107,7 @@ func TestGroupsOfMuon(t *testing.T) {
 		}
 	}
 	c.LRMax, c.LRMin = 0, 0
-	wantError(t, c.Validate(), "lr_max is 0", "muon_lr")
+	check.Error(t, c.Validate(), "lr_max is 0", "muon_lr")
 }
 
 // Nothing is said to have changed of a checkpoint that lacks the fields which came

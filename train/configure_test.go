@@ -82,7 +82,7 @@ func TestClipNorm(t *testing.T) {
 // Fine-tuning starts from values of its own, whichever way from is given; what is
 // set wins over them.
 func TestConfigureForFineTuning(t *testing.T) {
-	const from = "from=testdata/hf-gpt2"
+	const from = "from=hf/testdata/gpt2"
 	own := finetune()
 	for _, c := range []struct {
 		preset, file string
@@ -95,7 +95,7 @@ func TestConfigureForFineTuning(t *testing.T) {
 		{"finetune", "", from, own.LRMax, own.TotalSteps},
 		{"tiny", "", from, 5e-3, 700}, // said so
 		{"", configFile(t, `{"total_steps": 70}`), from, own.LRMax, 70},
-		{"", configFile(t, `{"from": "testdata/hf-gpt2", "lr_max": 2e-5}`), "", 2e-5, own.TotalSteps},
+		{"", configFile(t, `{"from": "hf/testdata/gpt2", "lr_max": 2e-5}`), "", 2e-5, own.TotalSteps},
 		{"", configFile(t, `{"from": "nowhere"}`), from, own.LRMax, own.TotalSteps},
 	} {
 		got, err := Configure(c.preset, c.file, strings.Fields(c.assignments))

@@ -12,6 +12,10 @@ import (
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/optim"
 	"github.com/lemnos-ml/lemnos/train"
+	"github.com/lemnos-ml/lemnos/train/data"
+	"github.com/lemnos-ml/lemnos/train/hf"
+	"github.com/lemnos-ml/lemnos/train/safetensors"
+	"github.com/lemnos-ml/lemnos/train/torch"
 	"github.com/lemnos-ml/lemnos/vk"
 	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
@@ -39,7 +43,7 @@ func TestConfigurationSaysWhatIsTrained(t *testing.T) {
 	for i := range text {
 		text[i] = uint16(i * 7 % 8)
 	}
-	data := train.Data{Train: train.NewTokens(text), Val: train.NewTokens(text[:50])}
+	data := data.Corpus{Train: data.NewTokens(text), Val: data.NewTokens(text[:50])}
 	own := func(dt ops.DType) *sparing {
 		m := &sparing{params: ops.NewParams(dev, dt)}
 		m.table = m.params.Add("table", 8, 8)
@@ -87,13 +91,12 @@ func TestConfigurationSaysWhatIsTrained(t *testing.T) {
 		}
 	}
 	must(t, data.Close())
-	must(t, train.Data{}.Close())
 }
 
 // Data and models that a run can't use are errors.
 func TestRunRefusesHalfOfWhatItNeeds(t *testing.T) {
 	dev := vktest.Open(t)
-	tokens, high := train.NewTokens(make([]uint16, 400)), train.NewTokens([]uint16{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12})
+	tokens, high := data.NewTokens(make([]uint16, 400)), data.NewTokens([]uint16{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12})
 	m, err := nn.NewBigram(dev, ops.F32, 8)
 	must(t, err)
 	defer m.Params().Release()
@@ -102,14 +105,14 @@ func TestRunRefusesHalfOfWhatItNeeds(t *testing.T) {
 	cfg.CkptDir, cfg.Vocab, cfg.ContextLen, cfg.BatchSize = t.TempDir(), 8, 8, 2
 	for _, c := range []struct {
 		model train.Model
-		data  train.Data
+		data  data.Corpus
 		want  string
 	}{
-		{m, train.Data{}, "no tokens to train on"},
-		{m, train.Data{Train: tokens}, "none to evaluate on"},
-		{m, train.Data{Train: tokens, Val: high}, "token 8 at position 7"},
-		{nil, train.Data{Train: tokens, Val: tokens}, "the model is nil"},
-		{empty, train.Data{Train: tokens, Val: tokens}, "call Alloc first"},
+		{m, data.Corpus{}, "no tokens to train on"},
+		{m, data.Corpus{Train: tokens}, "none to evaluate on"},
+		{m, data.Corpus{Train: tokens, Val: high}, "token 8 at position 7"},
+		{nil, data.Corpus{Train: tokens, Val: tokens}, "the model is nil"},
+		{empty, data.Corpus{Train: tokens, Val: tokens}, "call Alloc first"},
 	} {
 		mustFail(t, train.Run(ctx, dev, cfg, c.model, c.data, train.Hooks{}), c.want)
 	}
@@ -120,7 +123,7 @@ func TestRunRefusesHalfOfWhatItNeeds(t *testing.T) {
 	_, err = train.NewEvaluator(dev, cfg, nil, tokens)
 	mustFail(t, err, "the model is nil")
 	cfg.Model = "mine"
-	mustFail(t, train.Run(ctx, dev, cfg, m, train.Data{Train: tokens, Val: tokens}, train.Hooks{}), "for a model of your own leave it")
+	mustFail(t, train.Run(ctx, dev, cfg, m, data.Corpus{Train: tokens, Val: tokens}, train.Hooks{}), "for a model of your own leave it")
 	if names, err := os.ReadDir(cfg.CkptDir); err != nil || len(names) != 0 {
 		t.Errorf("%v (%v) in the folder, want nothing", names, err)
 	}
@@ -133,10 +136,10 @@ func TestCloseOfZeroValues(t *testing.T) {
 		"Device": func() { new(vk.Device).Close() }, "Buffer": func() { new(vk.Buffer).Release() }, "Program": func() { new(vk.Program).Release() },
 		"Tensor": func() { new(ops.Tensor).Release() }, "Params": func() { new(ops.Params).Release() }, "Graph": func() { new(ops.Graph).Release() },
 		"Step": func() { new(ops.Step).Close() }, "Decoder": func() { new(nn.Decoder).Close() }, "Optimizer": func() { new(optim.Optimizer).Release() },
-		"Data": func() { train.Data{}.Close() }, "Trainer": func() { new(train.Trainer).Close() }, "Evaluator": func() { new(train.Evaluator).Close() },
-		"Tokens": func() { new(train.Tokens).Close() }, "File": func() { new(train.File).Close() }, "Metrics": func() { new(train.Metrics).Close() },
-		"HuggingFace": func() { new(train.HuggingFace).Close() }, "TorchCheckpoint": func() { new(train.TorchCheckpoint).Close() },
-		"Prefetcher": func() { new(train.Prefetcher).Close() },
+		"Data": func() { data.Corpus{}.Close() }, "Trainer": func() { new(train.Trainer).Close() }, "Evaluator": func() { new(train.Evaluator).Close() },
+		"Tokens": func() { new(data.Tokens).Close() }, "File": func() { new(safetensors.File).Close() }, "Metrics": func() { new(train.Metrics).Close() },
+		"HuggingFace": func() { new(hf.Folder).Close() }, "TorchCheckpoint": func() { new(torch.Checkpoint).Close() },
+		"Prefetcher": func() { new(data.Prefetcher).Close() },
 	} {
 		func() {
 			defer func() {

@@ -1,5 +1,6 @@
-// Package train goes from files to a trained model: configuration, token data
-// and batches, the loop, evaluation, metrics and checkpoints.
+// Package train is the loop that makes a trained model: configuration, trainer,
+// evaluation, metrics, checkpoints and the folder of a run. The packages below it read
+// and write files: data has tokens and batches, safetensors, torch and hf have models.
 //
 // [Run] is the whole of it for a model behind the two methods of [Model]:
 //
@@ -29,9 +30,10 @@
 // [OpenModel] loads a checkpoint of a run or a Hugging Face folder of GPT-2's or
 // Llama's kind, [Generate] continues a text with it, and a run whose Config.From
 // names one starts from its parameters. [ExportCheckpoint] writes such a folder.
-// Package tokenizer has bytes, GPT-2's, and those of a tokenizer.json; [TokenizeFiles]
-// makes the token files that runs read, and [OpenData] says which tokenizer counts. No file from elsewhere is trusted:
-// lengths, shapes and names are checked before memory is taken for them.
+// Package tokenizer has bytes, GPT-2's, and those of a tokenizer.json; [data.Tokenize]
+// makes the token files that runs read, and [data.Open] says which tokenizer counts.
+// No file from elsewhere is trusted: lengths, shapes and names are checked before
+// memory is taken for them.
 //
 // # Memory
 //

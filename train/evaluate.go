@@ -7,6 +7,7 @@ import (
 	"math"
 
 	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/train/data"
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
@@ -17,12 +18,12 @@ type Evaluator struct {
 	recording
 	x, y    *ops.Tensor // i32 (B, T) inputs
 	loss    *ops.Tensor
-	windows Windows
+	windows data.Windows
 }
 
 // NewEvaluator records the forward pass. It uses at most cfg.EvalWindows windows
 // of tokens; there must be one at least.
-func NewEvaluator(dev *vk.Device, cfg Config, model Model, tokens *Tokens) (*Evaluator, error) {
+func NewEvaluator(dev *vk.Device, cfg Config, model Model, tokens *data.Tokens) (*Evaluator, error) {
 	if err := checkDevice(dev); err != nil {
 		return nil, fmt.Errorf("train: new evaluator: %w", err)
 	}
@@ -37,7 +38,7 @@ func NewEvaluator(dev *vk.Device, cfg Config, model Model, tokens *Tokens) (*Eva
 }
 
 // newEvaluator builds the pass; compile allocates and records it.
-func newEvaluator(dev *vk.Device, cfg Config, model Model, tokens *Tokens) (*Evaluator, error) {
+func newEvaluator(dev *vk.Device, cfg Config, model Model, tokens *data.Tokens) (*Evaluator, error) {
 	if err := checkModel(model); err != nil {
 		return nil, fmt.Errorf("train: new evaluator: %w", err)
 	}
@@ -49,7 +50,7 @@ func newEvaluator(dev *vk.Device, cfg Config, model Model, tokens *Tokens) (*Eva
 	}
 	g := ops.NewGraph(dev)
 	b, m := cfg.BatchSize, cfg.ContextLen
-	e := &Evaluator{cfg: cfg, recording: recording{graph: g}, windows: Windows{Tokens: tokens, B: b, M: m, Limit: int64(cfg.EvalWindows)},
+	e := &Evaluator{cfg: cfg, recording: recording{graph: g}, windows: data.Windows{Tokens: tokens, B: b, M: m, Limit: int64(cfg.EvalWindows)},
 		x: g.Input("inputs", ops.I32, b, m), y: g.Input("targets", ops.I32, b, m)}
 	e.loss = model.Loss(g, e.x, e.y)
 	g.Output(e.loss)
@@ -103,13 +104,13 @@ func (e *Evaluator) Loss(ctx context.Context) (float64, error) {
 // evaluation's targets under the token frequencies of the training text (with
 // one added to each count): what a model reaches that knows how often each
 // token occurs and nothing about what comes next.
-func (e *Evaluator) UnigramEntropy(ctx context.Context, training *Tokens, vocab int) (float64, error) {
+func (e *Evaluator) UnigramEntropy(ctx context.Context, training *data.Tokens, vocab int) (float64, error) {
 	counts := make([]float64, vocab)
 	for i := range counts {
 		counts[i] = 1
 	}
 	total := float64(vocab) + float64(training.Len())
-	err := eachBlock(ctx, training, 0, training.Len(), func(ids []int32) error {
+	err := training.Each(ctx, 0, training.Len(), func(ids []int32) error {
 		for _, id := range ids {
 			counts[id]++
 		}
@@ -120,7 +121,7 @@ func (e *Evaluator) UnigramEntropy(ctx context.Context, training *Tokens, vocab 
 	}
 	var sum float64
 	n := e.windows.Count() * int64(e.cfg.ContextLen)
-	err = eachBlock(ctx, e.windows.Tokens, 1, n, func(ids []int32) error {
+	err = e.windows.Tokens.Each(ctx, 1, n, func(ids []int32) error {
 		for _, id := range ids {
 			sum -= math.Log(counts[id] / total)
 		}

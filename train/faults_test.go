@@ -3,18 +3,21 @@ package train
 import (
 	"context"
 	"errors"
+	"github.com/lemnos-ml/lemnos/train/data"
 	"log/slog"
 	"maps"
 	"path/filepath"
 	"testing"
 
 	"github.com/lemnos-ml/lemnos/nn"
+	"github.com/lemnos-ml/lemnos/train/internal/output"
+	"github.com/lemnos-ml/lemnos/train/safetensors"
 	"github.com/lemnos-ml/lemnos/vk"
 	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 // faultRun trains a small model on files, which may fail.
-func faultRun(dev *vk.Device, cfg Config, data Data, files fileSystem) error {
+func faultRun(dev *vk.Device, cfg Config, data data.Corpus, files output.System) error {
 	model, err := nn.NewBigram(dev, cfg.Storage(), cfg.Vocab)
 	if err != nil {
 		return err
@@ -38,7 +41,7 @@ func TestRunSurvivesFileFailures(t *testing.T) {
 	for i := range ids {
 		ids[i] = uint16(i * i % 16)
 	}
-	data := Data{Train: NewTokens(ids), Val: NewTokens(ids)}
+	data := data.Corpus{Train: data.NewTokens(ids), Val: data.NewTokens(ids)}
 
 	c.CkptDir = t.TempDir()
 	count := &faultyFiles{t: t, failAt: -1, synced: map[string]bool{}}
@@ -79,7 +82,7 @@ func TestRunSurvivesFileFailures(t *testing.T) {
 			if err == nil && before != c.TotalSteps {
 				t.Errorf("%s fails (operation %d, crash %v): the run ended well, but step %d is saved last", operation, failAt, crash, before)
 			}
-			if err := faultRun(dev, c, data, osFiles{}); err != nil {
+			if err := faultRun(dev, c, data, output.OS{}); err != nil {
 				t.Fatalf("started again after a failed %s (operation %d, crash %v): %v", operation, failAt, crash, err)
 			}
 			if got := finalState(t, c); !maps.Equal(got, want) {
@@ -88,8 +91,8 @@ func TestRunSurvivesFileFailures(t *testing.T) {
 			if got := metricSteps(t, c); got != wantMetrics {
 				t.Errorf("%s fails (operation %d, crash %v): metrics of steps %s, want %s", operation, failAt, crash, got, wantMetrics)
 			}
-			for _, name := range names(t, c.Dir()) {
-				if _, isTemp := cutTemp(name); isTemp {
+			for _, name := range namesIn(t, c.Dir()) {
+				if _, isTemp := output.CutTemp(name); isTemp {
 					t.Errorf("%s fails (operation %d, crash %v): %s is left after the second start", operation, failAt, crash, name)
 				}
 			}
@@ -101,7 +104,7 @@ func TestRunSurvivesFileFailures(t *testing.T) {
 // finalState reads the checkpoint of the last step.
 func finalState(t *testing.T, c Config) map[string]string {
 	t.Helper()
-	f, err := OpenFile(CheckpointPath(c.Dir(), checkpointName, c.TotalSteps))
+	f, err := safetensors.OpenVerified(CheckpointPath(c.Dir(), checkpointName, c.TotalSteps))
 	if err != nil {
 		t.Fatal(err)
 	}

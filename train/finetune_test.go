@@ -17,6 +17,9 @@ import (
 	"testing"
 
 	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/train/internal/check"
+	"github.com/lemnos-ml/lemnos/train/internal/dtype"
+	"github.com/lemnos-ml/lemnos/train/safetensors"
 	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
@@ -62,12 +65,12 @@ func TestFineTunedModelIsExportedLikeItsSource(t *testing.T) {
 		from    string
 		changes config
 	}{
-		"gpt2":                {"testdata/hf-gpt2", config{"eos_token_id": []int{2, 3}, "pad_token_id": 0, "a_field_of_next_year": config{"x": []any{1, "<&>", nil}}}},
-		"gpt2 without a type": {"testdata/hf-gpt2", config{"torch_dtype": "absent", "tie_word_embeddings": "absent", "n_ctx": 16}},
-		"llama":               {"testdata/hf-llama", config{"rope_scaling": config{"type": "linear", "factor": 1.0}, "eos_token_id": []int{49, 7}}},
-		"llama of version 5": {"testdata/hf-llama", config{"torch_dtype": "absent", "dtype": "bfloat16", "rope_theta": "absent", "head_dim": 16,
+		"gpt2":                {"hf/testdata/gpt2", config{"eos_token_id": []int{2, 3}, "pad_token_id": 0, "a_field_of_next_year": config{"x": []any{1, "<&>", nil}}}},
+		"gpt2 without a type": {"hf/testdata/gpt2", config{"torch_dtype": "absent", "tie_word_embeddings": "absent", "n_ctx": 16}},
+		"llama":               {"hf/testdata/llama", config{"rope_scaling": config{"type": "linear", "factor": 1.0}, "eos_token_id": []int{49, 7}}},
+		"llama of version 5": {"hf/testdata/llama", config{"torch_dtype": "absent", "dtype": "bfloat16", "rope_theta": "absent", "head_dim": 16,
 			"rope_scaling": "absent", "rope_parameters": config{"rope_type": "default", "rope_theta": 5000.0}, "layer_types": []string{"full_attention", "full_attention"}}},
-		"mistral": {"testdata/hf-llama", config{"model_type": "mistral", "architectures": []string{"MistralForCausalLM"}, "sliding_window": 12}},
+		"mistral": {"hf/testdata/llama", config{"model_type": "mistral", "architectures": []string{"MistralForCausalLM"}, "sliding_window": 12}},
 	} {
 		for _, mixed := range []string{"mixed_precision=true", "mixed_precision=false"} {
 			t.Run(name+" "+mixed, func(t *testing.T) {
@@ -111,12 +114,10 @@ func sameFolder(t *testing.T, got, want string, beside map[string]string) {
 	if len(g) != len(w) {
 		t.Errorf("fields %v, want %v", slices.Sorted(maps.Keys(g)), slices.Sorted(maps.Keys(w)))
 	}
-	a, b := openHF(t, got), openHF(t, want)
-	values := fileOf(t, a)
-	for name, data := range fileOf(t, b) {
-		dtype, _, _ := a.source[name].Info(name)
-		if wanted, _, _ := b.source[name].Info(name); dtype != wanted || !bytes.Equal(values[name], data) {
-			t.Errorf("%q is not what it was (%s, was %s)", name, dtype, wanted)
+	a, b := tensorsIn(t, got), tensorsIn(t, want)
+	for name, was := range b {
+		if is := a[name]; is != was {
+			t.Errorf("%q is not what it was (%s, was %s)", name, is.dtype, was.dtype)
 		}
 	}
 	for name, text := range beside {
@@ -126,23 +127,10 @@ func sameFolder(t *testing.T, got, want string, beside map[string]string) {
 	}
 }
 
-// The same without a run: from the folder to the device and back.
-func TestHuggingFaceExportIsImport(t *testing.T) {
-	for dir := range hfFolders {
-		h := openHF(t, dir)
-		m := transformerOf(t, ops.F32, h)
-		out := t.TempDir()
-		if err := h.Export(context.Background(), out, m.Params()); err != nil {
-			t.Fatal(err)
-		}
-		sameFolder(t, out, dir, nil)
-	}
-}
-
 // Training on shorter windows leaves the positions after them as they are, and the
 // model made for its own length; the type of values is the folder's, not the run's.
 func TestFineTuningKeepsTheContext(t *testing.T) {
-	const dir = "testdata/hf-gpt2"
+	const dir = "hf/testdata/gpt2"
 	run := tuningRun(t, dir, "lr_max=1e-2", "warmup_iters=0")
 	if run.ContextLen != 8 || run.MaxContext != 16 || run.Transformer().Context != 16 || run.NoDecay != finetune().NoDecay {
 		t.Fatalf("configuration is %+v", run)
@@ -156,12 +144,7 @@ func TestFineTuningKeepsTheContext(t *testing.T) {
 		t.Errorf("config.json is %v", got)
 	}
 	positions := func(dir string) []float32 {
-		h := openHF(t, dir)
-		v, err := h.source["transformer.wpe.weight"].floats("transformer.wpe.weight")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
+		return dtype.Floats("F32", []byte(tensorsIn(t, dir)["transformer.wpe.weight"].values))
 	}
 	before, after := positions(dir), positions(out)
 	if slices.Equal(after[:8*32], before[:8*32]) {
@@ -185,7 +168,7 @@ func TestFineTuningKeepsTheContext(t *testing.T) {
 
 // Who asks for another context gets it, where the model can have it.
 func TestFineTuningWithAnotherContext(t *testing.T) {
-	run := tuningRun(t, "testdata/hf-llama", "context_len=32", "max_context=64", "rope_theta=20000", "lr_max=0", "lr_min=0")
+	run := tuningRun(t, "hf/testdata/llama", "context_len=32", "max_context=64", "rope_theta=20000", "lr_max=0", "lr_min=0")
 	trainRun(t, run)
 	out := t.TempDir()
 	if err := ExportCheckpoint(run.Dir(), out); err != nil {
@@ -194,21 +177,21 @@ func TestFineTuningWithAnotherContext(t *testing.T) {
 	if got := readConfigJSON(t, out); got["max_position_embeddings"] != 64.0 || got["rope_theta"] != 20000.0 || got["eos_token_id"] != 2.0 || got["torch_dtype"] != "bfloat16" {
 		t.Errorf("config.json is %v", got)
 	}
-	_, err := Configure("", "", []string{"from=testdata/hf-llama", "context_len=17"})
+	_, err := Configure("", "", []string{"from=hf/testdata/llama", "context_len=17"})
 	if err != nil { // 16 is what the model has
 		t.Error(err)
 	}
-	_, err = Configure("", "", []string{"from=testdata/hf-llama", "context_len=17", "max_context=16"})
-	wantError(t, err, "context_len is 17, more than max_context, which is 16")
+	_, err = Configure("", "", []string{"from=hf/testdata/llama", "context_len=17", "max_context=16"})
+	check.Error(t, err, "context_len is 17, more than max_context, which is 16")
 }
 
 // A source with a value that is not finite is refused by tensor and index.
 func TestNonFiniteSourcesAreRefused(t *testing.T) {
 	ctx, dev := context.Background(), vktest.Open(t)
 	for _, bad := range []float64{math.NaN(), math.Inf(-1)} {
-		dir := copyHF(t, "testdata/hf-gpt2", nil)
-		rewriteHF(t, dir, func(entries []Entry) []Entry {
-			i := slices.IndexFunc(entries, func(e Entry) bool { return e.Name == "transformer.h.1.mlp.c_fc.weight" })
+		dir := copyHF(t, "hf/testdata/gpt2", nil)
+		rewriteHF(t, dir, func(entries []safetensors.Entry) []safetensors.Entry {
+			i := slices.IndexFunc(entries, func(e safetensors.Entry) bool { return e.Name == "transformer.h.1.mlp.c_fc.weight" })
 			write := entries[i].Write
 			entries[i].Write = func(w io.Writer) error {
 				var b bytes.Buffer
@@ -222,10 +205,7 @@ func TestNonFiniteSourcesAreRefused(t *testing.T) {
 			return entries
 		})
 		_, _, err := OpenModel(ctx, dev, dir, ops.F32)
-		wantError(t, err, dir, `tensor "transformer.h.1.mlp.c_fc.weight": the value at [3 17] is `+strings.TrimPrefix(jsonNumber(bad), "+"))
-	}
-	if got := indexOf(59, []int{3, 4, 5}); !slices.Equal(got, []int{2, 3, 4}) {
-		t.Errorf("value 59 is at %v", got)
+		check.Error(t, err, dir, `tensor "transformer.h.1.mlp.c_fc.weight": the value at [3 17] is `+strings.TrimPrefix(jsonNumber(bad), "+"))
 	}
 }
 
@@ -236,31 +216,11 @@ func jsonNumber(x float64) string {
 	return "-Inf"
 }
 
-// Values that are finite in the file and not in the type that is asked for.
-func TestValuesThatDoNotFit(t *testing.T) {
-	for _, c := range []struct {
-		value float32
-		dt    ops.DType
-		fits  bool
-	}{
-		{65519, ops.F16, true}, {-65520, ops.F16, false}, {65520, ops.BF16, true},
-		{math.MaxFloat32, ops.F32, true}, {math.MaxFloat32, ops.BF16, false}, {0x1.feffp127, ops.BF16, true},
-	} {
-		if err := checkStored([]float32{0, c.value}, c.dt); (err == nil) != c.fits {
-			t.Errorf("%v as %v: %v", c.value, c.dt, err)
-		}
-		raw := binary.LittleEndian.AppendUint32(make([]byte, 4), math.Float32bits(c.value))
-		if _, err := convert(raw, "F32", fileDType(c.dt)); (err == nil) != c.fits {
-			t.Errorf("exporting %v as %v: %v", c.value, c.dt, err)
-		}
-	}
-}
-
 // What a run is warned of is in its log: gradients that become zero, and a schedule
 // that goes on otherwise.
 func TestRunLogsWarnings(t *testing.T) {
 	dev := vktest.Open(t)
-	c := tuningRun(t, "testdata/hf-gpt2", "grad_clip_norm=0", "weight_decay=0", "mixed_precision=false")
+	c := tuningRun(t, "hf/testdata/gpt2", "grad_clip_norm=0", "weight_decay=0", "mixed_precision=false")
 	run := func(c Config) (text string, norm float64, values map[string][]float32) {
 		m, data := modelAndData(t, dev, c)
 		var log bytes.Buffer

@@ -3,12 +3,13 @@ package train
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
 
 	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/train/internal/dtype"
+	"github.com/lemnos-ml/lemnos/train/internal/transfer"
 )
 
 // NonFiniteError reports a training state from which no run can go on.
@@ -118,7 +119,7 @@ func (t *Trainer) anomaly() error {
 func (t *Trainer) nonFinite(ctx context.Context, what string, value float64) error {
 	bad := &NonFiniteError{Step: t.iter, What: what, Value: value}
 	for _, x := range t.tensors() {
-		raw, err := download(ctx, x.Tensor)
+		raw, err := transfer.Download(ctx, x.Tensor)
 		if err != nil {
 			return err
 		}
@@ -138,34 +139,11 @@ func (t *Trainer) nonFinite(ctx context.Context, what string, value float64) err
 
 // scan returns an error when a value of a tensor of the state is not finite.
 func (t *Trainer) scan(x stateTensor, raw []byte) *NonFiniteError {
-	dtype := fileDType(x.DType())
-	i := firstNonFinite(dtype, raw)
+	kind := transfer.DType(x.DType())
+	i := dtype.FirstNonFinite(kind, raw)
 	if i < 0 {
 		return nil
 	}
 	what := fmt.Sprintf("%s%q", x.role, x.Name())
-	return &NonFiniteError{Step: t.iter, What: what, Value: float64(floatFrom(dtype, raw[int64(i)*elementSize[dtype]:])), Tensor: what, At: indexOf(i, x.Shape())}
-}
-
-// firstNonFinite returns the index of the first NaN or infinity, or -1: the
-// exponent's bits are all set.
-func firstNonFinite(dtype string, raw []byte) int {
-	if dtype == "F32" {
-		for i := 0; i+4 <= len(raw); i += 4 {
-			if ^binary.LittleEndian.Uint32(raw[i:])&0x7f800000 == 0 {
-				return i / 4
-			}
-		}
-		return -1
-	}
-	exponent := uint16(0x7f80)
-	if dtype == "F16" {
-		exponent = 0x7c00
-	}
-	for i := 0; i+2 <= len(raw); i += 2 {
-		if ^binary.LittleEndian.Uint16(raw[i:])&exponent == 0 {
-			return i / 2
-		}
-	}
-	return -1
+	return &NonFiniteError{Step: t.iter, What: what, Value: float64(dtype.Float32(kind, raw[int64(i)*dtype.Size[kind]:])), Tensor: what, At: dtype.IndexOf(i, x.Shape())}
 }

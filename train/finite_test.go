@@ -15,6 +15,7 @@ import (
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/train"
+	"github.com/lemnos-ml/lemnos/train/safetensors"
 	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
@@ -212,12 +213,12 @@ func TestRestoreChecksMetadata(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := train.OpenFile(good)
+	f, err := safetensors.OpenVerified(good)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	var entries []train.Entry
+	var entries []safetensors.Entry
 	for _, name := range f.Names() {
 		dtype, shape, _ := f.Info(name)
 		r, err := f.Open(name)
@@ -228,7 +229,7 @@ func TestRestoreChecksMetadata(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		entries = append(entries, train.Entry{Name: name, DType: dtype, Shape: shape, Write: func(w io.Writer) error { _, err := w.Write(raw); return err }})
+		entries = append(entries, safetensors.Entry{Name: name, DType: dtype, Shape: shape, Write: func(w io.Writer) error { _, err := w.Write(raw); return err }})
 	}
 	optimizer := f.Meta()["optimizer"]
 	with := func(old, new string) string {
@@ -274,7 +275,7 @@ func TestRestoreChecksMetadata(t *testing.T) {
 			delete(meta, m.key)
 		}
 		path := filepath.Join(t.TempDir(), "checkpoint.safetensors")
-		if err := train.SaveFile(path, meta, entries); err != nil {
+		if err := safetensors.Save(path, meta, entries); err != nil {
 			t.Fatal(err)
 		}
 		if err := tr.Restore(ctx, path); err == nil || !strings.Contains(err.Error(), m.want) || !strings.Contains(err.Error(), path) {
@@ -285,7 +286,7 @@ func TestRestoreChecksMetadata(t *testing.T) {
 		}
 	}
 	for i, e := range entries {
-		poisoned := append([]train.Entry(nil), entries...)
+		poisoned := append([]safetensors.Entry(nil), entries...)
 		poisoned[i].Write = func(w io.Writer) error {
 			var raw strings.Builder
 			e.Write(&raw)
@@ -295,7 +296,7 @@ func TestRestoreChecksMetadata(t *testing.T) {
 			return err
 		}
 		path := filepath.Join(t.TempDir(), "checkpoint.safetensors")
-		if err := train.SaveFile(path, f.Meta(), poisoned); err != nil {
+		if err := safetensors.Save(path, f.Meta(), poisoned); err != nil {
 			t.Fatal(err)
 		}
 		if err := tr.Restore(ctx, path); err == nil || !strings.Contains(err.Error(), e.Name) || !strings.Contains(err.Error(), "not finite") {

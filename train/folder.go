@@ -11,6 +11,7 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"github.com/lemnos-ml/lemnos/train/internal/output"
 	"github.com/lemnos-ml/lemnos/train/tokenizer"
 )
 
@@ -20,10 +21,11 @@ var ErrRunning = errors.New("another process is training this run")
 
 // The files of a run's folder beside the checkpoints.
 const (
-	configName  = "config.json"
-	metricsName = "metrics.jsonl"
-	plotName    = "loss.png"
-	lockName    = "run.lock" // empty; the process that trains holds a lock on it
+	configName     = "config.json"
+	metricsName    = "metrics.jsonl"
+	plotName       = "loss.png"
+	generationName = "generation_config.json"
+	lockName       = "run.lock" // empty; the process that trains holds a lock on it
 )
 
 // overwritten are those that a run writes anew, beside its configuration.
@@ -100,7 +102,7 @@ func checkLink(path string) error {
 // created when missing, until Unlock. The lock is the operating system's: it
 // ends with the process, however that ends, and the file means nothing.
 func lockFolder(dir string) (*flock.Flock, error) {
-	if err := (osFiles{}).MkdirAll(dir); err != nil {
+	if err := (output.OS{}).MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("train: folder of the run: %w", err)
 	}
 	lock := flock.New(filepath.Join(dir, lockName), flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o666))
@@ -170,7 +172,7 @@ func isInside(dir, path string) bool {
 // isRunFile reports whether a file's name is one that a run gives, the
 // temporary ones included.
 func isRunFile(name string) bool {
-	base, _ := cutTemp(name)
+	base, _ := output.CutTemp(name)
 	_, isCheckpoint := stepOf(base, checkpointName)
 	return isCheckpoint || base == configName || slices.Contains(overwritten, base)
 }
@@ -179,13 +181,13 @@ func isRunFile(name string) bool {
 // that it left half written. Other files, links and folders stay, and so do the
 // lock and the configuration, which the next run replaces: a folder in which not
 // all was removed is still a run's.
-func removeRun(files fileSystem, dir string, all bool) error {
+func removeRun(files output.System, dir string, all bool) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return fmt.Errorf("train: folder of the run: %w", err)
 	}
 	for _, e := range entries {
-		_, isTemp := cutTemp(e.Name())
+		_, isTemp := output.CutTemp(e.Name())
 		if e.Type().IsRegular() && isRunFile(e.Name()) && (isTemp || all && e.Name() != configName) {
 			if err := files.Remove(filepath.Join(dir, e.Name())); err != nil {
 				return fmt.Errorf("train: remove a file of the earlier run: %w", err)
@@ -194,24 +196,6 @@ func removeRun(files fileSystem, dir string, all bool) error {
 	}
 	if err := files.SyncDir(dir); err != nil {
 		return fmt.Errorf("train: folder of the run: %w", err)
-	}
-	return nil
-}
-
-// checkExport reports why a model can't be exported to a folder: a run's files,
-// or others that would be overwritten, are there.
-func checkExport(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if name := e.Name(); isRunFile(name) || name == lockName || slices.Contains([]string{"model.safetensors", tokenizer.FileName}, name) {
-			return fmt.Errorf("the folder holds %s already: choose a new folder", name)
-		}
 	}
 	return nil
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/lemnos-ml/lemnos/train/internal/output"
 )
 
 // runFolder returns the configuration of a run in a new folder that holds files,
@@ -171,7 +173,7 @@ func TestRemoveRun(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := removeRun(osFiles{}, cfg.Dir(), all); err != nil {
+		if err := removeRun(output.OS{}, cfg.Dir(), all); err != nil {
 			t.Fatal(err)
 		}
 		want := slices.Concat([]string{"."}, stay)
@@ -221,7 +223,6 @@ func TestExportOverwritesNothing(t *testing.T) {
 	}{
 		{"a run", map[string]string{"config.json": "ours", someCheckpoint: ""}, someCheckpoint},
 		{"a run before its first checkpoint", map[string]string{"run.lock": ""}, "run.lock"},
-		{"a model", map[string]string{"model.safetensors": ""}, "model.safetensors"},
 		{"a configuration", map[string]string{"config.json": "{}"}, "config.json"},
 		{"a tokenizer", map[string]string{"tokenizer.json": "{}"}, "tokenizer.json"},
 		{"other files", map[string]string{"README.md": "x"}, ""},

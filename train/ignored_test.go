@@ -7,6 +7,7 @@ import (
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/train"
+	"github.com/lemnos-ml/lemnos/train/data"
 	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
@@ -37,7 +38,7 @@ func TestAccumulatedLossCountsTargets(t *testing.T) {
 			text[i] = uint16(i * 7 % 8)
 		}
 	}
-	tokens := train.NewTokens(text)
+	tokens := data.NewTokens(text)
 	m := &sparing{params: ops.NewParams(dev, c.Storage())}
 	m.table = m.params.Add("table", c.Vocab, c.Vocab)
 	must(t, m.params.Alloc())
@@ -48,7 +49,7 @@ func TestAccumulatedLossCountsTargets(t *testing.T) {
 	tr, err := train.NewTrainer(dev, c, m, tokens)
 	must(t, err)
 	defer tr.Close()
-	sampler := train.Sampler{Tokens: tokens, Seed: c.Seed, B: c.BatchSize, M: c.ContextLen}
+	sampler := data.Sampler{Tokens: tokens, Seed: c.Seed, B: c.BatchSize, M: c.ContextLen}
 	none, some := 0, 0
 	for step := range int64(4) {
 		must(t, tr.Step())

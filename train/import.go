@@ -9,10 +9,14 @@ import (
 
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/optim"
+	"github.com/lemnos-ml/lemnos/train/internal/dtype"
+	"github.com/lemnos-ml/lemnos/train/internal/names"
+	"github.com/lemnos-ml/lemnos/train/internal/transfer"
+	"github.com/lemnos-ml/lemnos/train/torch"
 )
 
 // ImportTorch makes the state that of a checkpoint that PyTorch wrote, see
-// [OpenTorch]: parameters, AdamW's moments and step counts, and the iteration.
+// [torch.Open]: parameters, AdamW's moments and step counts, and the iteration.
 // Tensors are matched by name and shape, names without what wrappers such as
 // torch.compile put before them; a missing, extra or differently shaped one, and a
 // value that is not finite, is an error, and nothing is changed. Hyper-parameters stay those of the
@@ -25,7 +29,7 @@ func (t *Trainer) ImportTorch(ctx context.Context, path string) error {
 	if t.cfg.Optimizer != "adamw" {
 		return fmt.Errorf("train: import %s: optimizer is %q, and what is imported is the state of adamw", path, t.cfg.Optimizer)
 	}
-	c, err := OpenTorch(path)
+	c, err := torch.Open(path)
 	if err != nil {
 		return err
 	}
@@ -41,7 +45,7 @@ func (t *Trainer) ImportTorch(ctx context.Context, path string) error {
 	}
 	type upload struct {
 		to   *ops.Tensor
-		from *TorchTensor
+		from *torch.Tensor
 	}
 	var uploads []upload
 	st := optim.State{Steps: map[string]int64{}, Scale: 1}
@@ -78,7 +82,7 @@ func (t *Trainer) ImportTorch(ctx context.Context, path string) error {
 	values := make([][]float32, len(uploads))
 	for i, u := range uploads {
 		if values[i], err = u.from.Floats(); err == nil {
-			err = errors.Join(checkFinite(values[i], u.from.Shape), checkStored(values[i], u.to.DType()))
+			err = errors.Join(dtype.CheckFinite(values[i], u.from.Shape), transfer.CheckStored(values[i], u.to.DType()))
 		}
 		if err != nil {
 			return fmt.Errorf("train: import %s: %q: %w", path, u.to.Name(), err)
@@ -99,15 +103,15 @@ func (t *Trainer) ImportTorch(ctx context.Context, path string) error {
 
 // matchTorch compares names and shapes with the model's, and returns the name in the
 // file of each parameter: its own, or one that says that the model was wrapped.
-func matchTorch(c *TorchCheckpoint, params *ops.Params) (theirs map[string]string, err error) {
+func matchTorch(c *torch.Checkpoint, params *ops.Params) (theirs map[string]string, err error) {
 	theirs = map[string]string{}
 	var extra error
 	find := func(name string) (string, bool) { return name, params.ByName(name) != nil }
 	for _, name := range c.Names {
-		ours, ok := unwrap(name, find)
+		ours, ok := names.Unwrap(name, find)
 		other, twice := theirs[ours]
 		switch {
-		case !ok && !hfIgnored(name, c.Model[name].Shape):
+		case !ok && !names.Ignored(name, c.Model[name].Shape):
 			extra = cmp.Or(extra, fmt.Errorf("tensor %q is not one of this model", name))
 		case !ok:
 		case twice:

@@ -6,10 +6,12 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"reflect"
 	"testing"
 
 	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/train/data"
+	"github.com/lemnos-ml/lemnos/train/internal/check"
+	"github.com/lemnos-ml/lemnos/train/internal/torchtest"
 	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
@@ -24,14 +26,14 @@ func (m tableModel) Loss(g *ops.Graph, x, y *ops.Tensor) *ops.Tensor {
 
 // torchTable is a file of torch.save with float32 tensors of these names, all of
 // shape (2, 4), beside what other is.
-func torchTable(t *testing.T, data []byte, other string, names ...string) string {
+func torchTable(t *testing.T, values []byte, other string, names ...string) string {
 	t.Helper()
 	model := "}("
 	for _, name := range names {
-		model += text(name) + tensor(storage("FloatStorage", "0", 8), "K\x00", "K\x02K\x04\x86", "K\x04K\x01\x86")
+		model += torchtest.Text(name) + torchtest.Tensor(torchtest.Storage("FloatStorage", "0", 8), "K\x00", "K\x02K\x04\x86", "K\x04K\x01\x86")
 	}
 	path := filepath.Join(t.TempDir(), "x.pt")
-	file := zipFile(t, "x/data.pkl", payload(model+other+"u", noOptimizer), "x/data/0", string(data))
+	file := torchtest.Zip(t, "x/data.pkl", torchtest.Payload(model+other+"u", torchtest.NoOptimizer), "x/data/0", string(values))
 	if err := os.WriteFile(path, file, 0o666); err != nil {
 		t.Fatal(err)
 	}
@@ -48,28 +50,28 @@ func TestImportTorchNames(t *testing.T) {
 	defer m.params.Release()
 	c := DefaultConfig()
 	c.MixedPrecision, c.Vocab, c.BatchSize, c.ContextLen = false, 4, 1, 4
-	tr, err := NewTrainer(dev, c, m, NewTokens(make([]uint16, 20)))
+	tr, err := NewTrainer(dev, c, m, data.NewTokens(make([]uint16, 20)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer tr.Close()
-	mask := text("layers.0.attn.bias") + tensor(storage("FloatStorage", "0", 8), "K\x00", "(K\x01K\x01K\x02K\x04t", "(K\x08K\x08K\x04K\x01t")
+	mask := torchtest.Text("layers.0.attn.bias") + torchtest.Tensor(torchtest.Storage("FloatStorage", "0", 8), "K\x00", "(K\x01K\x01K\x02K\x04t", "(K\x08K\x08K\x04K\x01t")
 	for i, file := range []struct {
 		path, want string
 	}{
-		{torchTable(t, values(8), "", "table"), ""},
-		{torchTable(t, values(8), "", "module.table"), ""},
-		{torchTable(t, values(8), "", "_orig_mod.module.table"), ""},
-		{torchTable(t, values(8), "", "model.table"), ""},
-		{torchTable(t, values(8), mask, "transformer.table"), ""},
-		{torchTable(t, values(8), "", "decoder.table"), `tensor "table" is missing`},
-		{torchTable(t, values(8), "", "table", "module.table"), `tensors "table" and "module.table" are both "table"`},
-		{torchTable(t, values(8), "", "table", "extra"), `tensor "extra" is not one of this model`},
-		{torchTable(t, binary.LittleEndian.AppendUint32(values(7), math.Float32bits(float32(math.Inf(1)))), "", "module.table"), `"table": the value at [1 3] is +Inf`},
+		{torchTable(t, torchtest.Values(8), "", "table"), ""},
+		{torchTable(t, torchtest.Values(8), "", "module.table"), ""},
+		{torchTable(t, torchtest.Values(8), "", "_orig_mod.module.table"), ""},
+		{torchTable(t, torchtest.Values(8), "", "model.table"), ""},
+		{torchTable(t, torchtest.Values(8), mask, "transformer.table"), ""},
+		{torchTable(t, torchtest.Values(8), "", "decoder.table"), `tensor "table" is missing`},
+		{torchTable(t, torchtest.Values(8), "", "table", "module.table"), `tensors "table" and "module.table" are both "table"`},
+		{torchTable(t, torchtest.Values(8), "", "table", "extra"), `tensor "extra" is not one of this model`},
+		{torchTable(t, binary.LittleEndian.AppendUint32(torchtest.Values(7), math.Float32bits(float32(math.Inf(1)))), "", "module.table"), `"table": the value at [1 3] is +Inf`},
 	} {
 		err := tr.ImportTorch(ctx, file.path)
 		if file.want != "" {
-			wantError(t, err, file.path, file.want)
+			check.Error(t, err, file.path, file.want)
 			continue
 		}
 		if err != nil {
@@ -94,27 +96,6 @@ func TestImportTorchNames(t *testing.T) {
 		if err := os.WriteFile(path, []byte(content), 0o666); err != nil {
 			t.Fatal(err)
 		}
-		wantError(t, tr.ImportTorch(ctx, path), path, want)
-	}
-}
-
-// The optimizer may know the parameters by other names than the model.
-func TestTorchStateOfWrappedNames(t *testing.T) {
-	c, err := OpenTorch("testdata/torch_adamw.pt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	names := c.parameters()
-	want, err := c.StateByName(names)
-	if err != nil || len(want) == 0 {
-		t.Fatal(want, err)
-	}
-	for i := range names {
-		names[i] = "module._orig_mod." + names[i]
-	}
-	got, err := c.StateByName(names)
-	if err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("states of %d parameters, want %d: %v", len(got), len(want), err)
+		check.Error(t, tr.ImportTorch(ctx, path), path, want)
 	}
 }

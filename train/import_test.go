@@ -8,6 +8,9 @@ import (
 
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/train"
+	"github.com/lemnos-ml/lemnos/train/data"
+	"github.com/lemnos-ml/lemnos/train/safetensors"
+	"github.com/lemnos-ml/lemnos/train/torch"
 	"github.com/lemnos-ml/lemnos/vk"
 	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
@@ -18,7 +21,7 @@ type imported struct {
 	table  *ops.Tensor
 }
 
-func newImported(t *testing.T, dev *vk.Device, dt ops.DType, c *train.TorchCheckpoint) *imported {
+func newImported(t *testing.T, dev *vk.Device, dt ops.DType, c *torch.Checkpoint) *imported {
 	t.Helper()
 	m := &imported{params: ops.NewParams(dev, dt)}
 	for _, name := range c.Names {
@@ -47,7 +50,7 @@ func TestSpec6ImportTorch(t *testing.T) {
 		for _, mixed := range []bool{false, true} {
 			t.Run(file+map[bool]string{false: "/f32", true: "/bf16"}[mixed], func(t *testing.T) {
 				dev := vktest.Open(t)
-				c, err := train.OpenTorch("testdata/" + file)
+				c, err := torch.Open("torch/testdata/" + file)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -55,12 +58,12 @@ func TestSpec6ImportTorch(t *testing.T) {
 				cfg := smallRun(t, t.TempDir())
 				cfg.AdamW, cfg.MixedPrecision, cfg.BatchSize, cfg.ContextLen = "torch", mixed, 2, 4
 				m := newImported(t, dev, cfg.Storage(), c)
-				tr, err := train.NewTrainer(dev, cfg, m, train.TextTokens(make([]byte, 100)))
+				tr, err := train.NewTrainer(dev, cfg, m, data.TextTokens(make([]byte, 100)))
 				if err != nil {
 					t.Fatal(err)
 				}
 				defer tr.Close()
-				if err := tr.ImportTorch(ctx, "testdata/"+file); err != nil {
+				if err := tr.ImportTorch(ctx, "torch/testdata/"+file); err != nil {
 					t.Fatal(err)
 				}
 				if tr.Iteration() != c.Iteration {
@@ -75,7 +78,7 @@ func TestSpec6ImportTorch(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				f, err := train.OpenFile(path)
+				f, err := safetensors.OpenVerified(path)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -107,7 +110,7 @@ func TestSpec6ImportTorch(t *testing.T) {
 }
 
 // sameFloats compares a tensor of a checkpoint with one of PyTorch's, as f32 bits.
-func sameFloats(t *testing.T, f *train.File, name string, want *train.TorchTensor) {
+func sameFloats(t *testing.T, f *safetensors.File, name string, want *torch.Tensor) {
 	t.Helper()
 	r, err := f.Open(name)
 	if err != nil {
@@ -129,7 +132,7 @@ func sameFloats(t *testing.T, f *train.File, name string, want *train.TorchTenso
 
 func TestSpec6ImportTorchRefusesAnotherModel(t *testing.T) {
 	dev := vktest.Open(t)
-	c, err := train.OpenTorch("testdata/torch_adamw.pt")
+	c, err := torch.Open("torch/testdata/torch_adamw.pt")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,11 +150,11 @@ func TestSpec6ImportTorchRefusesAnotherModel(t *testing.T) {
 		if err := m.params.Alloc(); err != nil {
 			t.Fatal(err)
 		}
-		tr, err := train.NewTrainer(dev, cfg, m, train.TextTokens(make([]byte, 100)))
+		tr, err := train.NewTrainer(dev, cfg, m, data.TextTokens(make([]byte, 100)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := tr.ImportTorch(ctx, "testdata/torch_adamw.pt"); err == nil || !strings.Contains(err.Error(), "table") {
+		if err := tr.ImportTorch(ctx, "torch/testdata/torch_adamw.pt"); err == nil || !strings.Contains(err.Error(), "table") {
 			t.Errorf("import into a model with another tensor: %v, want an error that names it", err)
 		}
 		tr.Close()

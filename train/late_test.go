@@ -10,6 +10,7 @@ import (
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/optim"
 	"github.com/lemnos-ml/lemnos/train"
+	"github.com/lemnos-ml/lemnos/train/hf"
 	"github.com/lemnos-ml/lemnos/vk"
 	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
@@ -216,7 +217,7 @@ func (e *everything) addTrainer(t *testing.T) {
 	e.use("Trainer.Iteration, Optimizer", false, quiet(func() { tr.Iteration(); tr.Optimizer() }))
 	e.use("Evaluator.Loss", true, func() error { _, err := eval.Loss(ctx); return err })
 	e.use("Evaluator.Windows", false, quiet(func() { eval.Windows(); eval.UnigramEntropy(ctx, data.Train, c.Vocab) }))
-	e.use("ExportHuggingFace", true, func() error { return train.ExportHuggingFace(ctx, t.TempDir(), m.Config(), m.Params()) })
+	e.use("ExportHuggingFace", true, func() error { return hf.Export(ctx, t.TempDir(), m.Config(), m.Params()) })
 	e.use("NewDecoder", true, func() error { _, err := m.NewDecoder(8); return err })
 	e.use("Decoder.Next", true, func() error { d.Reset(); _, err := d.Next(ctx, []int32{1}); return err })
 	e.use("Decoder.Len", false, quiet(func() { d.Len(); d.Cap(); d.Reset() }))

@@ -11,6 +11,7 @@ import (
 	"strconv"
 
 	"github.com/lemnos-ml/lemnos/train/internal/input"
+	"github.com/lemnos-ml/lemnos/train/internal/output"
 )
 
 // Record is what is known about a run at one step, one line of its metrics file:
@@ -75,9 +76,9 @@ func (n *number) UnmarshalJSON(data []byte) error {
 // Metrics is the metrics file of a run, JSON lines in the order of the steps,
 // open for appending. It is for one goroutine.
 type Metrics struct {
-	files   fileSystem
+	files   output.System
 	path    string
-	file    outFile // nil when the file may not hold the records: it is to be written anew
+	file    output.File // nil when the file may not hold the records: it is to be written anew
 	records []Record
 }
 
@@ -86,10 +87,10 @@ type Metrics struct {
 // At step 0 a run begins anew and the file is emptied. A missing file, or folder,
 // is created.
 func OpenMetrics(path string, step int64) (*Metrics, error) {
-	return openMetrics(osFiles{}, path, step)
+	return openMetrics(output.OS{}, path, step)
 }
 
-func openMetrics(files fileSystem, path string, step int64) (*Metrics, error) {
+func openMetrics(files output.System, path string, step int64) (*Metrics, error) {
 	old, torn, err := readMetrics(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -108,7 +109,7 @@ func openMetrics(files fileSystem, path string, step int64) (*Metrics, error) {
 
 // rewrite makes the file hold the records, and opens it.
 func (m *Metrics) rewrite() error {
-	err := replaceFile(m.files, m.path, func(w io.Writer) error {
+	err := output.Write(m.files, m.path, func(w output.File) error {
 		for _, r := range m.records {
 			if err := writeRecord(w, r); err != nil {
 				return err
@@ -117,7 +118,7 @@ func (m *Metrics) rewrite() error {
 		return nil
 	})
 	if err != nil {
-		return err
+		return fmt.Errorf("train: write %s: %w", m.path, err)
 	}
 	return m.open()
 }

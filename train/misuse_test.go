@@ -14,6 +14,7 @@ import (
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/train"
+	"github.com/lemnos-ml/lemnos/train/data"
 	"github.com/lemnos-ml/lemnos/vk"
 	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
@@ -25,8 +26,8 @@ func TestNilArguments(t *testing.T) {
 	m, err := train.NewModel(dev, c)
 	must(t, err)
 	defer m.Params().Release()
-	tokens := train.TextTokens(text(1000))
-	data, quiet := train.Data{Train: tokens, Val: tokens}, train.Hooks{Logger: slog.New(slog.DiscardHandler)}
+	tokens := data.TextTokens(text(1000))
+	corpus, quiet := data.Corpus{Train: tokens, Val: tokens}, train.Hooks{Logger: slog.New(slog.DiscardHandler)}
 	var none *nn.Transformer // in an interface it is not nil
 	for want, err := range map[string]error{
 		"train: new trainer: " + noDevice:                         errorOf(train.NewTrainer(nil, c, m, tokens)),
@@ -36,12 +37,12 @@ func TestNilArguments(t *testing.T) {
 		"train: new evaluator: the model is nil":                  errorOf(train.NewEvaluator(dev, c, nil, tokens)),
 		"train: new evaluator: no tokens":                         errorOf(train.NewEvaluator(dev, c, m, nil)),
 		"train: new model: " + noDevice:                           errorOf(train.NewModel(nil, c)),
-		"nn: transformer: ops: params: " + noDevice:               errorOf2(train.OpenModel(ctx, nil, "testdata/hf-llama", ops.F32)),
-		"train: run: " + noDevice:                                 train.Run(ctx, nil, c, m, data, quiet),
-		"train: run: the model is nil":                            train.Run(ctx, dev, c, none, data, quiet),
-		"train: data has no tokens":                               train.Run(ctx, dev, c, m, train.Data{}, quiet),
-		"train: batch: the sampler is nil":                        errorOfBatch(nil),
-		"train: there are no tokens":                              errorOfBatch(&train.Sampler{B: 1, M: 2}),
+		"nn: transformer: ops: params: " + noDevice:               errorOf2(train.OpenModel(ctx, nil, "hf/testdata/llama", ops.F32)),
+		"train: run: " + noDevice:                                 train.Run(ctx, nil, c, m, corpus, quiet),
+		"train: run: the model is nil":                            train.Run(ctx, dev, c, none, corpus, quiet),
+		"data: there are no tokens to train on":                   train.Run(ctx, dev, c, m, data.Corpus{}, quiet),
+		"data: batch: the sampler is nil":                         errorOfBatch(nil),
+		"data: there are no tokens":                               errorOfBatch(&data.Sampler{B: 1, M: 2}),
 		"train: generate: the decoder, the sampler or the writer": errorOf(train.Generate(ctx, nil, nil, nil, "", 1, io.Discard)),
 	} {
 		mustFail(t, err, want)
@@ -51,8 +52,8 @@ func TestNilArguments(t *testing.T) {
 	}
 }
 
-func errorOfBatch(s *train.Sampler) error {
-	p := train.NewPrefetcher(s)
+func errorOfBatch(s *data.Sampler) error {
+	p := data.NewPrefetcher(s)
 	defer p.Close()
 	_, _, err := p.Batch(0)
 	return err
@@ -77,7 +78,7 @@ func TestEndedContext(t *testing.T) {
 		"Save of a model": train.Save(ended, other, l.model.Params(), nil, nil),
 		"Load":            errorOf(train.Load(ended, path, l.model.Params(), l.opt)),
 		"Load of a model": errorOf(train.Load(ended, path, l.model.Params(), nil)),
-		"OpenModel":       errorOf2(train.OpenModel(ended, dev, "testdata/hf-llama", ops.F32)),
+		"OpenModel":       errorOf2(train.OpenModel(ended, dev, "hf/testdata/llama", ops.F32)),
 	} {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v, want context.Canceled", what, err)
@@ -96,7 +97,7 @@ func TestEndedContext(t *testing.T) {
 	m, err := train.NewModel(dev, c)
 	must(t, err)
 	defer m.Params().Release()
-	tr, err := train.NewTrainer(dev, c, dropping{m.(*nn.Bigram), c.Dropout}, train.TextTokens(text(1000)))
+	tr, err := train.NewTrainer(dev, c, dropping{m.(*nn.Bigram), c.Dropout}, data.TextTokens(text(1000)))
 	must(t, err)
 	defer tr.Close()
 	checkpoint := train.CheckpointPath(c.Dir(), "checkpoint", 2)

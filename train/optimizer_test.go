@@ -14,6 +14,7 @@ import (
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/optim"
 	"github.com/lemnos-ml/lemnos/train"
+	"github.com/lemnos-ml/lemnos/train/safetensors"
 	"github.com/lemnos-ml/lemnos/vk"
 	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
@@ -141,7 +142,7 @@ func TestOldCheckpointsAreAdamW(t *testing.T) {
 // rewriteConfig removes fields of the configuration in a checkpoint.
 func rewriteConfig(t *testing.T, path string, fields ...string) {
 	t.Helper()
-	f, err := train.OpenFile(path)
+	f, err := safetensors.OpenVerified(path)
 	must(t, err)
 	defer f.Close()
 	meta := map[string]string{}
@@ -159,17 +160,17 @@ func rewriteConfig(t *testing.T, path string, fields ...string) {
 	text, err := json.Marshal(config)
 	must(t, err)
 	meta["config"] = string(text)
-	var entries []train.Entry
+	var entries []safetensors.Entry
 	for _, name := range f.Names() {
 		dtype, shape, _ := f.Info(name)
 		r, err := f.Open(name)
 		must(t, err)
 		raw, err := io.ReadAll(r)
 		must(t, err)
-		entries = append(entries, train.Entry{Name: name, DType: dtype, Shape: shape, Write: func(w io.Writer) error { _, err := w.Write(raw); return err }})
+		entries = append(entries, safetensors.Entry{Name: name, DType: dtype, Shape: shape, Write: func(w io.Writer) error { _, err := w.Write(raw); return err }})
 	}
 	must(t, os.Remove(path))
-	must(t, train.SaveFile(path, meta, entries))
+	must(t, safetensors.Save(path, meta, entries))
 }
 
 // A bigram has no hidden layers for Muon.

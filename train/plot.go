@@ -5,7 +5,6 @@ import (
 	"image"
 	"image/color"
 	"image/png"
-	"io"
 	"math"
 	"strconv"
 
@@ -16,6 +15,8 @@ import (
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgimg"
+
+	"github.com/lemnos-ml/lemnos/train/internal/output"
 )
 
 // The size of a loss plot in pixels.
@@ -98,11 +99,15 @@ func WriteLossPlot(path, title string, records []Record, unigram float64) error 
 	if err != nil {
 		return err
 	}
-	return writePNG(osFiles{}, path, img)
+	return writePNG(output.OS{}, path, img)
 }
 
-func writePNG(files fileSystem, path string, img image.Image) error {
-	return replaceFile(files, path, func(w io.Writer) error { return png.Encode(w, img) })
+func writePNG(files output.System, path string, img image.Image) error {
+	err := output.Write(files, path, func(w output.File) error { return png.Encode(w, img) })
+	if err != nil {
+		return fmt.Errorf("train: write %s: %w", path, err)
+	}
+	return nil
 }
 
 // style sets one sans-serif face for all text and puts the legend into the

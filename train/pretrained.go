@@ -1,11 +1,9 @@
 package train
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,19 +12,22 @@ import (
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/optim"
-	"github.com/lemnos-ml/lemnos/train/tokenizer"
+	"github.com/lemnos-ml/lemnos/train/hf"
+	"github.com/lemnos-ml/lemnos/train/internal/dtype"
+	"github.com/lemnos-ml/lemnos/train/internal/transfer"
+	"github.com/lemnos-ml/lemnos/train/safetensors"
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
 // OpenModel loads the transformer that path holds: a checkpoint, the newest
 // checkpoint in the folder of a run, or a Hugging Face folder (see
-// [OpenHuggingFace]). The parameters are stored as dt. Release of the model's
+// [hf.Open]). The parameters are stored as dt. Release of the model's
 // Params frees it.
 //
 // The configuration is that of the run, or has the structure and the tokenizer of
 // the Hugging Face model; Tokenizer is empty where that is not known.
 func OpenModel(ctx context.Context, dev *vk.Device, path string, dt ops.DType) (*nn.Transformer, Config, error) {
-	if IsHuggingFace(path) {
+	if isHuggingFace(path) {
 		return openHuggingFaceModel(ctx, dev, path, dt)
 	}
 	f, cfg, err := openCheckpoint(path)
@@ -34,19 +35,19 @@ func OpenModel(ctx context.Context, dev *vk.Device, path string, dt ops.DType) (
 		return nil, cfg, err
 	}
 	defer f.Close()
-	m, err := newLoaded(dev, dt, cfg, func(p *ops.Params) error { return loadParams(ctx, f, p, itself) })
+	m, err := newLoaded(dev, dt, cfg, func(p *ops.Params) error { return loadParams(ctx, f, p, nil) })
 	return m, cfg, err
 }
 
 func openHuggingFaceModel(ctx context.Context, dev *vk.Device, path string, dt ops.DType) (*nn.Transformer, Config, error) {
 	cfg := DefaultConfig()
-	h, err := OpenHuggingFace(path)
+	h, err := hf.Open(path)
 	if err != nil {
 		return nil, cfg, err
 	}
 	defer h.Close()
-	h.configure(&cfg)
-	m, err := newLoaded(dev, dt, cfg, func(p *ops.Params) error { return h.Load(ctx, p) })
+	cfg.describeFolder(path, h)
+	m, err := newLoaded(dev, dt, cfg, func(p *ops.Params) error { return h.Load(ctx, p, nil) })
 	return m, cfg, err
 }
 
@@ -70,12 +71,12 @@ func newLoaded(dev *vk.Device, dt ops.DType, cfg Config, load func(*ops.Params) 
 // alone stays too.
 func (c *Config) ConfigureFrom(path string) error {
 	before := *c
-	if IsHuggingFace(path) {
-		h, err := OpenHuggingFace(path)
+	if isHuggingFace(path) {
+		h, err := hf.Open(path)
 		if err != nil {
 			return err
 		}
-		h.configure(c)
+		c.describeFolder(path, h)
 		if err := h.Close(); err != nil {
 			return err
 		}
@@ -100,11 +101,17 @@ func (c *Config) ConfigureFrom(path string) error {
 	return nil
 }
 
-// configure makes the configuration describe this model, with the tokenizer of the
-// folder, if there is one.
-func (h *HuggingFace) configure(c *Config) {
+// describeFolder makes the configuration describe the model of a Hugging Face folder,
+// with its tokenizer, if there is one.
+func (c *Config) describeFolder(dir string, h *hf.Folder) {
 	c.SetTransformer(h.Config)
-	c.Tokenizer = tokenizerIn(h.dir)
+	c.Tokenizer = tokenizerIn(dir)
+}
+
+// isHuggingFace reports whether path is a Hugging Face folder, not that of a run.
+func isHuggingFace(path string) bool {
+	newest, _, err := Latest(path, checkpointName)
+	return err == nil && newest == "" && hf.Is(path)
 }
 
 // StartFrom gives the parameters the values of the model at path, one that
@@ -115,34 +122,28 @@ func (t *Trainer) StartFrom(ctx context.Context, path string) error {
 		return err
 	}
 	params := t.model.Params()
-	targets := func(p *ops.Tensor) []*ops.Tensor {
-		if master := t.opt.Master(p); master != nil {
-			return []*ops.Tensor{p, master}
-		}
-		return []*ops.Tensor{p}
-	}
-	if IsHuggingFace(path) {
-		h, err := OpenHuggingFace(path)
+	if isHuggingFace(path) {
+		h, err := hf.Open(path)
 		if err != nil {
 			return err
 		}
 		defer h.Close()
-		t.origin = origin{string(h.object.text), h.dtype()}
-		return h.load(ctx, params, targets)
+		t.origin = h.Origin()
+		return h.Load(ctx, params, t.opt.Master)
 	}
 	f, _, err := openCheckpoint(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	t.origin = originOf(f.meta)
-	return loadParams(ctx, f, params, targets)
+	t.origin = originOf(f.Meta())
+	return loadParams(ctx, f, params, t.opt.Master)
 }
 
 // openCheckpoint opens a checkpoint of a transformer, or the newest in a folder,
 // and compares the sizes of its configuration with its tensors, so that no model
 // is made that the file does not have.
-func openCheckpoint(path string) (*File, Config, error) {
+func openCheckpoint(path string) (*safetensors.File, Config, error) {
 	var cfg Config
 	path, err := checkpointAt(path)
 	if err != nil {
@@ -172,7 +173,7 @@ func checkpointAt(path string) (string, error) {
 		return "", fmt.Errorf("train: %w; a model of Hugging Face's has to be downloaded first, all of its folder", err)
 	case err != nil:
 		return "", fmt.Errorf("train: %w", err)
-	case !info.IsDir() && IsHuggingFace(filepath.Dir(path)):
+	case !info.IsDir() && isHuggingFace(filepath.Dir(path)):
 		return "", fmt.Errorf("train: %s is a part of a Hugging Face model: name its folder, %s", path, filepath.Dir(path))
 	case !info.IsDir():
 		return path, nil
@@ -197,21 +198,21 @@ func checkpointAt(path string) (string, error) {
 }
 
 // checkSizes compares the tensors from which the sizes of all others follow.
-func checkSizes(f *File, cfg Config) error {
+func checkSizes(f *safetensors.File, cfg Config) error {
 	c := cfg.Transformer()
 	if cfg.Model != "transformer" {
 		return fmt.Errorf("model is %q, want transformer", cfg.Model)
 	}
-	if c.Layers > len(f.names) {
-		return fmt.Errorf("%d layers, but only %d tensors", c.Layers, len(f.names))
+	if c.Layers > len(f.Names()) {
+		return fmt.Errorf("%d layers, but only %d tensors", c.Layers, len(f.Names()))
 	}
-	want := []Entry{
+	want := []safetensors.Entry{
 		{Name: "token_embeddings.weight", Shape: []int{c.Vocab, c.Width}},
 		{Name: "layers.0.attn.q_proj.weight", Shape: []int{c.Width, c.Width}},
 		{Name: "layers.0.ffn.w1.weight", Shape: []int{c.FFN, c.Width}},
 	}
 	if c.Positions == "learned" {
-		want = append(want, Entry{Name: "position_embeddings.weight", Shape: []int{c.Context, c.Width}})
+		want = append(want, safetensors.Entry{Name: "position_embeddings.weight", Shape: []int{c.Context, c.Width}})
 	}
 	for _, e := range want {
 		if _, shape, ok := f.Info(e.Name); !ok || !slices.Equal(shape, e.Shape) {
@@ -221,35 +222,31 @@ func checkSizes(f *File, cfg Config) error {
 	return nil
 }
 
-// itself is the target of a parameter where there is no other.
-func itself(p *ops.Tensor) []*ops.Tensor { return []*ops.Tensor{p} }
-
 // loadParams uploads a checkpoint's parameters, the master weights where there are
-// any, to all that targets returns for each, rounded to their type. The shapes are
-// compared first; of learned positions there may be fewer, and the first are taken.
-func loadParams(ctx context.Context, f *File, params *ops.Params, targets func(*ops.Tensor) []*ops.Tensor) error {
+// any, to the parameters and to what master returns for each, rounded to their type.
+// The shapes are compared first; of learned positions there may be fewer, and the
+// first are taken.
+func loadParams(ctx context.Context, f *safetensors.File, params *ops.Params, master func(*ops.Tensor) *ops.Tensor) error {
 	for _, p := range params.All() {
-		dtype, shape, ok := f.Info(f.weights(p.Name()))
-		if !ok || !fits(p.Shape(), shape, p.Name()) || dtype != "F32" && dtype != "F16" && dtype != "BF16" {
-			return fmt.Errorf("train: %s: tensor %q is %s%v, want F32, F16 or BF16 of %v", f.path, p.Name(), dtype, shape, p.Shape())
+		kind, shape, ok := f.Info(weights(f, p.Name()))
+		if !ok || !transfer.Fits(p.Shape(), shape, p.Name()) || !dtype.Floating(kind) {
+			return fmt.Errorf("train: %s: tensor %q is %s%v, want F32, F16 or BF16 of %v", f.Path(), p.Name(), kind, shape, p.Shape())
 		}
 	}
 	for _, p := range params.All() {
 		if err := context.Cause(ctx); err != nil {
-			return fmt.Errorf("train: %s: %w", f.path, err)
+			return fmt.Errorf("train: %s: %w", f.Path(), err)
 		}
-		values, err := f.floats(f.weights(p.Name()))
+		values, err := f.Floats(weights(f, p.Name()))
 		if err != nil {
 			return err
 		}
 		values = values[:p.Len()]
-		if err := checkStored(values, params.DType()); err != nil {
-			return fmt.Errorf("train: %s: tensor %q: %w", f.path, p.Name(), err)
+		if err := transfer.CheckStored(values, params.DType()); err != nil {
+			return fmt.Errorf("train: %s: tensor %q: %w", f.Path(), p.Name(), err)
 		}
-		for _, to := range targets(p) {
-			if err := ops.Upload(ctx, to, values); err != nil {
-				return fmt.Errorf("train: %s: %q: %w", f.path, p.Name(), err)
-			}
+		if err := transfer.Upload(ctx, p, master, values); err != nil {
+			return fmt.Errorf("train: %s: %q: %w", f.Path(), p.Name(), err)
 		}
 	}
 	return nil
@@ -257,111 +254,12 @@ func loadParams(ctx context.Context, f *File, params *ops.Params, targets func(*
 
 // weights returns the name of the tensor of a checkpoint with a parameter's values:
 // its master weights, or itself.
-func (f *File) weights(param string) string {
+func weights(f *safetensors.File, param string) string {
 	for _, rule := range optim.Rules() {
 		name := optim.MasterSlot(rule) + "." + param
-		if _, ok := f.tensors[name]; ok {
+		if _, _, ok := f.Info(name); ok {
 			return name
 		}
 	}
 	return param
-}
-
-// floats returns the values of a tensor of type F32, F16 or BF16, all finite.
-func (f *File) floats(name string) ([]float32, error) {
-	values, err := f.anyFloats(name)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkFinite(values, f.tensors[name].shape); err != nil {
-		return nil, fmt.Errorf("train: %s: tensor %q: %w", f.path, name, err)
-	}
-	return values, nil
-}
-
-func (f *File) anyFloats(name string) ([]float32, error) {
-	raw, err := f.bytes(name)
-	if err != nil {
-		return nil, err
-	}
-	dtype := f.tensors[name].dtype
-	size := int(elementSize[dtype])
-	values := make([]float32, len(raw)/size)
-	for i := range values {
-		values[i] = floatFrom(dtype, raw[i*size:])
-	}
-	return values, nil
-}
-
-// bytes returns the values of a tensor as the file has them.
-func (f *File) bytes(name string) ([]byte, error) {
-	r, err := f.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	raw := make([]byte, r.Size())
-	if _, err := io.ReadFull(r, raw); err != nil {
-		return nil, fmt.Errorf("train: %s: tensor %q: %w", f.path, name, unexpectedEnd(err))
-	}
-	return raw, nil
-}
-
-// ExportCheckpoint writes the transformer of a checkpoint, or of the newest in the
-// folder of a run, as [ExportHuggingFace] does, and beside it the tokenizer.json
-// that the run used, if any. It needs no device.
-//
-// Where training started from a Hugging Face folder, the new folder is like that
-// one: the same config.json, the same types of values (of the master weights, where
-// there are any), and the files of the tokenizer, which must still be there.
-func ExportCheckpoint(path, dir string) error {
-	if IsHuggingFace(path) {
-		return fmt.Errorf("train: export %s: it is a Hugging Face folder already, want a checkpoint or the folder of a run", path)
-	}
-	f, cfg, err := openCheckpoint(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	from := originOf(f.meta)
-	dtype, _, _ := f.Info("token_embeddings.weight")
-	e := hfExport{dir: dir, structure: cfg.Transformer(), dtype: cmp.Or(from.dtype, dtype), origin: from.config}
-	e.source = func(name string) (hfSource, bool) {
-		if e.origin != "" {
-			name = f.weights(name)
-		}
-		dtype, shape, ok := f.Info(name)
-		return hfSource{dtype, shape, func() ([]byte, error) { return f.bytes(name) }}, ok
-	}
-	if err := e.write(); err != nil {
-		return err
-	}
-	return exportTokenizer(dir, path, cfg)
-}
-
-// exportTokenizer writes the tokenizer that a run used, and copies what stood beside
-// it and beside the model that it started from, as far as they are still there.
-func exportTokenizer(dir, path string, cfg Config) error {
-	name, _, err := modelTokenizer(path)
-	if err != nil {
-		return err
-	}
-	if name != "" {
-		tok, err := OpenTokenizer(path)
-		if err == nil {
-			err = writeTokenizer(osFiles{}, dir, tok)
-		}
-		if err != nil {
-			return fmt.Errorf("train: export to %s: the tokenizer is missing: %w", dir, err)
-		}
-	}
-	switch {
-	case cfg.Tokenizer != "" && !slices.Contains(tokenizer.Builtin, cfg.Tokenizer):
-		err = copyBeside(dir, filepath.Dir(cfg.Tokenizer), tokenizerFiles)
-	case cfg.Tokenizer != "bytes" && IsHuggingFace(cfg.From):
-		err = copyBeside(dir, cfg.From, tokenizerFiles)
-	}
-	if err != nil || !IsHuggingFace(cfg.From) {
-		return err
-	}
-	return copyBeside(dir, cfg.From, []string{generationName})
 }

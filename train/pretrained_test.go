@@ -4,13 +4,18 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"github.com/lemnos-ml/lemnos/train/data"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/train/hf"
+	"github.com/lemnos-ml/lemnos/train/internal/check"
+	"github.com/lemnos-ml/lemnos/train/safetensors"
 	"github.com/lemnos-ml/lemnos/vk"
 	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
@@ -20,14 +25,14 @@ func transformerRun(t *testing.T, name string) Config {
 	t.Helper()
 	c := DefaultConfig()
 	c.SetTransformer(smallTransformer())
-	c.CkptDir, c.RunName, c.Data = t.TempDir(), name, "testdata/make_huggingface.py"
+	c.CkptDir, c.RunName, c.Data = t.TempDir(), name, "hf/testdata/make_huggingface.py"
 	c.BatchSize, c.TotalSteps, c.WarmupIters, c.CosineIters, c.CkptEvery, c.EvalWindows = 2, 2, 0, 2, 2, 2
 	c.LRMax, c.LRMin, c.MixedPrecision = 1e-2, 1e-3, false
 	return c
 }
 
 // modelAndData opens what a run of c needs.
-func modelAndData(t *testing.T, dev *vk.Device, c Config) (Model, Data) {
+func modelAndData(t *testing.T, dev *vk.Device, c Config) (Model, data.Corpus) {
 	t.Helper()
 	data, err := OpenData(t.Context(), c, nil)
 	if err != nil {
@@ -98,7 +103,7 @@ func TestModelOfARun(t *testing.T) {
 	if err := ExportCheckpoint(CheckpointPath(c.Dir(), "checkpoint", 2), out); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, ExportCheckpoint(out, filepath.Join(t.TempDir(), "again")), "a Hugging Face folder already")
+	check.Error(t, ExportCheckpoint(out, filepath.Join(t.TempDir(), "again")), "a Hugging Face folder already")
 	exported, cfg, err := OpenModel(ctx, dev, out, ops.F32)
 	if err != nil {
 		t.Fatal(err)
@@ -128,7 +133,7 @@ func TestModelOfARun(t *testing.T) {
 // With 16-bit parameters the master weights are those of the folder.
 func TestStartFromHuggingFace(t *testing.T) {
 	ctx, dev := context.Background(), vktest.Open(t)
-	const dir = "testdata/hf-gpt2"
+	const dir = "hf/testdata/gpt2"
 	c := transformerRun(t, "tuned")
 	c.ContextLen, c.MixedPrecision = 10, true
 	if err := c.ConfigureFrom(dir); err != nil {
@@ -142,7 +147,7 @@ func TestStartFromHuggingFace(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Params().Release()
-	tr, err := NewTrainer(dev, c, m, NewTokens(make([]uint16, 100)))
+	tr, err := NewTrainer(dev, c, m, data.NewTokens(make([]uint16, 100)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,32 +155,41 @@ func TestStartFromHuggingFace(t *testing.T) {
 	if err := tr.StartFrom(ctx, dir); err != nil {
 		t.Fatal(err)
 	}
-	err = openHF(t, dir).each(func(name string, _ []int, want []float32) error {
+	h, err := hf.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	exact, err := nn.NewTransformer(dev, ops.F32, c.Transformer(), 1) // with the folder's values
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer exact.Params().Release()
+	if err := h.Load(ctx, exact.Params(), nil); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range valuesOf(t, exact.Params()) {
 		master := tr.opt.Master(m.Params().ByName(name))
 		got := make([]float32, master.Len())
 		if err := ops.Download(ctx, master, got); err != nil {
-			return err
+			t.Fatal(err)
 		}
-		if !slices.Equal(got, want[:len(got)]) {
+		if !slices.Equal(got, want) {
 			t.Errorf("the master of %q differs", name)
 		}
-		return nil
-	})
-	if err != nil {
-		t.Error(err)
 	}
-	wantError(t, tr.StartFrom(ctx, "testdata/hf-llama"), "testdata/hf-llama")
-	wantError(t, tr.StartFrom(ctx, "testdata"), "neither a checkpoint nor a Hugging Face model")
+	check.Error(t, tr.StartFrom(ctx, "hf/testdata/llama"), "hf/testdata/llama")
+	check.Error(t, tr.StartFrom(ctx, "testdata"), "neither a checkpoint nor a Hugging Face model")
 }
 
 func TestOpenModelErrors(t *testing.T) {
 	ctx, dev := context.Background(), vktest.Open(t)
 	c := transformerRun(t, "run")
-	tensors := func(c Config) []Entry {
-		return []Entry{
-			entry("token_embeddings.weight", "F32", make([]byte, 4*c.Vocab*c.Width), c.Vocab, c.Width),
-			entry("layers.0.attn.q_proj.weight", "F32", make([]byte, 4*c.Width*c.Width), c.Width, c.Width),
-			entry("layers.0.ffn.w1.weight", "F32", make([]byte, 4*c.FFN*c.Width), c.FFN, c.Width),
+	tensors := func(c Config) []safetensors.Entry {
+		return []safetensors.Entry{
+			safetensors.Values("token_embeddings.weight", "F32", []int{c.Vocab, c.Width}, make([]byte, 4*c.Vocab*c.Width)),
+			safetensors.Values("layers.0.attn.q_proj.weight", "F32", []int{c.Width, c.Width}, make([]byte, 4*c.Width*c.Width)),
+			safetensors.Values("layers.0.ffn.w1.weight", "F32", []int{c.FFN, c.Width}, make([]byte, 4*c.FFN*c.Width)),
 		}
 	}
 	for _, test := range []struct {
@@ -198,17 +212,17 @@ func TestOpenModelErrors(t *testing.T) {
 		}
 		path := filepath.Join(t.TempDir(), "x.safetensors")
 		meta := map[string]string{"format": checkpointFormat, "iteration": "0", "optimizer": `{"Steps":{},"Scale":1,"Good":0,"Skips":0}`, "config": string(data)}
-		if err := SaveFile(path, meta, tensors(c)); err != nil {
+		if err := safetensors.Save(path, meta, tensors(c)); err != nil {
 			t.Fatal(err)
 		}
 		_, _, err = OpenModel(ctx, dev, path, ops.F32)
-		wantError(t, err, test.want, path)
+		check.Error(t, err, test.want, path)
 		meta["format"] = "x"
-		if err := SaveFile(path, meta, tensors(c)); err != nil {
+		if err := safetensors.Save(path, meta, tensors(c)); err != nil {
 			t.Fatal(err)
 		}
 		_, _, err = OpenModel(ctx, dev, path, ops.F32)
-		wantError(t, err, `format is "x"`, path)
+		check.Error(t, err, `format is "x"`, path)
 	}
 	empty := t.TempDir()
 	other := func(name string) string {
@@ -223,14 +237,14 @@ func TestOpenModelErrors(t *testing.T) {
 		other("model.safetensors.index.json"):         "but a model without its config.json",
 		other("pytorch_model.bin"):                    "not as safetensors",
 		other("small.Q4_K_M.gguf"):                    "but a GGUF file",
-		"testdata/hf-gpt2/model.safetensors":          "name its folder, testdata/hf-gpt2",
-		"testdata/hf-llama/config.json":               "name its folder, testdata/hf-llama",
-		"testdata/torch.json":                         "not a safetensors file, but a text in JSON",
-		"testdata/torch_adamw.pt":                     "a zip archive, of torch.save perhaps",
+		"hf/testdata/gpt2/model.safetensors":          "name its folder, hf/testdata/gpt2",
+		"hf/testdata/llama/config.json":               "name its folder, hf/testdata/llama",
+		"torch/testdata/torch.json":                   "not a safetensors file, but a text in JSON",
+		"torch/testdata/torch_adamw.pt":               "a zip archive, of torch.save perhaps",
 		filepath.Join(empty, "openai-community/gpt2"): "has to be downloaded first",
-		empty: "neither a checkpoint nor", filepath.Join(empty, "none"): "none", "testdata/make_huggingface.py": "not a safetensors"} {
+		empty: "neither a checkpoint nor", filepath.Join(empty, "none"): "none", "hf/testdata/make_huggingface.py": "not a safetensors"} {
 		_, _, err := OpenModel(ctx, dev, path, ops.F32)
-		wantError(t, err, want, path)
+		check.Error(t, err, want, path)
 	}
 	if names, err := os.ReadDir(empty); err != nil || len(names) > 0 {
 		t.Error(fmt.Sprint(names, err))

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/train/data"
+	"github.com/lemnos-ml/lemnos/train/internal/check"
 	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
@@ -74,28 +76,28 @@ func TestResumeKnowsItsData(t *testing.T) {
 	}
 	moved.Data = "chg.txt"
 	err = runTo(t, moved, 5)
-	if !errors.Is(err, ErrOtherData) {
+	if !errors.Is(err, data.ErrOtherData) {
 		t.Errorf("other data of the same size: %v", err)
 	}
-	wantError(t, err, "chg.txt of", "with the checksum", "not "+filepath.Join(dir, "chg.txt")+" of", "new_data")
+	check.Error(t, err, "chg.txt of", "with the checksum", "not "+filepath.Join(dir, "chg.txt")+" of", "new_data")
 	if err := os.WriteFile("chg.txt", text, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	data, err := os.ReadFile(tokenizer)
+	old, err := os.ReadFile(tokenizer)
 	if err != nil {
 		t.Fatal(err)
 	}
 	// The same ids of this text, other ones of texts with "<|end|>".
-	other := strings.Replace(string(data), `"content":"<|end|>","single_word":false`, `"content":"<|end|>","single_word":true`, 1)
+	other := strings.Replace(string(old), `"content":"<|end|>","single_word":false`, `"content":"<|end|>","single_word":true`, 1)
 	if err := os.WriteFile("other.json", []byte(other), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	moved.Tokenizer = "other.json"
 	err = runTo(t, moved, 5)
-	if !errors.Is(err, ErrOtherData) {
+	if !errors.Is(err, data.ErrOtherData) {
 		t.Errorf("another tokenizer: %v", err)
 	}
-	wantError(t, err, "tokenizer bpe", "new_data")
+	check.Error(t, err, "tokenizer bpe", "new_data")
 	moved.NewData = true
 	if err := runTo(t, moved, 5); err != nil {
 		t.Error(err)
@@ -103,11 +105,11 @@ func TestResumeKnowsItsData(t *testing.T) {
 	if tok, err := OpenTokenizer(moved.Dir()); err != nil || tok.ID() != openTokenizer(t, "other.json").ID() {
 		t.Errorf("the run's tokenizer is not the new one: %v", err)
 	}
-	if err := os.WriteFile(filepath.Join(moved.Dir(), "tokenizer.json"), data, 0o666); err != nil {
+	if err := os.WriteFile(filepath.Join(moved.Dir(), "tokenizer.json"), old, 0o666); err != nil {
 		t.Fatal(err)
 	}
 	_, err = OpenTokenizer(moved.Dir())
-	wantError(t, err, "is not the tokenizer that", "was trained with")
+	check.Error(t, err, "is not the tokenizer that", "was trained with")
 }
 
 // A run that started from a model goes on without it, and so does what is made of it.
@@ -125,7 +127,7 @@ func TestResumeWithoutItsSource(t *testing.T) {
 		t.Fatal(err)
 	}
 	tok := openTokenizer(t, first.Tokenizer)
-	path := writeFile(t, "x.txt", []byte(someText))
+	path := check.File(t, "x.txt", []byte(someText))
 	dir := t.TempDir()
 	assignments := []string{"from=" + from, "data=" + path, "ckpt_dir=" + dir, "context_len=8", "batch_size=2", "total_steps=9", "eval_windows=2", "warmup_iters=0"}
 	c, err := Configure("", "", assignments)
@@ -168,7 +170,7 @@ func TestResumeWithoutSidecars(t *testing.T) {
 	c := transformerRun(t, "run")
 	c.Vocab, c.Tokenizer = 512, ""
 	dir, json := t.TempDir(), "tokenizer/testdata/tokenizer-digits.json"
-	made, err := TokenizeFiles(t.Context(), openTokenizer(t, json), filepath.Join(dir, "ids"), 0, nil, writeFile(t, "x.txt", []byte(someText)))
+	made, err := data.Tokenize(t.Context(), openTokenizer(t, json), filepath.Join(dir, "ids"), 0, nil, check.File(t, "x.txt", []byte(someText)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +242,7 @@ func errorOf2[A, B any](_ A, _ B, err error) error { return err }
 // A run that is resumed without the from that it began with, or with one that it
 // began without, is told so.
 func TestResumeWithAnotherFrom(t *testing.T) {
-	const from = "testdata/hf-llama"
+	const from = "hf/testdata/llama"
 	c := tuningRun(t, from)
 	if err := runTo(t, c, 1); err != nil {
 		t.Fatal(err)

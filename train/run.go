@@ -10,6 +10,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/lemnos-ml/lemnos/train/data"
+	"github.com/lemnos-ml/lemnos/train/internal/output"
 	"github.com/lemnos-ml/lemnos/train/tokenizer"
 	"github.com/lemnos-ml/lemnos/vk"
 )
@@ -45,7 +47,7 @@ type Hooks struct {
 	// DetectAnomaly is that of [Trainer.DetectAnomaly].
 	DetectAnomaly bool
 
-	files fileSystem // for tests; nil is osFiles
+	files output.System // for tests; nil is osFiles
 }
 
 func (h Hooks) withDefaults() Hooks {
@@ -53,7 +55,7 @@ func (h Hooks) withDefaults() Hooks {
 		h.Logger = slog.Default()
 	}
 	if h.files == nil {
-		h.files = osFiles{}
+		h.files = output.OS{}
 	}
 	return h
 }
@@ -69,7 +71,7 @@ func (h Hooks) withDefaults() Hooks {
 // Files that can't be written do not end a run: it goes on, logs the error, and
 // tries again at the next log or checkpoint. Only the last checkpoint must be
 // saved.
-func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, data Data, h Hooks) (err error) {
+func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, corpus data.Corpus, h Hooks) (err error) {
 	if err := errors.Join(checkDevice(dev), checkModel(model)); err != nil {
 		return fmt.Errorf("train: run: %w", err)
 	}
@@ -77,31 +79,31 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, data Data
 	if err := cfg.CheckFolder(h.Fresh); err != nil {
 		return err
 	}
-	if data.identity == nil {
-		if err := data.check(ctx, cfg, h.Logger); err != nil {
+	if corpus.Identity() == nil {
+		if err := corpus.Check(ctx, cfg.Vocab, cfg.ContextLen, h.Logger); err != nil {
 			return beforeSteps(ctx, err)
 		}
 	}
-	if data.name == "" && cfg.Data == "" {
+	if corpus.Name() == "" && cfg.Data == "" {
 		cfg.Data = ownData
 	}
-	if data.Tokenizer != nil {
-		cfg.Tokenizer = data.Tokenizer.Name()
+	if corpus.Tokenizer != nil {
+		cfg.Tokenizer = corpus.Tokenizer.Name()
 	}
 	for _, warning := range cfg.Warnings() {
 		h.Logger.Warn(warning)
 	}
 	before := dev.Stats()
 	h.Logger.Info("compiling", "device", dev.Info().Name)
-	t, err := newTrainer(dev, cfg, model, data.Train, h.Reduce)
+	t, err := newTrainer(dev, cfg, model, corpus.Train, h.Reduce)
 	if err != nil {
 		return err
 	}
 	defer t.Close()
 	cfg = t.cfg
-	t.data = data.identity
+	t.data = corpus.Identity()
 	t.DetectAnomaly(h.DetectAnomaly)
-	eval, err := newEvaluator(dev, cfg, model, data.Val)
+	eval, err := newEvaluator(dev, cfg, model, corpus.Val)
 	if err != nil {
 		return err
 	}
@@ -117,12 +119,12 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, data Data
 	if err := errors.Join(t.compile(), eval.compile()); err != nil {
 		return err
 	}
-	h.Logger.Info("counting tokens", "training", data.Train.Len(), "held_out", data.Val.Len())
-	unigram, err := eval.UnigramEntropy(ctx, data.Train, cfg.Vocab)
+	h.Logger.Info("counting tokens", "training", corpus.Train.Len(), "held_out", corpus.Val.Len())
+	unigram, err := eval.UnigramEntropy(ctx, corpus.Train, cfg.Vocab)
 	if err != nil {
 		return beforeSteps(ctx, err)
 	}
-	r := &runner{cfg: cfg, hooks: h, trainer: t, eval: eval, tokenizer: data.Tokenizer, unigram: unigram}
+	r := &runner{cfg: cfg, hooks: h, trainer: t, eval: eval, tokenizer: corpus.Tokenizer, unigram: unigram}
 	defer func() { err = errors.Join(err, r.finish()) }()
 	if err := r.resume(ctx); err != nil {
 		return err

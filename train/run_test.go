@@ -17,6 +17,8 @@ import (
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/train"
+	"github.com/lemnos-ml/lemnos/train/data"
+	"github.com/lemnos-ml/lemnos/train/safetensors"
 	"github.com/lemnos-ml/lemnos/vk"
 	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
@@ -61,7 +63,7 @@ type dropping struct {
 }
 
 func (d dropping) Loss(g *ops.Graph, x, y *ops.Tensor) *ops.Tensor {
-	ignore := train.PadTarget
+	ignore := data.PadTarget
 	return g.CrossEntropy(g.Dropout(g.Embed(d.Params().All()[0], x), d.part), y, &ops.CrossEntropyOptions{IgnoreIndex: &ignore})
 }
 
@@ -90,7 +92,7 @@ func runHooked(ctx context.Context, dev *vk.Device, cfg train.Config, h train.Ho
 }
 
 // bigramAndData opens what a run of c needs.
-func bigramAndData(t *testing.T, dev *vk.Device, c train.Config) (*nn.Bigram, train.Data) {
+func bigramAndData(t *testing.T, dev *vk.Device, c train.Config) (*nn.Bigram, data.Corpus) {
 	t.Helper()
 	data, err := train.OpenData(ctx, c, nil)
 	must(t, err)
@@ -109,7 +111,7 @@ func state(t *testing.T, cfg train.Config) map[string]string {
 	if err != nil || step != cfg.TotalSteps {
 		t.Fatalf("newest checkpoint %q of step %d (%v), want step %d", path, step, err, cfg.TotalSteps)
 	}
-	f, err := train.OpenFile(path)
+	f, err := safetensors.OpenVerified(path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,19 +5,21 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
 
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/optim"
+	"github.com/lemnos-ml/lemnos/train/internal/dtype"
+	"github.com/lemnos-ml/lemnos/train/internal/transfer"
+	"github.com/lemnos-ml/lemnos/train/safetensors"
 )
 
 // Save writes a model and its optimizer to path: the parameters and, unless opt
 // is nil, all that training needs of it to go on bit for bit (moments, step counts,
 // loss scale). meta is for what else belongs to them, such as the number of the
-// step. The file is as [SaveFile] writes it: path is the old file or the whole
+// step. The file is as [safetensors.Save] writes it: path is the old file or the whole
 // new one, with checksums. Save waits for the device. Values that are not finite
 // are an error that names the tensor, and nothing is written.
 func Save(ctx context.Context, path string, params *ops.Params, opt *optim.Optimizer, meta map[string]string) error {
@@ -46,20 +48,19 @@ func Save(ctx context.Context, path string, params *ops.Params, opt *optim.Optim
 		}
 		all[optimizerKey] = string(text)
 	}
-	var entries []Entry
+	var entries []safetensors.Entry
 	for _, x := range stateTensors(opt, params) {
-		raw, err := download(ctx, x.Tensor)
+		raw, err := transfer.Download(ctx, x.Tensor)
 		if err != nil {
 			return fail(err)
 		}
-		dtype := fileDType(x.DType())
-		if i := firstNonFinite(dtype, raw); i >= 0 {
-			return fail(fmt.Errorf("%s%q is not finite at %v", x.role, x.Name(), indexOf(i, x.Shape())))
+		kind := transfer.DType(x.DType())
+		if i := dtype.FirstNonFinite(kind, raw); i >= 0 {
+			return fail(fmt.Errorf("%s%q is not finite at %v", x.role, x.Name(), dtype.IndexOf(i, x.Shape())))
 		}
-		entries = append(entries, Entry{Name: x.name, DType: dtype, Shape: x.Shape(),
-			Write: func(w io.Writer) error { _, err := w.Write(raw); return err }})
+		entries = append(entries, safetensors.Values(x.name, kind, x.Shape(), raw))
 	}
-	return SaveFile(path, all, entries)
+	return safetensors.Save(path, all, entries)
 }
 
 // Load reads what [Save] wrote, or a checkpoint of a run, into params and opt and
@@ -74,7 +75,7 @@ func Load(ctx context.Context, path string, params *ops.Params, opt *optim.Optim
 	if err := checkState(params, opt); err != nil {
 		return fail(err)
 	}
-	f, err := OpenFile(path)
+	f, err := safetensors.OpenVerified(path)
 	if err != nil {
 		return nil, err
 	}
@@ -113,11 +114,8 @@ const (
 
 // checkState reports parameters without memory, and an optimizer of others.
 func checkState(params *ops.Params, opt *optim.Optimizer) error {
-	if params == nil || len(params.Banks()) == 0 {
-		return errors.New("the parameters have no memory: call Alloc first")
-	}
-	if opt == nil {
-		return nil
+	if err := transfer.CheckParams(params); err != nil || opt == nil {
+		return err
 	}
 	if !slices.Equal(opt.Sets(), []*ops.Params{params}) || opt.Released() {
 		return errors.New("the optimizer is one of other parameters, or was released")

@@ -13,6 +13,7 @@ import (
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/optim"
 	"github.com/lemnos-ml/lemnos/train"
+	"github.com/lemnos-ml/lemnos/train/safetensors"
 	"github.com/lemnos-ml/lemnos/vk"
 	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
@@ -161,7 +162,7 @@ func TestSpec6SaveAndLoadErrors(t *testing.T) {
 		mustFail(t, err, name)
 	}
 	later := filepath.Join(dir, "later.safetensors")
-	must(t, train.SaveFile(later, map[string]string{"format": "lemnos-9", "optimizer": "{}"}, nil))
+	must(t, safetensors.Save(later, map[string]string{"format": "lemnos-9", "optimizer": "{}"}, nil))
 	_, err = train.Load(ctx, later, l.model.Params(), l.opt)
 	mustFail(t, err, `format is "lemnos-9", this version reads "lemnos-1"`)
 	if names, err := os.ReadDir(dir); err != nil || len(names) != 3 {

@@ -12,6 +12,7 @@ import (
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/optim"
 	"github.com/lemnos-ml/lemnos/train"
+	"github.com/lemnos-ml/lemnos/train/data"
 	"github.com/lemnos-ml/lemnos/vk"
 	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
@@ -41,7 +42,7 @@ func newAdapted(dev *vk.Device, c train.Config) (*adapted, error) {
 func (m *adapted) Sets() []*ops.Params { return []*ops.Params{m.Params(), m.thin} }
 
 func (m *adapted) Loss(g *ops.Graph, x, y *ops.Tensor) *ops.Tensor {
-	ignore := train.PadTarget
+	ignore := data.PadTarget
 	logits := g.Cast(g.Embed(m.Params().All()[0], x), ops.F32)
 	logits = g.Add(logits, g.MatMul(g.Embed(m.left, x), m.wide))
 	return g.CrossEntropy(logits, y, &ops.CrossEntropyOptions{IgnoreIndex: &ignore})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/train/data"
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
@@ -14,9 +15,9 @@ import (
 type source struct {
 	cfg      Config
 	dev      *vk.Device
-	tokens   *Tokens
+	tokens   *data.Tokens
 	resident *ops.Tensor // u16 or u32 (n); nil when the tokens stay on disk
-	prefetch *Prefetcher
+	prefetch *data.Prefetcher
 }
 
 // feed is a batch inside one graph: what the host writes, and what the model reads.
@@ -28,7 +29,7 @@ type feed struct {
 // residentShare is the part of the device's memory that tokens may take.
 const residentShare = 8
 
-func newSource(dev *vk.Device, cfg Config, tokens *Tokens) (*source, error) {
+func newSource(dev *vk.Device, cfg Config, tokens *data.Tokens) (*source, error) {
 	n, width := tokens.Len(), tokens.Width()
 	if err := tokens.Fits(cfg.ContextLen); err != nil {
 		return nil, err
@@ -49,8 +50,8 @@ func newSource(dev *vk.Device, cfg Config, tokens *Tokens) (*source, error) {
 }
 
 // hostSource gathers batches on the host.
-func hostSource(dev *vk.Device, cfg Config, tokens *Tokens) *source {
-	return &source{cfg: cfg, dev: dev, prefetch: NewPrefetcher(&Sampler{Tokens: tokens, Seed: cfg.Seed, Rank: cfg.Rank, B: cfg.BatchSize, M: cfg.ContextLen})}
+func hostSource(dev *vk.Device, cfg Config, tokens *data.Tokens) *source {
+	return &source{cfg: cfg, dev: dev, prefetch: data.NewPrefetcher(&data.Sampler{Tokens: tokens, Seed: cfg.Seed, Rank: cfg.Rank, B: cfg.BatchSize, M: cfg.ContextLen})}
 }
 
 // bytes returns the device memory of the tokens.

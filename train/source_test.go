@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/train/data"
 	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
@@ -19,7 +20,7 @@ func TestSpec5ResidentAndPrefetchedBatchesAgree(t *testing.T) {
 	for i := range ids {
 		ids[i] = uint32(i * i % 65537)
 	}
-	for name, tokens := range map[string]*Tokens{"u32": NewTokens(ids), "bytes": TextTokens([]byte("a text of some letters, long enough for windows"))} {
+	for name, tokens := range map[string]*data.Tokens{"u32": data.NewTokens(ids), "bytes": data.TextTokens([]byte("a text of some letters, long enough for windows"))} {
 		t.Run(name, func(t *testing.T) {
 			resident, err := newSource(dev, cfg, tokens)
 			if err != nil {

@@ -5,14 +5,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/optim"
+	"github.com/lemnos-ml/lemnos/train/internal/dtype"
 	"github.com/lemnos-ml/lemnos/train/internal/input"
+	"github.com/lemnos-ml/lemnos/train/internal/transfer"
+	"github.com/lemnos-ml/lemnos/train/safetensors"
 )
 
 // checkpointName is what the names of a run's checkpoints begin with.
@@ -52,7 +54,7 @@ func stateTensors(opt *optim.Optimizer, sets ...*ops.Params) []stateTensor {
 type Snapshot struct {
 	Iteration int64
 	meta      map[string]string
-	entries   []Entry
+	entries   []safetensors.Entry
 }
 
 // Snapshot waits for the submitted steps and copies the state off the device. A
@@ -76,7 +78,7 @@ func (t *Trainer) Snapshot(ctx context.Context) (*Snapshot, error) {
 	}
 	s := &Snapshot{Iteration: t.iter, meta: map[string]string{
 		"format": checkpointFormat, "iteration": strconv.FormatInt(t.iter, 10), "optimizer": string(optState), "config": string(cfg)}}
-	t.origin.add(s.meta)
+	addOrigin(s.meta, t.origin)
 	if t.data != nil {
 		data, err := json.Marshal(t.data)
 		if err != nil {
@@ -85,15 +87,14 @@ func (t *Trainer) Snapshot(ctx context.Context) (*Snapshot, error) {
 		s.meta[identityKey] = string(data)
 	}
 	for _, x := range t.tensors() {
-		raw, err := download(ctx, x.Tensor)
+		raw, err := transfer.Download(ctx, x.Tensor)
 		if err != nil {
 			return nil, fmt.Errorf("train: checkpoint: %s: %w", x.name, err)
 		}
 		if err := t.scan(x, raw); err != nil {
 			return nil, err
 		}
-		s.entries = append(s.entries, Entry{Name: x.name, DType: fileDType(x.DType()), Shape: x.Shape(),
-			Write: func(w io.Writer) error { _, err := w.Write(raw); return err }})
+		s.entries = append(s.entries, safetensors.Values(x.name, transfer.DType(x.DType()), x.Shape(), raw))
 	}
 	return s, nil
 }
@@ -124,7 +125,7 @@ func (t *Trainer) Restore(ctx context.Context, path string) error {
 	if err := restore(ctx, f, t.tensors(), t.opt, st); err != nil {
 		return fmt.Errorf("train: checkpoint %s: %w", path, err)
 	}
-	t.iter, t.origin, t.before = iter, originOf(f.meta), before
+	t.iter, t.origin, t.before = iter, originOf(f.Meta()), before
 	t.keepTokenizer(f.Meta())
 	return nil
 }
@@ -142,16 +143,16 @@ func (t *Trainer) keepTokenizer(meta map[string]string) {
 }
 
 // checkFile compares a checkpoint with this trainer; cfg is the checkpoint's.
-func (t *Trainer) checkFile(f *File) (iter int64, st optim.State, cfg Config, err error) {
+func (t *Trainer) checkFile(f *safetensors.File) (iter int64, st optim.State, cfg Config, err error) {
 	if iter, st, cfg, err = checkpointMeta(f.Meta()); err != nil {
 		return 0, st, cfg, err
 	}
 	if diff := t.cfg.Diff(cfg); len(diff) > 0 {
 		return 0, st, cfg, fmt.Errorf("is of another configuration: %v%s", diff, t.cfg.otherFrom(cfg))
 	}
-	data, err := readIdentity(f.Meta())
+	was, err := readIdentity(f.Meta())
 	if err == nil && !t.cfg.NewData {
-		err = t.data.same(data)
+		err = t.data.Same(was)
 	}
 	if err != nil {
 		return 0, st, cfg, err
@@ -162,7 +163,7 @@ func (t *Trainer) checkFile(f *File) (iter int64, st optim.State, cfg Config, er
 // checkTensors compares a checkpoint with what is to be read from it: names,
 // shapes, types, and values that are finite. It may hold an optimizer's state
 // besides where that is left out.
-func checkTensors(f *File, tensors []stateTensor, st optim.State, leaveOut bool) error {
+func checkTensors(f *safetensors.File, tensors []stateTensor, st optim.State, leaveOut bool) error {
 	want := map[string]bool{}
 	for _, x := range tensors {
 		want[x.name] = true
@@ -170,15 +171,15 @@ func checkTensors(f *File, tensors []stateTensor, st optim.State, leaveOut bool)
 		switch {
 		case !ok:
 			return fmt.Errorf("tensor %q is missing", x.name)
-		case dt != fileDType(x.DType()) || !slices.Equal(shape, x.Shape()):
-			return fmt.Errorf("tensor %q is %s%v, want %s%v", x.name, dt, shape, fileDType(x.DType()), x.Shape())
+		case dt != transfer.DType(x.DType()) || !slices.Equal(shape, x.Shape()):
+			return fmt.Errorf("tensor %q is %s%v, want %s%v", x.name, dt, shape, transfer.DType(x.DType()), x.Shape())
 		}
-		raw, err := f.bytes(x.name)
+		raw, err := f.Bytes(x.name)
 		if err != nil {
 			return err
 		}
-		if i := firstNonFinite(dt, raw); i >= 0 {
-			return fmt.Errorf("tensor %q is not finite: value %d is %v", x.name, i, floatFrom(dt, raw[int64(i)*elementSize[dt]:]))
+		if i := dtype.FirstNonFinite(dt, raw); i >= 0 {
+			return fmt.Errorf("tensor %q is not finite: value %d is %v", x.name, i, dtype.Float32(dt, raw[int64(i)*dtype.Size[dt]:]))
 		}
 	}
 	for _, name := range f.Names() {

@@ -8,6 +8,8 @@ import (
 
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/optim"
+	"github.com/lemnos-ml/lemnos/train/data"
+	"github.com/lemnos-ml/lemnos/train/hf"
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
@@ -16,7 +18,7 @@ import (
 // of your own.
 type Trainer struct {
 	cfg      Config
-	data     *dataIdentity // for checkpoints; nil where it isn't known
+	data     *data.Identity // for checkpoints; nil where it isn't known
 	dev      *vk.Device
 	model    Model
 	sets     []*ops.Params // of the model's parameters
@@ -38,7 +40,7 @@ type Trainer struct {
 	found    *ops.AnomalyError // in the step that runs
 	iter     int64             // steps done
 	before   Config            // of the checkpoint that was restored
-	origin   origin
+	origin   hf.Origin
 }
 
 // Reduce is called once a step, after the backward pass and before the update, by
@@ -57,7 +59,7 @@ type Reduce func(tensors []*ops.Tensor) error
 // micro-batches or there is something to call before the update, one for a
 // micro-batch and one for the update. It refuses a device that has too little
 // memory before it allocates any. Close frees all but the model.
-func NewTrainer(dev *vk.Device, cfg Config, model Model, tokens *Tokens, reduce ...Reduce) (*Trainer, error) {
+func NewTrainer(dev *vk.Device, cfg Config, model Model, tokens *data.Tokens, reduce ...Reduce) (*Trainer, error) {
 	if err := checkDevice(dev); err != nil {
 		return nil, fmt.Errorf("train: new trainer: %w", err)
 	}
@@ -81,7 +83,7 @@ func NewTrainer(dev *vk.Device, cfg Config, model Model, tokens *Tokens, reduce 
 }
 
 // newTrainer builds everything but allocates nothing large; compile does.
-func newTrainer(dev *vk.Device, cfg Config, model Model, tokens *Tokens, reduce []Reduce) (*Trainer, error) {
+func newTrainer(dev *vk.Device, cfg Config, model Model, tokens *data.Tokens, reduce []Reduce) (*Trainer, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -100,7 +102,7 @@ func newTrainer(dev *vk.Device, cfg Config, model Model, tokens *Tokens, reduce 
 	return t, nil
 }
 
-func (t *Trainer) build(tokens *Tokens) error {
+func (t *Trainer) build(tokens *data.Tokens) error {
 	groups, err := t.cfg.groups(t.model)
 	if err != nil {
 		return err

@@ -7,36 +7,12 @@ import (
 
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/optim"
+	"github.com/lemnos-ml/lemnos/train/safetensors"
 )
-
-// fileDType is the safetensors name of a storage type.
-func fileDType(dt ops.DType) string {
-	return map[ops.DType]string{ops.F32: "F32", ops.F16: "F16", ops.BF16: "BF16", ops.I32: "I32", ops.U32: "U32", ops.U16: "U16"}[dt]
-}
-
-// download returns the values of a float tensor as a file holds them:
-// little-endian, without padding.
-func download(ctx context.Context, t *ops.Tensor) ([]byte, error) {
-	if err := context.Cause(ctx); err != nil { // also where there is nothing to wait for
-		return nil, err
-	}
-	if t.DType() == ops.F32 {
-		v := make([]float32, t.Len())
-		if err := ops.Download(ctx, t, v); err != nil {
-			return nil, err
-		}
-		return binary.Append(nil, binary.LittleEndian, v)
-	}
-	v := make([]uint16, t.Len())
-	if err := ops.Download(ctx, t, v); err != nil {
-		return nil, err
-	}
-	return binary.Append(nil, binary.LittleEndian, v)
-}
 
 // restore uploads the state from a checked file, all of it or, where ctx has ended
 // already, nothing.
-func restore(ctx context.Context, f *File, tensors []stateTensor, opt *optim.Optimizer, st optim.State) error {
+func restore(ctx context.Context, f *safetensors.File, tensors []stateTensor, opt *optim.Optimizer, st optim.State) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
@@ -53,7 +29,7 @@ func restore(ctx context.Context, f *File, tensors []stateTensor, opt *optim.Opt
 }
 
 // restoreTensor uploads the tensor of that name.
-func restoreTensor(ctx context.Context, f *File, x stateTensor) error {
+func restoreTensor(ctx context.Context, f *safetensors.File, x stateTensor) error {
 	r, err := f.Open(x.name)
 	if err != nil {
 		return err

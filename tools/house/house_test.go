@@ -41,8 +41,20 @@ var testLayers = map[string][]string{
 	"train": {"shaders"},
 }
 
+// rooms says what the folders below train may import of ours: what is read and written,
+// each format for itself and without a device, then what is made of it, then the loop.
+var rooms = map[string][]string{
+	"train/internal":    {"train/internal", "train/safetensors", "ops"},
+	"train/safetensors": {"train/internal"},
+	"train/torch":       {"train/internal"},
+	"train/tokenizer":   {"train/internal"},
+	"train/data":        {"train/internal", "train/safetensors", "train/torch", "train/tokenizer"},
+	"train/hf":          {"train/internal", "train/safetensors", "train/torch", "train/tokenizer", "vk", "ops", "nn"},
+	"train/window":      {"train"},
+}
+
 // testSupport are packages for tests: only test files and each other import them.
-var testSupport = []string{"vk/vktest", "ops/opstest"}
+var testSupport = []string{"vk/vktest", "ops/opstest", "train/internal/check", "train/internal/hostile", "train/internal/torchtest"}
 
 // root is the repository, seen from this folder.
 const root = "../.."
@@ -64,6 +76,16 @@ func support(folder string) bool {
 
 // within tells whether the path p is parent or below it.
 func within(p, parent string) bool { return p == parent || strings.HasPrefix(p, parent+"/") }
+
+// room returns the folder below train that a folder is, or is in; "" for others.
+func room(folder string) string {
+	for r := range rooms {
+		if within(folder, r) {
+			return r
+		}
+	}
+	return ""
+}
 
 func top(p string) string {
 	first, _, _ := strings.Cut(p, "/")
@@ -171,7 +193,14 @@ func importError(folder string, test bool, imported string) string {
 		return "Go files belong into vk, shaders, ops, nn, optim, train or tools"
 	case support(imported) && !test && !support(folder):
 		return "only tests import " + imported
-	case support(imported) || from == to || slices.Contains(allowed, to):
+	case support(imported):
+		return ""
+	case room(folder) != "" && !within(imported, room(folder)):
+		if rooms := rooms[room(folder)]; !slices.ContainsFunc(rooms, func(r string) bool { return within(imported, r) }) {
+			return "the arrow points up: " + folder + " may import of ours " + strings.Join(append(rooms, "nothing else"), ", ")
+		}
+		return ""
+	case from == to || slices.Contains(allowed, to):
 		return ""
 	case (test || support(folder)) && slices.Contains(testLayers[from], to):
 		return ""
@@ -225,6 +254,17 @@ func TestImportRulesSeeUpwardArrows(t *testing.T) {
 		{"optim", false, "ops/opstest", true},
 		{"ops/opstest", false, "vk/vktest", false},
 		{"train", false, "tools/bench", true},
+		{"train", false, "train/hf", false},
+		{"train/hf", false, "train/torch", false},
+		{"train/hf", false, "train", true},
+		{"train/hf", true, "train", true},
+		{"train/hf", false, "optim", true},
+		{"train/data", false, "train/hf", true},
+		{"train/data", false, "ops", true},
+		{"train/safetensors", false, "ops", true},
+		{"train/torch", false, "train/safetensors", true},
+		{"train/torch", true, "train/internal/hostile", false},
+		{"train/torch", false, "train/internal/hostile", true},
 		{"tools/train", false, "train", false},
 		{"extras", false, "vk", true},
 	} {

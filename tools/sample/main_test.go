@@ -13,7 +13,7 @@ import (
 func TestMain(m *testing.M) { vktest.Main(m) }
 
 // A model of 50 tokens, which knows the first 50 bytes.
-const model = "../../train/testdata/hf-llama"
+const model = "../../train/hf/testdata/llama"
 
 func TestSample(t *testing.T) {
 	vktest.Open(t) // skips without a device

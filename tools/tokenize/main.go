@@ -17,6 +17,7 @@ import (
 
 	"github.com/lemnos-ml/lemnos/tools/internal/command"
 	"github.com/lemnos-ml/lemnos/train"
+	"github.com/lemnos-ml/lemnos/train/data"
 	"github.com/lemnos-ml/lemnos/train/tokenizer"
 )
 
@@ -45,7 +46,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	t, err := train.TokenizeFiles(ctx, tok, *name, *fraction, slog.New(slog.NewTextHandler(log, nil)), fs.Args()...)
+	t, err := data.Tokenize(ctx, tok, *name, *fraction, slog.New(slog.NewTextHandler(log, nil)), fs.Args()...)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/lemnos-ml/lemnos/tools/internal/command"
 	"github.com/lemnos-ml/lemnos/train"
+	"github.com/lemnos-ml/lemnos/train/safetensors"
 )
 
 // kills is how often TestKilledAtRandom ends a process; docs/reliability.md has
@@ -122,7 +123,7 @@ func (r *toolRun) state() map[string]string {
 	if err != nil {
 		r.Fatal(err)
 	}
-	f, err := train.OpenFile(path)
+	f, err := safetensors.OpenVerified(path)
 	if err != nil {
 		r.Fatal(err)
 	}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/lemnos-ml/lemnos/tools/internal/command"
 	"github.com/lemnos-ml/lemnos/train"
+	"github.com/lemnos-ml/lemnos/train/safetensors"
 	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
@@ -73,8 +74,8 @@ func (r *toolRun) saved() int64 {
 	r.Helper()
 	path, step, err := train.Latest(r.folder(), "checkpoint")
 	if err == nil && path != "" {
-		var f *train.File
-		if f, err = train.OpenFile(path); err == nil {
+		var f *safetensors.File
+		if f, err = safetensors.OpenVerified(path); err == nil {
 			f.Close()
 		}
 	}

@@ -41,6 +41,13 @@ func Find(dir string) (path string, err error) {
 	return "", fmt.Errorf("no %s, so what its ids mean is not known", FileName)
 }
 
+// Missing says that the folder of a model has no tokenizer, what it has instead, and
+// what to do about it.
+func Missing(dir string) error {
+	_, err := Find(dir)
+	return fmt.Errorf("%w; a tokenizer is named with -tokenizer (bytes, gpt2 or a %s)", err, FileName)
+}
+
 const convert = `transformers makes one: AutoTokenizer.from_pretrained(folder).save_pretrained(folder)`
 
 func exists(path string) bool {

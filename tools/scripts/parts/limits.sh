@@ -2,7 +2,7 @@
 # are left out have larger buffers, or choose limits themselves.
 part_limits() {
 	LEMNOS_LIMITS=minimum GALLIVM_PERF=nopt on_device "$(lavapipe_icd)" \
-		go test -count=1 -vet=off -short -timeout 15m ./ops ./optim ./nn ./train
+		go test -count=1 -vet=off -short -timeout 15m ./ops ./optim ./nn ./train/...
 	LEMNOS_LIMITS=minimum on_device "$(lavapipe_icd)" go test -count=1 -vet=off -short -timeout 15m ./vk \
 		-skip 'TestSegments|TestStaging|TestRoundTrip|TestInfo|TestFaults(Program|Recovered)|TestLimitsKept|TestMapFailures|TestProgramErrors'
 }

@@ -22,6 +22,9 @@ func Regular(path string) error {
 	return &fs.PathError{Op: "open", Path: path, Err: fmt.Errorf("it is %s, want a file", Kind(info.Mode()))}
 }
 
+// MaxSmall bounds the bytes of a configuration, an index or a sidecar.
+const MaxSmall = 64 << 20
+
 // Kind says what is no regular file.
 func Kind(mode fs.FileMode) string {
 	switch {

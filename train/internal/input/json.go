@@ -92,3 +92,13 @@ func Place(text []byte, at int64) string {
 	before := text[:min(max(at, 0), int64(len(text)))]
 	return fmt.Sprintf("line %d, column %d", 1+bytes.Count(before, []byte("\n")), len(before)-bytes.LastIndexByte(before, '\n'))
 }
+
+// Quote returns a valid UTF-8 string as JSON, as Python writes it but for letters
+// beyond ASCII, which stay.
+func Quote(s string) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.Encode(s) // strings and buffers give no error
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}

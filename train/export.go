@@ -1,0 +1,110 @@
+package train
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/lemnos-ml/lemnos/train/hf"
+	"github.com/lemnos-ml/lemnos/train/internal/output"
+	"github.com/lemnos-ml/lemnos/train/tokenizer"
+)
+
+// ExportCheckpoint writes the transformer of a checkpoint, or of the newest in the
+// folder of a run, as [hf.Export] does, and beside it the tokenizer.json
+// that the run used, if any. It needs no device.
+//
+// Where training started from a Hugging Face folder, the new folder is like that
+// one: the same config.json, the same types of values (of the master weights, where
+// there are any), and the files of the tokenizer, which must still be there.
+func ExportCheckpoint(path, dir string) error {
+	if isHuggingFace(path) {
+		return fmt.Errorf("train: export %s: it is a Hugging Face folder already, want a checkpoint or the folder of a run", path)
+	}
+	f, cfg, err := openCheckpoint(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := checkExport(dir); err != nil {
+		return fmt.Errorf("train: export to %s: %w", dir, err)
+	}
+	from := originOf(f.Meta())
+	stored, _, _ := f.Info("token_embeddings.weight")
+	m := hf.Model{Config: cfg.Transformer(), DType: cmp.Or(from.DType, stored), Origin: from.Config}
+	m.Param = func(name string) (hf.Tensor, bool) {
+		if m.Origin != "" {
+			name = weights(f, name)
+		}
+		kind, shape, ok := f.Info(name)
+		return hf.Tensor{DType: kind, Shape: shape, Read: func() ([]byte, error) { return f.Bytes(name) }}, ok
+	}
+	if err := m.Write(dir); err != nil {
+		return err
+	}
+	return exportTokenizer(dir, path, cfg)
+}
+
+// exportTokenizer writes the tokenizer that a run used, and copies what stood beside
+// it and beside the model that it started from, as far as they are still there.
+func exportTokenizer(dir, path string, cfg Config) error {
+	name, _, err := modelTokenizer(path)
+	if err != nil {
+		return err
+	}
+	if name != "" {
+		tok, err := OpenTokenizer(path)
+		if err == nil {
+			err = writeTokenizer(output.OS{}, dir, tok)
+		}
+		if err != nil {
+			return fmt.Errorf("train: export to %s: the tokenizer is missing: %w", dir, err)
+		}
+	}
+	switch {
+	case cfg.Tokenizer != "" && !slices.Contains(tokenizer.Builtin, cfg.Tokenizer):
+		err = hf.CopyTokenizer(dir, filepath.Dir(cfg.Tokenizer))
+	case cfg.Tokenizer != "bytes" && isHuggingFace(cfg.From):
+		err = hf.CopyTokenizer(dir, cfg.From)
+	}
+	if err != nil || !isHuggingFace(cfg.From) {
+		return err
+	}
+	return hf.CopyGeneration(dir, cfg.From)
+}
+
+// checkExport reports that the files of a run are in a folder.
+func checkExport(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if name := e.Name(); isRunFile(name) || name == lockName {
+			return fmt.Errorf("the folder holds %s already: choose a new folder", name)
+		}
+	}
+	return nil
+}
+
+// The Hugging Face folder that training started from, as its export needs it, is
+// metadata of the checkpoints.
+const originKey, originTypeKey = "huggingface", "huggingface_dtype"
+
+func originOf(meta map[string]string) hf.Origin {
+	return hf.Origin{Config: meta[originKey], DType: meta[originTypeKey]}
+}
+
+// addOrigin puts it into the metadata of a checkpoint.
+func addOrigin(meta map[string]string, o hf.Origin) {
+	if o.Config != "" {
+		meta[originKey], meta[originTypeKey] = o.Config, o.DType
+	}
+}

@@ -1,0 +1,348 @@
+package hf
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/lemnos-ml/lemnos/nn"
+	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/train/internal/dtype"
+	"github.com/lemnos-ml/lemnos/train/internal/output"
+	"github.com/lemnos-ml/lemnos/train/internal/transfer"
+	"github.com/lemnos-ml/lemnos/train/safetensors"
+	"github.com/lemnos-ml/lemnos/train/tokenizer"
+)
+
+// Export writes a transformer as a folder that the transformers package
+// loads: config.json and model.safetensors, in the type of the parameters.
+// Structures that neither GPT-2 nor Llama has are errors. Interleaved RoPE becomes
+// Llama's by a change of order in queries and keys, and biases that GPT-2 has and
+// the model has not become zeros. A tokenizer is not written. A model that was
+// loaded from such a folder is exported by [Folder.Export].
+func Export(ctx context.Context, dir string, c nn.TransformerConfig, params *ops.Params) error {
+	if err := transfer.CheckParams(params); err != nil {
+		return fmt.Errorf("hf: export to %s: %w", dir, err)
+	}
+	return Model{Config: c, DType: transfer.DType(params.DType()), Param: paramsOf(ctx, params)}.Write(dir)
+}
+
+// Export writes the parameters of a transformer of this structure as a folder like
+// this one: its config.json with all that is in it, its types of values, and its
+// tokenizer. Nothing but values changes.
+func (f *Folder) Export(ctx context.Context, dir string, params *ops.Params) error {
+	if err := transfer.CheckParams(params); err != nil {
+		return fmt.Errorf("hf: export to %s: %w", dir, err)
+	}
+	origin := f.Origin()
+	if err := (Model{Config: f.Config, DType: origin.DType, Origin: origin.Config, Param: paramsOf(ctx, params)}).Write(dir); err != nil {
+		return err
+	}
+	return errors.Join(copyBeside(dir, f.dir, tokenizer.FileName), CopyTokenizer(dir, f.dir), CopyGeneration(dir, f.dir))
+}
+
+func paramsOf(ctx context.Context, params *ops.Params) func(string) (Tensor, bool) {
+	return func(name string) (Tensor, bool) {
+		p := params.ByName(name)
+		if p == nil {
+			return Tensor{}, false
+		}
+		return Tensor{transfer.DType(p.DType()), p.Shape(), func() ([]byte, error) { return transfer.Download(ctx, p) }}, true
+	}
+}
+
+// Model is a transformer that is to be written as a folder.
+type Model struct {
+	Config nn.TransformerConfig
+	DType  string // of the values that are written: "F32", "F16" or "BF16"
+	Origin string // config.json of the model that training started from, or ""
+	// Param returns a parameter by its name in package nn.
+	Param func(name string) (p Tensor, ok bool)
+}
+
+// Tensor is a parameter of a [Model].
+type Tensor struct {
+	DType string
+	Shape []int
+	Read  func() ([]byte, error) // its values: little-endian, row-major
+}
+
+// Origin is what an export needs of the folder that training started from, to be
+// like it.
+type Origin struct {
+	Config string // config.json
+	DType  string // of the values; where there are several, the one that holds all of them
+}
+
+// Origin returns what an export like this folder needs.
+func (f *Folder) Origin() Origin { return Origin{string(f.object.text), f.dtype()} }
+
+// Write writes the folder as [Export] does, or with an Origin as [Folder.Export]. It
+// overwrites no model.
+func (e Model) Write(dir string) error {
+	fail := func(err error) error { return fmt.Errorf("hf: export to %s: %w", dir, err) }
+	if err := errors.Join(e.Config.Validate(), checkNew(dir)); err != nil {
+		return fail(err)
+	}
+	config, kind, err := configOf(e.Config, e.DType)
+	if err == nil && e.Origin != "" {
+		config, err = e.adapt(config)
+	}
+	if err != nil {
+		return fail(err)
+	}
+	layout := gpt2Layout
+	if kind == "llama" {
+		layout = llamaLayout
+	}
+	var entries []safetensors.Entry
+	for _, t := range layout(e.Config) {
+		parts, err := e.parts(t)
+		if err != nil {
+			return fail(err)
+		}
+		entries = append(entries, safetensors.Entry{Name: t.name, DType: e.DType, Shape: t.shape, Write: func(w io.Writer) error { return writeTensor(w, t, e.DType, parts) }})
+	}
+	// The transformers package asks for the format's name.
+	if err := safetensors.Save(filepath.Join(dir, "model.safetensors"), map[string]string{"format": "pt"}, entries); err != nil {
+		return err
+	}
+	if err := output.Replace(output.OS{}, filepath.Join(dir, configName), config.bytes()); err != nil {
+		return fail(err)
+	}
+	return nil
+}
+
+// parts returns the sources of one tensor, in order.
+func (e Model) parts(t tensor) ([]Tensor, error) {
+	var parts []Tensor
+	for _, name := range t.ours {
+		s, ok := e.Param(name)
+		switch {
+		case !ok && strings.HasSuffix(name, ".bias") && !e.Config.Bias:
+			s = Tensor{e.DType, t.ourShape(), func() ([]byte, error) { return make([]byte, int64(t.ourShape()[0])*dtype.Size[e.DType]), nil }}
+		case !ok:
+			return nil, fmt.Errorf("parameter %q is missing", name)
+		case !slices.Equal(s.Shape, t.ourShape()):
+			return nil, fmt.Errorf("parameter %q is %v, want %v", name, s.Shape, t.ourShape())
+		}
+		parts = append(parts, s)
+	}
+	return parts, nil
+}
+
+// adapt returns the origin's config.json. Where its structure is not the model's any
+// more, because the context was changed, say, the fields of ours take their place.
+func (e Model) adapt(ours object) (object, error) {
+	o, err := parseObject([]byte(e.Origin))
+	if err != nil {
+		return o, err
+	}
+	same := func() (bool, error) {
+		c, _, err := o.structure()
+		c.Dropout, c.Recompute, c.Init = e.Config.Dropout, e.Config.Recompute, e.Config.Init
+		return c == e.Config, err
+	}
+	ok, err := same()
+	if err == nil && !ok {
+		for _, other := range gpt2Names {
+			delete(o.fields, other)
+		}
+		for key, value := range ours.fields {
+			if !slices.Contains(notStructure, key) {
+				o.fields[key] = value
+			}
+		}
+		ok, err = same()
+	}
+	if err == nil && !ok { // another rope_theta than the one inside, which was of plain RoPE
+		delete(o.fields, "rope_parameters")
+		ok, err = same()
+	}
+	if err == nil && !ok {
+		err = fmt.Errorf("the config.json that training started from does not fit the model: %s", e.Origin)
+	}
+	return o, err
+}
+
+// notStructure are fields of an exported config.json that a model's own have their
+// say about.
+var notStructure = []string{"architectures", "model_type", "torch_dtype", "resid_pdrop", "embd_pdrop", "attn_pdrop", "bos_token_id", "eos_token_id"}
+
+// torchTypes are the names of storage types in a config.json.
+var torchTypes = map[string]string{"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+
+// dtype returns the type of the folder's values; where there are several, the one
+// that holds all of them.
+func (f *Folder) dtype() string {
+	all := ""
+	for _, t := range f.tensors {
+		name := f.theirs[t.name]
+		dtype, _, _ := f.source[name].Info(name)
+		if all != "" && all != dtype {
+			return "F32"
+		}
+		all = dtype
+	}
+	return all
+}
+
+// configOf returns the config.json of a structure, and whether it is GPT-2's kind
+// or Llama's. A structure that is neither is an error that says which field.
+func configOf(c nn.TransformerConfig, dtype string) (o object, kind string, err error) {
+	fields, kind, err := fieldsOf(c, dtype)
+	if err != nil {
+		return o, "", err
+	}
+	text, err := json.Marshal(fields)
+	if err != nil {
+		return o, "", err
+	}
+	o, err = parseObject(text)
+	return o, kind, err
+}
+
+func fieldsOf(c nn.TransformerConfig, dtype string) (fields any, kind string, err error) {
+	var text tokenIDs // the token around texts, where the vocabulary is GPT-2's
+	if c.Vocab == gpt2Vocab {
+		text = tokenIDs{gpt2Vocab - 1}
+	}
+	kvHeads := cmp.Or(c.KVHeads, c.Heads)
+	unfit := func(field, value, want string) error {
+		return fmt.Errorf("%s is %s, want %s: with the rest it is not a model of Hugging Face's", field, value, want)
+	}
+	switch c.Norm {
+	case "layernorm":
+		activation := map[string]string{"gelu_tanh": "gelu_new", "gelu": "gelu", "silu": "silu"}[c.Activation]
+		switch {
+		case c.Positions != "learned":
+			return nil, "", unfit("positions", c.Positions, "learned")
+		case activation == "":
+			return nil, "", unfit("activation", c.Activation, "gelu_tanh, gelu or silu")
+		case kvHeads != c.Heads:
+			return nil, "", unfit("kv_heads", fmt.Sprint(kvHeads), fmt.Sprint(c.Heads))
+		}
+		return gpt2Config{Architectures: []string{"GPT2LMHeadModel"}, ModelType: "gpt2", DType: torchTypes[dtype], Vocab: c.Vocab, Context: c.Context, Width: c.Width,
+			Layers: c.Layers, Heads: c.Heads, FFN: c.FFN, Activation: activation, NormEps: float(c.NormEps), Tied: c.Tied,
+			Dropout: float(c.Dropout), EmbedDropout: float(c.Dropout), Begin: text, End: text}, "gpt2", nil
+	case "rmsnorm":
+		switch {
+		case c.Positions != "rope" && c.Positions != "rope_half":
+			return nil, "", unfit("positions", c.Positions, "rope or rope_half")
+		case c.Activation != "swiglu":
+			return nil, "", unfit("activation", c.Activation, "swiglu")
+		}
+		return llamaConfig{Architectures: []string{"LlamaForCausalLM"}, ModelType: "llama", DType: torchTypes[dtype], Vocab: c.Vocab, Context: c.Context, Width: c.Width,
+			FFN: c.FFN, Layers: c.Layers, Heads: c.Heads, KVHeads: kvHeads, Activation: "silu", NormEps: float(c.NormEps), RopeTheta: float(c.RopeTheta), Tied: c.Tied,
+			AttentionBias: c.Bias, FFNBias: c.Bias}, "llama", nil
+	}
+	return nil, "", unfit("norm", c.Norm, "layernorm or rmsnorm")
+}
+
+// writeTensor writes one tensor from its parts.
+func writeTensor(w io.Writer, t tensor, kind string, parts []Tensor) error {
+	var raw []byte
+	for i, part := range parts {
+		data, err := part.Read()
+		if err == nil && part.DType != kind {
+			data, err = convert(data, part.DType, kind)
+		}
+		if err != nil {
+			return fmt.Errorf("parameter %q: %w", t.ours[i], err)
+		}
+		raw = append(raw, data...)
+	}
+	if dtype.Size[kind] == 4 {
+		return writeJoined[uint32](w, t, raw)
+	}
+	return writeJoined[uint16](w, t, raw)
+}
+
+func writeJoined[T uint16 | uint32](w io.Writer, t tensor, raw []byte) error {
+	values := make([]T, len(raw)/binary.Size(T(0)))
+	if _, err := binary.Decode(raw, binary.LittleEndian, values); err != nil {
+		return err
+	}
+	return binary.Write(w, binary.LittleEndian, join(t, values))
+}
+
+// convert rounds values of a file to another floating-point type. One that is finite
+// and does not fit is an error.
+func convert(raw []byte, from, to string) ([]byte, error) {
+	size := int(dtype.Size[from])
+	out := make([]byte, 0, len(raw)/size*int(dtype.Size[to]))
+	for i := 0; i < len(raw); i += size {
+		v := dtype.Float32(from, raw[i:])
+		switch to {
+		case "F32":
+			out = binary.LittleEndian.AppendUint32(out, math.Float32bits(v))
+		case "F16":
+			out = binary.LittleEndian.AppendUint16(out, ops.F16.Bits(v))
+		case "BF16":
+			out = binary.LittleEndian.AppendUint16(out, ops.BF16.Bits(v))
+		}
+		if !math.IsInf(float64(v), 0) && math.IsInf(float64(dtype.Float32(to, out[len(out)-int(dtype.Size[to]):])), 0) {
+			return nil, fmt.Errorf("value %d is %v, which %s does not hold", i/size, v, torchTypes[to])
+		}
+	}
+	return out, nil
+}
+
+// checkNew reports why a model can't be written to a folder: another one is there,
+// or a run.
+func checkNew(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if name := e.Name(); filepath.Ext(name) == ".safetensors" || slices.Contains([]string{configName, generationName, tokenizer.FileName}, name) {
+			return fmt.Errorf("the folder holds %s already: choose a new folder", name)
+		}
+	}
+	return nil
+}
+
+// generationName is the file that says how texts are generated.
+const generationName = "generation_config.json"
+
+// tokenizerFiles say how a tokenizer is used, beside its tokenizer.json.
+var tokenizerFiles = []string{"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
+	"tokenizer.model", "chat_template.jinja", "chat_template.json"}
+
+// CopyTokenizer copies the files that a folder has of a tokenizer, beside its
+// tokenizer.json.
+func CopyTokenizer(to, from string) error { return copyBeside(to, from, tokenizerFiles...) }
+
+// CopyGeneration copies the generation_config.json of a folder, if it has one.
+func CopyGeneration(to, from string) error { return copyBeside(to, from, generationName) }
+
+// copyBeside copies the files of those names that a folder has.
+func copyBeside(to, from string, names ...string) error {
+	for _, name := range names {
+		data, err := os.ReadFile(filepath.Join(from, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = output.Replace(output.OS{}, filepath.Join(to, name), data)
+		}
+		if err != nil {
+			return fmt.Errorf("hf: export to %s: %w", to, err)
+		}
+	}
+	return nil
+}
