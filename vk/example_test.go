@@ -2,15 +2,17 @@ package vk_test
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"log"
+	"math"
+	"os"
 
-	"github.com/lemnos-ml/lemnos/shaders"
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
-// A program is recorded once and submitted as often as needed. This one copies
-// 1024 floats with the kernel of that name, 16 bytes per invocation.
+// A program is recorded once and submitted as often as needed. This one doubles
+// 1024 floats with a kernel that was compiled from GLSL, one value per invocation.
 func Example() {
 	ctx := context.Background()
 	dev, err := vk.Open(nil) // the best device
@@ -19,15 +21,15 @@ func Example() {
 	}
 	defer dev.Close() // frees everything below
 
-	code, err := shaders.Load("copy")
+	code, err := os.ReadFile("testdata/scale.spv")
 	if err != nil {
 		log.Fatal(err)
 	}
-	kernel, err := dev.Kernel("copy", code, map[uint32]uint32{0: 64}) // workgroups of 64
+	kernel, err := dev.Kernel("scale", code, map[uint32]uint32{0: 64}) // workgroups of 64
 	if err != nil {
 		log.Fatal(err)
 	}
-	const size = 4096
+	const n, size = 1024, 4096
 	x, err := dev.NewBuffer(size)
 	if err != nil {
 		log.Fatal(err)
@@ -37,20 +39,22 @@ func Example() {
 		log.Fatal(err)
 	}
 
+	push := binary.LittleEndian.AppendUint32(nil, n)
+	push = binary.LittleEndian.AppendUint32(push, math.Float32bits(2))
 	p := dev.NewProgram()
-	p.Dispatch(kernel, [3]uint32{size / 16 / 64, 1, 1}, []byte{size / 16 & 0xff, size / 16 >> 8, 0, 0}, x.Span(0, size), y.Span(0, size))
+	p.Dispatch(kernel, [3]uint32{n / 64, 1, 1}, push, x.Span(0, size), y.Span(0, size))
 	if err := p.End(); err != nil { // the first error of recording
 		log.Fatal(err)
 	}
-	if err := x.Upload(ctx, 0, []byte("shaken, not stirred")); err != nil {
+	values := binary.LittleEndian.AppendUint32(nil, math.Float32bits(3.5))
+	if err := x.Upload(ctx, 0, values); err != nil {
 		log.Fatal(err)
 	}
 	if _, err := dev.Submit(p); err != nil {
 		log.Fatal(err)
 	}
-	got := make([]byte, 6)
-	if err := y.Download(ctx, 0, got); err != nil { // waits
+	if err := y.Download(ctx, 0, values); err != nil { // waits
 		log.Fatal(err)
 	}
-	fmt.Println(string(got))
+	fmt.Println(math.Float32frombits(binary.LittleEndian.Uint32(values)))
 }

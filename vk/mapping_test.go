@@ -3,12 +3,9 @@ package vk_test
 import (
 	"bytes"
 	"errors"
-	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/lemnos-ml/lemnos/vk"
-	"github.com/lemnos-ml/lemnos/vk/internal/interpose"
 	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
@@ -16,40 +13,13 @@ import (
 // had the host's memory is missing, and the error says so.
 func TestMapFailures(t *testing.T) {
 	cache := t.TempDir()
-	for name, run := range map[string]func() error{
-		"programs": func() error { return programSteps(cache, false) },
-		"training": func() error { return trainingSteps(cache) },
-	} {
-		t.Run(name, func(t *testing.T) { mapFailures(t, run) })
-	}
-}
-
-func mapFailures(t *testing.T, run func() error) {
-	countCalls(t, run)
-	calls, refused := interpose.Calls(interpose.MapFailure), 0
-	for n := range calls {
-		for _, onward := range []bool{false, true} {
-			interpose.Reset()
-			interpose.Inject(interpose.MapFailure, n, onward)
-			err := guard(t, run)
-			if err != nil && (!onward || !errors.Is(err, vk.ErrOutOfMemory) || !strings.Contains(err.Error(), "to map on the host")) {
-				t.Errorf("call %d of %d, onward %t: %v", n, calls, onward, err)
-			}
-			if err != nil {
-				refused++
-			}
-			checkGone(t, fmt.Sprintf("call %d", n))
-		}
-	}
-	if refused == 0 {
-		t.Errorf("none of %d failures was noticed", calls)
-	}
+	vktest.EveryMapFailure(t, func() error { return programSteps(cache, false) })
 }
 
 // TestSmallMappings: a device whose memory is seen through a small window, and the results are the same.
 func TestSmallMappings(t *testing.T) {
 	vktest.Limit(t, vktest.Limits{Mapping: 1 << 20})
-	if err := errors.Join(programSteps(t.TempDir(), false), trainingSteps(t.TempDir())); err != nil {
+	if err := programSteps(t.TempDir(), false); err != nil {
 		t.Error(err)
 	}
 	d := vktest.Open(t)
