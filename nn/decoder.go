@@ -128,6 +128,9 @@ func (d *Decoder) Next(ctx context.Context, tokens []int32) ([]float32, error) {
 	case d.used+len(tokens) > d.length:
 		return nil, fmt.Errorf("nn: decoder: %d positions and %d more, the cache holds %d", d.used, len(tokens), d.length)
 	}
+	if err := checkTokens(tokens, d.m.cfg.Vocab); err != nil {
+		return nil, fmt.Errorf("nn: decoder: %w", err)
+	}
 	for len(tokens) > 0 {
 		p := d.prompt
 		if len(tokens) == 1 {

@@ -3,30 +3,23 @@ package nn
 import (
 	"context"
 	"errors"
-	"fmt"
 )
 
 // Generate continues prompt by n tokens, each chosen by s from the logits of d,
-// and passes them to emit as they come. It ends early when ctx does, with the
-// context's error, and when emit returns an error, with that.
+// which [NewSequence] makes, and passes them to emit as they come. It ends early when
+// ctx does, with the context's error, and when emit returns an error, with that.
 //
-// When the decoder is full, the sequence goes on from its newer half: what was
-// said before that is forgotten. Of a prompt longer than Cap the last Cap tokens
-// count.
-func Generate(ctx context.Context, d *Decoder, s *Sampler, prompt []int32, n int, emit func(id int32) error) error {
+// When the sequence is full, it goes on from its newer half: what was said before
+// that is forgotten. Of a prompt longer than Cap the last Cap tokens count.
+func Generate(ctx context.Context, d Sequence, s *Sampler, prompt []int32, n int, emit func(id int32) error) error {
 	switch {
 	case d == nil || s == nil || emit == nil:
-		return errors.New("nn: generate: the decoder, the sampler or emit is nil")
+		return errors.New("nn: generate: the sequence, the sampler or emit is nil")
 	case len(prompt) == 0:
 		return errors.New("nn: generate: the prompt has no token")
 	}
-	for _, id := range prompt {
-		if id < 0 || int(id) >= d.m.cfg.Vocab {
-			return fmt.Errorf("nn: generate: token %d of the prompt is outside the vocabulary of %d", id, d.m.cfg.Vocab)
-		}
-	}
 	d.Reset()
-	known := append([]int32(nil), prompt[max(0, len(prompt)-d.Cap()):]...) // what the decoder holds, and then what it does not yet
+	known := append([]int32(nil), prompt[max(0, len(prompt)-d.Cap()):]...) // what d holds, and then what it does not yet
 	fresh := known
 	for range n {
 		if err := context.Cause(ctx); err != nil {

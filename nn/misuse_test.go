@@ -44,7 +44,7 @@ func TestNilArguments(t *testing.T) {
 		"sampler": nn.Generate(ctx, d, nil, []int32{1}, 1, emit),
 		"emit":    nn.Generate(ctx, d, s, []int32{1}, 1, nil),
 	} {
-		wantError(t, "Generate without "+what, err, "nn: generate: the decoder, the sampler or emit is nil")
+		wantError(t, "Generate without "+what, err, "nn: generate: the sequence, the sampler or emit is nil")
 	}
 	if g := ops.NewGraph(nil); m.Loss(g, nil, nil) == nil || g.Err() == nil {
 		t.Errorf("Loss in a graph without a device: %v", g.Err())

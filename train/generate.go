@@ -22,9 +22,9 @@ import (
 // after tok.Special().Start. Where tok is nil, prompt and text are ids with spaces
 // between them, and without a prompt the text starts after id 0. It returns how many
 // tokens were generated, on an error too.
-func Generate(ctx context.Context, d *nn.Decoder, s *nn.Sampler, tok *tokenizer.Tokenizer, prompt string, n int, w io.Writer) (tokens int, err error) {
+func Generate(ctx context.Context, d nn.Sequence, s *nn.Sampler, tok *tokenizer.Tokenizer, prompt string, n int, w io.Writer) (tokens int, err error) {
 	if d == nil || s == nil || w == nil {
-		return 0, errors.New("train: generate: the decoder, the sampler or the writer is nil")
+		return 0, errors.New("train: generate: the sequence, the sampler or the writer is nil")
 	}
 	if tok == nil {
 		return generateIDs(ctx, d, s, prompt, n, w)
@@ -63,7 +63,7 @@ func Generate(ctx context.Context, d *nn.Decoder, s *nn.Sampler, tok *tokenizer.
 var errEnd = errors.New("the text is complete")
 
 // generateIDs is Generate where it is not known what the ids mean.
-func generateIDs(ctx context.Context, d *nn.Decoder, s *nn.Sampler, prompt string, n int, w io.Writer) (tokens int, err error) {
+func generateIDs(ctx context.Context, d nn.Sequence, s *nn.Sampler, prompt string, n int, w io.Writer) (tokens int, err error) {
 	ids := []int32{}
 	for _, word := range strings.Fields(prompt) {
 		id, err := strconv.ParseInt(word, 10, 32)

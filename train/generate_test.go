@@ -99,7 +99,7 @@ func TestGenerateText(t *testing.T) {
 		t.Errorf("no prompt gave %q, a line's start %q", a, b)
 	}
 	_, err := Generate(context.Background(), d, &nn.Sampler{}, openTokenizer(t, "gpt2"), "", 1, &strings.Builder{})
-	if want := "token 50256 of the prompt is outside the vocabulary of 256"; err == nil || !strings.Contains(err.Error(), want) {
+	if want := "token 50256 is outside the vocabulary of 256"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want %q", err, want)
 	}
 }

@@ -30,20 +30,20 @@ func TestNilArguments(t *testing.T) {
 	corpus, quiet := data.Corpus{Train: tokens, Val: tokens}, train.Hooks{Logger: slog.New(slog.DiscardHandler)}
 	var none *nn.Transformer // in an interface it is not nil
 	for want, err := range map[string]error{
-		"train: new trainer: " + noDevice:                         errorOf(train.NewTrainer(nil, c, m, tokens)),
-		"train: new trainer: the model is nil":                    errorOf(train.NewTrainer(dev, c, none, tokens)),
-		"train: new trainer: no tokens":                           errorOf(train.NewTrainer(dev, c, m, nil)),
-		"train: new evaluator: " + noDevice:                       errorOf(train.NewEvaluator(nil, c, m, tokens)),
-		"train: new evaluator: the model is nil":                  errorOf(train.NewEvaluator(dev, c, nil, tokens)),
-		"train: new evaluator: no tokens":                         errorOf(train.NewEvaluator(dev, c, m, nil)),
-		"train: new model: " + noDevice:                           errorOf(train.NewModel(nil, c)),
-		"nn: transformer: ops: params: " + noDevice:               errorOf2(train.OpenModel(ctx, nil, "hf/testdata/llama", ops.F32)),
-		"train: run: " + noDevice:                                 train.Run(ctx, nil, c, m, corpus, quiet),
-		"train: run: the model is nil":                            train.Run(ctx, dev, c, none, corpus, quiet),
-		"data: there are no tokens to train on":                   train.Run(ctx, dev, c, m, data.Corpus{}, quiet),
-		"data: batch: the sampler is nil":                         errorOfBatch(nil),
-		"data: there are no tokens":                               errorOfBatch(&data.Sampler{B: 1, M: 2}),
-		"train: generate: the decoder, the sampler or the writer": errorOf(train.Generate(ctx, nil, nil, nil, "", 1, io.Discard)),
+		"train: new trainer: " + noDevice:                          errorOf(train.NewTrainer(nil, c, m, tokens)),
+		"train: new trainer: the model is nil":                     errorOf(train.NewTrainer(dev, c, none, tokens)),
+		"train: new trainer: no tokens":                            errorOf(train.NewTrainer(dev, c, m, nil)),
+		"train: new evaluator: " + noDevice:                        errorOf(train.NewEvaluator(nil, c, m, tokens)),
+		"train: new evaluator: the model is nil":                   errorOf(train.NewEvaluator(dev, c, nil, tokens)),
+		"train: new evaluator: no tokens":                          errorOf(train.NewEvaluator(dev, c, m, nil)),
+		"train: new model: " + noDevice:                            errorOf(train.NewModel(nil, c)),
+		"nn: transformer: ops: params: " + noDevice:                errorOf2(train.OpenModel(ctx, nil, "hf/testdata/llama", ops.F32)),
+		"train: run: " + noDevice:                                  train.Run(ctx, nil, c, m, corpus, quiet),
+		"train: run: the model is nil":                             train.Run(ctx, dev, c, none, corpus, quiet),
+		"data: there are no tokens to train on":                    train.Run(ctx, dev, c, m, data.Corpus{}, quiet),
+		"data: batch: the sampler is nil":                          errorOfBatch(nil),
+		"data: there are no tokens":                                errorOfBatch(&data.Sampler{B: 1, M: 2}),
+		"train: generate: the sequence, the sampler or the writer": errorOf(train.Generate(ctx, nil, nil, nil, "", 1, io.Discard)),
 	} {
 		mustFail(t, err, want)
 	}

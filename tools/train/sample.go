@@ -12,12 +12,12 @@ import (
 
 // sampler prints what the model makes of a prompt while it is being trained.
 type sampler struct {
-	ctx     context.Context
-	decoder *nn.Decoder
-	tok     *tokenizer.Tokenizer // nil where samples are ids
-	prompt  string
-	tokens  int
-	out     io.Writer
+	ctx    context.Context
+	text   nn.Sequence
+	tok    *tokenizer.Tokenizer // nil where samples are ids
+	prompt string
+	tokens int
+	out    io.Writer
 }
 
 // sampleContext bounds the cache: a sample is short.
@@ -25,32 +25,32 @@ const sampleContext = 256
 
 // newSampler returns nil where there is nothing to sample from.
 func newSampler(ctx context.Context, model train.Model, cfg train.Config, o options, tok *tokenizer.Tokenizer, out io.Writer) (*sampler, error) {
-	m, ok := model.(*nn.Transformer)
+	m, ok := model.(nn.Logits)
 	if !ok || o.sample == 0 {
 		return nil, nil
 	}
-	decoder, err := m.NewDecoder(min(cfg.ContextLen, sampleContext))
+	text, err := nn.NewSequence(m, min(cfg.ContextLen, sampleContext))
 	if err != nil {
 		return nil, err
 	}
-	return &sampler{ctx, decoder, tok, o.prompt, o.sample, out}, nil
+	return &sampler{ctx, text, tok, o.prompt, o.sample, out}, nil
 }
 
 // print writes one sample, always with the same choices, so that what changes
 // from one to the next is the model.
 func (s *sampler) print(step int64) {
 	fmt.Fprintf(s.out, "--- sample of step %d\n%s", step, s.prompt)
-	_, err := train.Generate(s.ctx, s.decoder, &nn.Sampler{Temperature: 0.8, Seed: 1}, s.tok, s.prompt, s.tokens, s.out)
+	_, err := train.Generate(s.ctx, s.text, &nn.Sampler{Temperature: 0.8, Seed: 1}, s.tok, s.prompt, s.tokens, s.out)
 	if err != nil && s.ctx.Err() == nil {
 		fmt.Fprintf(s.out, "\nno sample: %v", err)
 	}
 	fmt.Fprint(s.out, "\n---\n")
 }
 
-// close frees the cache; a nil sampler has none.
+// close frees the sequence; a nil sampler has none.
 func (s *sampler) close() error {
 	if s == nil {
 		return nil
 	}
-	return s.decoder.Close()
+	return s.text.Close()
 }
