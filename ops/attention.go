@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/lemnos-ml/lemnos/shaders"
 )
 
 // AttentionOptions changes what Attention does; nil means the defaults.
@@ -154,18 +156,17 @@ func maskStrides(m *Tensor, row int) (strides [2]int) {
 
 // spec adds to spec how this attention differs from plain causal one.
 func (a *attention) spec(spec map[uint32]uint32) map[uint32]uint32 {
-	const visible, capped, window, addedMask, booleanMask = 16, 17, 1, 2, 3
 	switch {
 	case a.o.Mask != nil && a.o.Mask.dtype == F32:
-		spec[visible] = addedMask
+		spec[shaders.SpecVisible] = shaders.AddedMask
 	case a.o.Mask != nil:
-		spec[visible] = booleanMask
+		spec[shaders.SpecVisible] = shaders.BooleanMask
 		maps.Copy(spec, idSpec(a.o.Mask))
 	case a.o.Window > 0 && a.o.Window < a.k.shape[1]:
-		spec[visible] = window
+		spec[shaders.SpecVisible] = shaders.Window
 	}
 	if a.o.SoftCap > 0 {
-		spec[capped] = 1
+		spec[shaders.SpecCapped] = 1
 	}
 	return spec
 }
@@ -185,11 +186,11 @@ const (
 // lane of kernels for processors holds about tile4 groups of its rows.
 func (a *attention) call(g *Graph, kernel string, heads, tile4 int, push attentionPush, args ...*Tensor) Call {
 	s4, n := a.q.stride4(), a.q.shape[1]
-	tile, local, spec := 32, 64, map[uint32]uint32{10: uint32(s4)}
+	tile, local, spec := 32, 64, map[uint32]uint32{shaders.SpecS4: uint32(s4)}
 	if g.tune.lanes && s4 <= maxLanes4 {
 		kernel, local = strings.Replace(kernel, "attention", "attention_lanes", 1), int(g.tune.subgroup)
 		rows := min(max(1, tile4/s4), ceilDiv(n, local), maxLaneRows)
-		tile, spec[11] = local*rows, uint32(rows)
+		tile, spec[shaders.SpecLaneRows] = local*rows, uint32(rows)
 	}
 	return Call{Kernel: kernel + "." + a.q.dtype.String(), Groups: a.q.shape[0] * heads * ceilDiv(n, tile), Local: uint32(local),
 		Spec: a.spec(spec), Push: push, Args: args}
@@ -201,7 +202,7 @@ func (g *Graph) attentionForward(a *attention) Call {
 		push.HasStart, start = 1, a.o.Start
 		if a.q.shape[1] <= fewQueries {
 			return Call{Kernel: "attention_decode." + a.q.dtype.String(), Groups: a.q.rows(), Local: min(g.tune.local, 64),
-				Spec: a.spec(map[uint32]uint32{10: uint32(a.q.stride4())}), Push: push, Args: []*Tensor{a.q, a.k, a.v, start, a.y}}
+				Spec: a.spec(map[uint32]uint32{shaders.SpecS4: uint32(a.q.stride4())}), Push: push, Args: []*Tensor{a.q, a.k, a.v, start, a.y}}
 		}
 	}
 	return a.call(g, "attention", a.q.shape[2], 64, push, a.q, a.k, a.v, start, a.y, a.stats, a.mask())
@@ -213,11 +214,11 @@ const fewQueries = 4
 
 func (g *Graph) attentionBackward(op string, a *attention, dy *Tensor) {
 	g.add(op, Call{Kernel: "attention_delta." + a.q.dtype.String(), Threads: a.q.rows(),
-		Spec: map[uint32]uint32{10: uint32(a.q.stride4())}, Push: a.push(), Args: []*Tensor{a.y, dy, a.stats}})
+		Spec: map[uint32]uint32{shaders.SpecS4: uint32(a.q.stride4())}, Push: a.push(), Args: []*Tensor{a.y, dy, a.stats}})
 	if g.wants(a.q) {
 		dq, add := g.grad(a.q)
 		c := a.call(g, "attention_dq", a.q.shape[2], 32, a.push(), a.q, a.k, a.v, dy, a.stats, a.mask(), dq)
-		c.Spec[14] = b2u(add)
+		c.Spec[shaders.SpecAddFirst] = b2u(add)
 		g.add(op, c)
 	}
 	if g.wants(a.k) || g.wants(a.v) {
@@ -241,7 +242,7 @@ func (g *Graph) attentionBackwardKeys(op string, a *attention, dy *Tensor) {
 	for push.FirstHead = 0; push.FirstHead < push.Group; push.FirstHead += heads {
 		push.LastHead = min(push.FirstHead+heads, push.Group)
 		c := a.call(g, "attention_dkv", a.k.shape[2], 32, push, a.q, a.k, a.v, dy, a.stats, a.mask(), dk, dv)
-		c.Spec[14], c.Spec[15] = b2u(addK), b2u(addV)
+		c.Spec[shaders.SpecAddFirst], c.Spec[shaders.SpecAddSecond] = b2u(addK), b2u(addV)
 		g.add(op, c)
 		addK, addV = true, true
 	}

@@ -3,6 +3,8 @@ package ops
 import (
 	"errors"
 	"slices"
+
+	"github.com/lemnos-ml/lemnos/shaders"
 )
 
 // BackwardOptions says what Backward does, whatever the parameters' optimizer
@@ -234,13 +236,13 @@ func (g *Graph) addGrad(x, dx *Tensor) {
 			return
 		}
 		sum := g.New(x.dtype, x.shape...)
-		g.add("add gradient", g.binaryCall(opAdd, old, dx, nil, sum))
+		g.add("add gradient", g.binaryCall(shaders.Add, old, dx, nil, sum))
 		g.grads[x], g.sole[x] = sum, true
 		return
 	}
 	dst, add := g.grad(x)
 	if add {
-		g.add("add gradient", g.binaryCall(opAdd, dst, dx, nil, dst))
+		g.add("add gradient", g.binaryCall(shaders.Add, dst, dx, nil, dst))
 		return
 	}
 	g.add("store gradient", g.copyCall(dx, dst))

@@ -1,31 +1,26 @@
 package ops
 
-import "slices"
+import (
+	"slices"
 
-// operation is the constant OPERATION of kernel binary.
-type operation uint32
-
-const (
-	opAdd operation = iota
-	opSub
-	opMul
-	opDiv
-	opDivBack // −c·a/b²: the gradient of a/b by b, where c is that of the quotient
+	"github.com/lemnos-ml/lemnos/shaders"
 )
 
-var operationNames = [...]struct{ name, sign string }{{"add", "+"}, {"sub", "−"}, {"mul", "·"}, {"div", "/"}, {"div backward", "/"}}
+// operationNames are what errors call the operations of kernel binary.
+var operationNames = [...]struct{ name, sign string }{shaders.Add: {"add", "+"}, shaders.Subtract: {"sub", "−"},
+	shaders.Multiply: {"mul", "·"}, shaders.Divide: {"div", "/"}, shaders.DivideBack: {"div backward", "/"}}
 
 // Add returns a + b. Shapes broadcast as NumPy's do: they are aligned at the last
 // dimension, and a dimension that is 1 or missing in one of them is repeated, so
 // that b may be a row (D), a column (N, 1) or a scalar of a (N, D). Both are of one
 // float type. d a = d y and d b = d y, summed over what was repeated.
 func (g *Graph) Add(a, b *Tensor) *Tensor {
-	return g.binary(opAdd, a, b, func(dy *Tensor) (*Tensor, *Tensor) { return dy, dy })
+	return g.binary(shaders.Add, a, b, func(dy *Tensor) (*Tensor, *Tensor) { return dy, dy })
 }
 
 // Sub returns a − b; shapes as for [Graph.Add]. d a = d y, d b = −d y.
 func (g *Graph) Sub(a, b *Tensor) *Tensor {
-	return g.binary(opSub, a, b, func(dy *Tensor) (da, db *Tensor) {
+	return g.binary(shaders.Subtract, a, b, func(dy *Tensor) (da, db *Tensor) {
 		if g.wants(b) {
 			db = g.scaled(dy, -1)
 		}
@@ -35,12 +30,12 @@ func (g *Graph) Sub(a, b *Tensor) *Tensor {
 
 // Mul returns a·b, value by value; shapes as for [Graph.Add]. d a = b·d y, d b = a·d y.
 func (g *Graph) Mul(a, b *Tensor) *Tensor {
-	return g.binary(opMul, a, b, func(dy *Tensor) (da, db *Tensor) {
+	return g.binary(shaders.Multiply, a, b, func(dy *Tensor) (da, db *Tensor) {
 		if g.wants(a) {
-			da = g.combined(opMul, dy, b, nil)
+			da = g.combined(shaders.Multiply, dy, b, nil)
 		}
 		if g.wants(b) {
-			db = g.combined(opMul, dy, a, nil)
+			db = g.combined(shaders.Multiply, dy, a, nil)
 		}
 		return da, db
 	})
@@ -49,19 +44,19 @@ func (g *Graph) Mul(a, b *Tensor) *Tensor {
 // Div returns a/b, value by value; shapes as for [Graph.Add]. d a = d y/b,
 // d b = −d y·a/b².
 func (g *Graph) Div(a, b *Tensor) *Tensor {
-	return g.binary(opDiv, a, b, func(dy *Tensor) (da, db *Tensor) {
+	return g.binary(shaders.Divide, a, b, func(dy *Tensor) (da, db *Tensor) {
 		if g.wants(a) {
-			da = g.combined(opDiv, dy, b, nil)
+			da = g.combined(shaders.Divide, dy, b, nil)
 		}
 		if g.wants(b) {
-			db = g.combined(opDivBack, a, b, dy)
+			db = g.combined(shaders.DivideBack, a, b, dy)
 		}
 		return da, db
 	})
 }
 
 // binary is y = a op b; back returns the gradients of a and b in the shape of y.
-func (g *Graph) binary(o operation, a, b *Tensor, back func(dy *Tensor) (da, db *Tensor)) *Tensor {
+func (g *Graph) binary(o uint32, a, b *Tensor, back func(dy *Tensor) (da, db *Tensor)) *Tensor {
 	op := operationNames[o]
 	if !g.ok(op.name, a, b) || !g.check(a.dtype.Float() && a.dtype == b.dtype, op.name, "%v %s %v: want one float type", a, op.sign, b) {
 		return g.badLike(a)
@@ -81,8 +76,8 @@ func (g *Graph) binary(o operation, a, b *Tensor, back func(dy *Tensor) (da, db 
 }
 
 // combined returns a op b in a new tensor; c, of its shape, is the third operand
-// of divideBack.
-func (g *Graph) combined(o operation, a, b, c *Tensor) *Tensor {
+// of the gradient of a quotient.
+func (g *Graph) combined(o uint32, a, b, c *Tensor) *Tensor {
 	shape, _ := broadcast(a.shape, b.shape)
 	y := g.New(a.dtype, shape...)
 	if g.err == nil {
@@ -97,7 +92,7 @@ type spread struct {
 	Column uint32
 }
 
-func (g *Graph) binaryCall(o operation, a, b, c, y *Tensor) Call {
+func (g *Graph) binaryCall(o uint32, a, b, c, y *Tensor) Call {
 	dims, strides := collapse(rowDims(y.shape), spreadStrides(a, y.shape), spreadStrides(b, y.shape))
 	push := struct {
 		N4, Stride4, D, N1, N2, N3 uint32
@@ -105,9 +100,9 @@ func (g *Graph) binaryCall(o operation, a, b, c, y *Tensor) Call {
 	}{uint32(y.len4()), uint32(y.stride4()), uint32(y.cols()), dims[1], dims[2], dims[3],
 		spread{strides[0], b2u(a.cols() == y.cols())}, spread{strides[1], b2u(b.cols() == y.cols())}}
 	spreadA, spreadB := a.Len() != y.Len(), b.Len() != y.Len()
-	padded := y.cols()%4 != 0 && (o >= opDiv || a.cols() != y.cols() || b.cols() != y.cols())
+	padded := y.cols()%4 != 0 && (o >= shaders.Divide || a.cols() != y.cols() || b.cols() != y.cols())
 	call := Call{Kernel: "binary." + y.dtype.String(), Items: y.len4(), Push: push,
-		Spec: map[uint32]uint32{10: uint32(o), 11: b2u(padded), 14: b2u(spreadA), 15: b2u(spreadB)}}
+		Spec: map[uint32]uint32{shaders.SpecOperation: o, shaders.SpecPadded: b2u(padded), shaders.SpecXSpread: b2u(spreadA), shaders.SpecYSpread: b2u(spreadB)}}
 	third := c
 	if third == nil {
 		third = a // not read

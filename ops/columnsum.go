@@ -1,5 +1,7 @@
 package ops
 
+import "github.com/lemnos-ml/lemnos/shaders"
+
 // columnSumPer is how many rows one invocation of kernel columnsum adds up.
 const columnSumPer = 128
 
@@ -34,7 +36,7 @@ func (g *Graph) columnSumCalls(x *Tensor, matrices int, dst *Tensor, add bool) [
 		if y.dtype != x.dtype {
 			variant += "_" + y.dtype.String()
 		}
-		calls = append(calls, Call{Kernel: "columnsum." + variant, Threads: y.len4(), Spec: map[uint32]uint32{10: columnSumPer}, Push: struct {
+		calls = append(calls, Call{Kernel: "columnsum." + variant, Threads: y.len4(), Spec: map[uint32]uint32{shaders.SpecPer: columnSumPer}, Push: struct {
 			Matrices, Rows, Stride4, Accumulate uint32
 		}{uint32(matrices), uint32(rows), uint32(stride4), b2u(accumulate)}, Args: []*Tensor{x, y}})
 		x = y

@@ -189,16 +189,13 @@ func (g *Graph) schedule() ([]*scheduled, error) {
 	return live, nil
 }
 
-// Specialization constants that kernels of any kind may have: those of lib/index.glsl and lib/reduce.glsl.
-const specLocal, specSubgroups, specWork = 0, 3, 13
-
 // load returns the kernel of a call, specialized for the device.
 func (g *Graph) load(c *Call) (*vk.Kernel, error) {
 	name, code, err := g.code(c)
 	if err != nil {
 		return nil, err
 	}
-	spec := map[uint32]uint32{specLocal: g.local(c), specSubgroups: g.tune.subgroups(g.local(c)), specWork: g.work(c)}
+	spec := map[uint32]uint32{shaders.SpecLocal: g.local(c), shaders.SpecSubgroups: g.tune.subgroups(g.local(c)), shaders.SpecWork: g.work(c)}
 	maps.Copy(spec, c.Spec)
 	k, err := g.dev.Kernel(name, code, spec)
 	if err != nil {
@@ -272,7 +269,7 @@ func (g *Graph) dispatch(p *vk.Program, c *scheduled) error {
 	switch {
 	case c.Items > 0:
 		groups = ceilDiv(c.Items, local)
-		if work, ok := c.kernel.Constant(specWork); ok {
+		if work, ok := c.kernel.Constant(shaders.SpecWork); ok {
 			groups = min(ceilDiv(groups, int(work)), g.tune.maxGroups)
 		}
 	case c.Threads > 0:

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"math"
 	"slices"
+
+	"github.com/lemnos-ml/lemnos/shaders"
 )
 
 // CrossEntropyOptions are the variations of the loss; nil means none.
@@ -135,7 +137,7 @@ func (g *Graph) SumOf(loss *Tensor) (count *Tensor, ok bool) {
 	}
 	count = g.New(F32)
 	push := ids.Push.(idsPush)
-	push.Flags |= idsSum
+	push.Flags |= shaders.Sum
 	ids.Push, ids.Args = push, []*Tensor{ids.Args[0], ids.Args[1], count}
 	*divisor = *g.constant([]float32{1, 1}, 2) // for all that divide by it
 	return count, g.err == nil
@@ -155,13 +157,13 @@ func (g *Graph) crossEntropyCall(logits, targets, each *Tensor, o *CrossEntropyO
 	if groups >= g.tune.ownRows {
 		lanes, groups = 1, ceilDiv(groups, int(local))
 	}
-	spec[24] = uint32(lanes) // invocations that share a row
+	spec[shaders.SpecLanes] = uint32(lanes) // invocations that share a row
 	keep := ceilDiv(logits.stride4(), lanes)
 	if keep <= g.tune.rowKeep4 { // groups that an invocation holds of a whole row
-		spec[22], spec[23] = uint32((keep+3)/4*4), 1
+		spec[shaders.SpecTile4], spec[shaders.SpecWhole] = uint32((keep+3)/4*4), 1
 	}
 	if o.LabelSmoothing > 0 {
-		spec[26] = 1
+		spec[shaders.SpecSmooth] = 1
 	}
 	return Call{Kernel: "crossentropy." + logits.dtype.String(), Groups: min(groups, g.tune.maxRows), Local: local,
 		Spec: spec, Push: push, Args: []*Tensor{logits, targets, g.status, each}}
@@ -182,7 +184,7 @@ func (g *Graph) rowLocal(n4 int) uint32 {
 func (c Call) withGrad(divisor, dy, dx *Tensor, each bool) Call {
 	c.Kernel += "_grad"
 	c.Spec = maps.Clone(c.Spec)
-	c.Spec[25] = b2u(each)
+	c.Spec[shaders.SpecEach] = b2u(each)
 	c.Args = append(slices.Clone(c.Args), divisor, dy, dx)
 	c.TakeOver = [2]int{len(c.Args) - 1, 0}
 	return c

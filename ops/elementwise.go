@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/lemnos-ml/lemnos/shaders"
 )
 
 // elementwise is a call over groups of four values.
@@ -161,7 +163,7 @@ func (g *Graph) AddTo(x, y *Tensor) {
 		return
 	}
 	if x.dtype == y.dtype {
-		g.add("add to", g.binaryCall(opAdd, x, y, nil, y))
+		g.add("add to", g.binaryCall(shaders.Add, x, y, nil, y))
 		return
 	}
 	g.add("add to", g.elementwise("addto", fmt.Sprintf("%s_%s", x.dtype, y.dtype), x, x, y))

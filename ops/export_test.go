@@ -1,6 +1,9 @@
 package ops
 
-import "github.com/lemnos-ml/lemnos/vk"
+import (
+	"github.com/lemnos-ml/lemnos/shaders"
+	"github.com/lemnos-ml/lemnos/vk"
+)
 
 // Kernels lists the kernels that a graph's operations run.
 func Kernels(g *Graph) (names []string) {
@@ -69,7 +72,9 @@ func UseLaneTiles(g *Graph) {
 
 // SharedBlocks is how many blocks of 64 rows the tiles of a product have that goes
 // through shared memory.
-func SharedBlocks(g *Graph, m, n, k int) uint32 { return g.tune.matmulPlan("nn", m, n, k, 1).spec[10] }
+func SharedBlocks(g *Graph, m, n, k int) uint32 {
+	return g.tune.matmulPlan("nn", m, n, k, 1).spec[shaders.SpecRows4]
+}
 
 // MatMulInto appends c += alpha·(a by b).
 func MatMulInto(g *Graph, kind string, a, b, c *Tensor, alpha float32) {

@@ -1,6 +1,10 @@
 package ops
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/lemnos-ml/lemnos/shaders"
+)
 
 // BadIndexError reports an index outside its range, found on the device.
 type BadIndexError struct {
@@ -22,9 +26,9 @@ func (e *BadIndexError) Error() string {
 // idSpec selects how kernels read a tensor of indices.
 func idSpec(ids *Tensor) map[uint32]uint32 {
 	if ids.dtype == U16 {
-		return map[uint32]uint32{20: 1}
+		return map[uint32]uint32{shaders.SpecIds16: 1}
 	}
-	return map[uint32]uint32{20: 0}
+	return map[uint32]uint32{shaders.SpecIds16: 0}
 }
 
 func isIndex(t *Tensor) bool { return t.dtype == I32 || t.dtype == U32 || t.dtype == U16 }
@@ -37,8 +41,6 @@ type idsPush struct {
 	Node   uint32
 }
 
-const idsIgnore, idsSum = 1, 2 // flags
-
 // checkIDs appends the check of indices against [0, v) and returns how many
 // are not ignored: f32[2] of the count and its inverse, where none is an error.
 func (g *Graph) checkIDs(op string, ids *Tensor, v int, ignore *int) *Tensor {
@@ -47,13 +49,13 @@ func (g *Graph) checkIDs(op string, ids *Tensor, v int, ignore *int) *Tensor {
 
 // countIDs is checkIDs for a sum: it returns the count alone, a scalar, which may be 0.
 func (g *Graph) countIDs(op string, ids *Tensor, v int, ignore *int) *Tensor {
-	return g.addIDs(op, g.New(F32), ids, v, ignore, idsSum)
+	return g.addIDs(op, g.New(F32), ids, v, ignore, shaders.Sum)
 }
 
 func (g *Graph) addIDs(op string, count, ids *Tensor, v int, ignore *int, flags uint32) *Tensor {
 	push := idsPush{N: uint32(ids.Len()), V: uint32(v), Flags: flags, Node: uint32(len(g.nodes) + 1)}
 	if ignore != nil {
-		push.Ignore, push.Flags = int32(*ignore), flags|idsIgnore
+		push.Ignore, push.Flags = int32(*ignore), flags|shaders.HasIgnore
 	}
 	g.add(op, Call{Kernel: "ids", Groups: 1, Local: g.tune.scanLocal, Spec: idSpec(ids), Push: push, Args: []*Tensor{ids, g.status, count}})
 	return count

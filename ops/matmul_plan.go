@@ -1,5 +1,7 @@
 package ops
 
+import "github.com/lemnos-ml/lemnos/shaders"
+
 // matmulPush is the push block of the matmul kernels; strides and steps in groups
 // of four, see shaders/lib/matmul.glsl.
 type matmulPush struct {
@@ -45,7 +47,7 @@ func (t *tuning) matmulPlan(form string, m, n, k, batch int) matmulPlan {
 		for rows < m {
 			rows *= 2
 		}
-		return matmulPlan{kernel: "matmul_few", groups: ceilDiv(n, 4), local: t.fewLocal, spec: map[uint32]uint32{10: uint32(rows)}, part: k}
+		return matmulPlan{kernel: "matmul_few", groups: ceilDiv(n, 4), local: t.fewLocal, spec: map[uint32]uint32{shaders.SpecRows: uint32(rows)}, part: k}
 	case t.sharedTiles:
 		blocks := t.sharedBlocks
 		if min(m, n) <= 64 || ceilDiv(m, 128)*ceilDiv(n, 128)*batch < t.matmulGroups {
@@ -54,12 +56,12 @@ func (t *tuning) matmulPlan(form string, m, n, k, batch int) matmulPlan {
 		groups := ceilDiv(m, 64*blocks) * ceilDiv(n, 64*blocks)
 		// Weight gradients are small with a long k: without parts they leave the device idle.
 		return matmulPlan{kernel: "matmul_shared", groups: groups, local: sharedLocal, part: t.matmulPart(groups*batch, k),
-			spec: map[uint32]uint32{10: uint32(blocks), 11: uint32(blocks), 12: b2u(form == "tn"), 14: b2u(form != "nt")}}
+			spec: map[uint32]uint32{shaders.SpecRows4: uint32(blocks), shaders.SpecColumns4: uint32(blocks), shaders.SpecAByK: b2u(form == "tn"), shaders.SpecBByK: b2u(form != "nt")}}
 	}
 	if t.laneTiles && min(m, n) > 16 {
 		groups := ceilDiv(m, t.tileRows*int(t.subgroup)/2) * ceilDiv(n, 8*t.tileColumns4)
 		return matmulPlan{kernel: "matmul_lanes", groups: groups, local: t.subgroup, part: t.matmulPart(groups*batch, k),
-			spec: map[uint32]uint32{10: uint32(t.tileRows), 11: uint32(t.tileColumns4), 12: b2u(form == "tn"), 14: b2u(form != "nt")}}
+			spec: map[uint32]uint32{shaders.SpecRows: uint32(t.tileRows), shaders.SpecColumns4: uint32(t.tileColumns4), shaders.SpecAByK: b2u(form == "tn"), shaders.SpecBByK: b2u(form != "nt")}}
 	}
 	rows, columns4 := t.tileRows, t.tileColumns4
 	for rows > 4 && rows/2 >= m {
@@ -70,7 +72,7 @@ func (t *tuning) matmulPlan(form string, m, n, k, batch int) matmulPlan {
 	}
 	threads := ceilDiv(m, rows) * ceilDiv(n, 4*columns4)
 	return matmulPlan{kernel: "matmul_" + form, threads: threads, local: t.matmulLocal, part: t.matmulPart(ceilDiv(threads*batch, int(t.matmulLocal)), k),
-		spec: map[uint32]uint32{10: uint32(rows), 11: uint32(columns4)}}
+		spec: map[uint32]uint32{shaders.SpecRows: uint32(rows), shaders.SpecColumns4: uint32(columns4)}}
 }
 
 // matmulPart is how many values of k one workgroup goes through when without
@@ -93,7 +95,7 @@ func (g *Graph) matmulCalls(form string, a, b, bias, c *Tensor, alpha float32, a
 	if parts > 1 {
 		y = g.New(F32, parts, 4*c.len4())
 	}
-	plan.spec[15] = b2u(add && y == c)
+	plan.spec[shaders.SpecAccumulate] = b2u(add && y == c)
 	matrices := parts * batch
 	push.Matrices = uint32(matrices)
 	if bias == nil {

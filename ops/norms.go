@@ -5,6 +5,8 @@ import (
 	"maps"
 	"math"
 	"slices"
+
+	"github.com/lemnos-ml/lemnos/shaders"
 )
 
 // RMSNorm returns x, each row scaled to a mean square of 1, times weight, or as it
@@ -22,7 +24,7 @@ func (g *Graph) RMSNorm(x, weight *Tensor, eps float64) *Tensor {
 	const op = "rms norm"
 	params, weightOrAny, spec := []*Tensor{weight}, weight, map[uint32]uint32(nil)
 	if weight == nil {
-		params, weightOrAny, spec = nil, x, map[uint32]uint32{16: 0} // not WEIGHTED
+		params, weightOrAny, spec = nil, x, map[uint32]uint32{shaders.SpecWeighted: 0}
 	}
 	if !g.ok(op, append([]*Tensor{x}, params...)...) || !g.checkNorm(op, x, eps, params...) {
 		return g.badLike(x)
@@ -61,7 +63,7 @@ func (g *Graph) LayerNorm(x, weight, bias *Tensor, eps float64) *Tensor {
 	}
 	rows := g.rowBlocks(x)
 	y := g.New(x.dtype, x.shape...)
-	call := rows.call("layernorm", x, eps, map[uint32]uint32{14: b2u(bias != nil)}, x, weight, biasOrAny, y)
+	call := rows.call("layernorm", x, eps, map[uint32]uint32{shaders.SpecBias: b2u(bias != nil)}, x, weight, biasOrAny, y)
 	call.TakeOver = [2]int{3, 0}
 	g.add(op, call)
 	g.record(op, y, func(dy *Tensor) {
@@ -101,12 +103,12 @@ func (g *Graph) normBackward(op, kernel string, rows rowBlocks, x, dy *Tensor, e
 			outs[1+i] = g.New(F32, rows.blocks, x.cols())
 		}
 	}
-	args, spec := []*Tensor{x, cmp.Or(params[0], x), dy, base}, map[uint32]uint32{14: b2u(add), 15: 0}
+	args, spec := []*Tensor{x, cmp.Or(params[0], x), dy, base}, map[uint32]uint32{shaders.SpecAdd: b2u(add), shaders.SpecWant: 0}
 	maps.Copy(spec, constants)
 	some := outs[slices.IndexFunc(outs, func(t *Tensor) bool { return t != nil })]
 	for i, t := range outs {
 		if t != nil {
-			spec[15] |= 1 << i
+			spec[shaders.SpecWant] |= 1 << i
 		} else {
 			t = some // each binding needs a tensor; through this one nothing is written
 		}

@@ -1,5 +1,7 @@
 package ops
 
+import "github.com/lemnos-ml/lemnos/shaders"
+
 // Sum returns the sum of all values of x, an f32 scalar, which may be a loss.
 // Sums are compensated and f32 whatever the storage type. d x = d y for each value.
 func (g *Graph) Sum(x *Tensor) *Tensor { return g.sumAll("sum", x, false) }
@@ -73,7 +75,7 @@ func (g *Graph) rowSumCalls(x, dst *Tensor, factor float32, add bool) []Call {
 			variant += "_" + y.dtype.String()
 		}
 		calls = append(calls, Call{Kernel: "rowsum." + variant, Groups: min(rows*parts, g.tune.maxRows), Local: local,
-			Spec: map[uint32]uint32{10: b2u(final), 11: b2u(final && add)}, Push: struct {
+			Spec: map[uint32]uint32{shaders.SpecFinal: b2u(final), shaders.SpecAdd: b2u(final && add)}, Push: struct {
 				N, Stride4, Parts, Per4 uint32
 				Factor                  float32
 			}{uint32(rows), uint32(x.stride4()), uint32(parts), local * rowSumPer, factor}, Args: []*Tensor{x, y}})

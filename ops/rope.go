@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+
+	"github.com/lemnos-ml/lemnos/shaders"
 )
 
 // RoPEOptions changes what RoPE does; nil means the defaults.
@@ -87,17 +89,17 @@ func (g *Graph) ropeCall(x, table, start, y *Tensor, t ropeTable, sign float32) 
 	} else {
 		push.HasStart = 1
 	}
-	own, pairs, takeOver := x.stride4(), uint32(0), [2]int{3, 0}
+	own, pairs, takeOver := x.stride4(), uint32(shaders.Neighbors), [2]int{3, 0}
 	switch {
 	case t.halfSplit && t.size%8 == 0:
-		own, pairs = own/2, 1
+		own, pairs = own/2, shaders.Halves
 	case t.halfSplit: // a group of y needs several of x
-		pairs, takeOver = 2, [2]int{}
+		pairs, takeOver = shaders.OddHalves, [2]int{}
 	}
 	columns := powerOfTwo(own)
 	local := g.rowLocal(columns * heads)
 	return Call{Kernel: "rope." + x.dtype.String(), Groups: min(positions, g.tune.maxRows, g.tune.maxGroups), Local: local,
-		Spec: map[uint32]uint32{10: pairs, 11: min(uint32(columns), local)}, Push: push,
+		Spec: map[uint32]uint32{shaders.SpecPairs: pairs, shaders.SpecColumns: min(uint32(columns), local)}, Push: push,
 		Args: []*Tensor{x, table, start, y}, TakeOver: takeOver}
 }
 

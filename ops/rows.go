@@ -1,6 +1,10 @@
 package ops
 
-import "maps"
+import (
+	"maps"
+
+	"github.com/lemnos-ml/lemnos/shaders"
+)
 
 // rowBlocks is how a kernel that includes lib/rows.glsl goes through the rows of
 // a tensor: blocks of per neighbouring rows, a workgroup each.
@@ -19,9 +23,9 @@ func (g *Graph) rowBlocks(x *Tensor) rowBlocks {
 	n4, rows := x.stride4(), x.rows()
 	b := rowBlocks{local: g.rowLocal(n4)}
 	keep := ceilDiv(n4, int(b.local))
-	b.spec = map[uint32]uint32{11: b2u(x.cols()%4 != 0)}
+	b.spec = map[uint32]uint32{shaders.SpecPadded: b2u(x.cols()%4 != 0)}
 	if b.long = keep > g.tune.keep4; !b.long {
-		b.spec[10] = uint32(keep)
+		b.spec[shaders.SpecKeep4] = uint32(keep)
 	}
 	most := g.tune.workers * int(g.tune.local) / int(b.local) // the same number of invocations, however short the rows
 	b.per = max(ceilDiv(rows, max(most, 1)), min(rows, rowsPerBlock))

@@ -1,6 +1,10 @@
 package ops
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/lemnos-ml/lemnos/shaders"
+)
 
 // Slice returns the part of x from lo to hi, hi not included, along a dimension
 // (0 is the first), in memory of its own. The gradient goes to that part of x's.
@@ -216,10 +220,10 @@ func (g *Graph) copyStrided(op string, x *Tensor, from strides, y *Tensor, to st
 		Y: stridesPush{uint32(to.first-column) / 4, rows[1], uint32(column)}}
 	push.Groups = uint32((column+d-1)/4 - column/4 + 1)
 	push.N = push.Groups * uint32(product(shape[:last]))
-	whole := from.dims[last] == 1 && column%4 == 0 && from.first%4 == 0
+	aligned := from.dims[last] == 1 && column%4 == 0 && from.first%4 == 0
 	for _, s := range from.dims[:last] {
-		whole = whole && s%4 == 0
+		aligned = aligned && s%4 == 0
 	}
 	g.add(op, Call{Kernel: "copy_strided." + y.dtype.String(), Items: int(push.N), Push: push,
-		Spec: map[uint32]uint32{10: b2u(add), 11: b2u(whole)}, Args: []*Tensor{x, y}})
+		Spec: map[uint32]uint32{shaders.SpecAdd: b2u(add), shaders.SpecAligned: b2u(aligned)}, Args: []*Tensor{x, y}})
 }

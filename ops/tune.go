@@ -1,6 +1,9 @@
 package ops
 
-import "github.com/lemnos-ml/lemnos/vk"
+import (
+	"github.com/lemnos-ml/lemnos/shaders"
+	"github.com/lemnos-ml/lemnos/vk"
+)
 
 // tuning is what kernels are specialized with on a kind of device. Every
 // choice gives the same values up to the order of f32 sums.
@@ -83,11 +86,11 @@ func tune(i vk.Info) tuning {
 func (t *tuning) subgroups(local uint32) uint32 {
 	switch {
 	case !t.arithmetic:
-		return 0 // NO_SUBGROUPS
+		return shaders.NoSubgroups
 	case local == t.oneSubgroup:
-		return 2 // ONE_SUBGROUP
+		return shaders.OneSubgroup
 	}
-	return 1 // ANY_SUBGROUPS
+	return shaders.AnySubgroups
 }
 
 // Workers returns how many workgroups a kernel that strides over chunks should

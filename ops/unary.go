@@ -1,73 +1,64 @@
 package ops
 
-import "slices"
+import (
+	"slices"
 
-// function is the constant FUNCTION of lib/functions.glsl.
-type function uint32
-
-const (
-	fnSiLU function = iota
-	fnGELU
-	fnGELUTanh
-	fnReLU
-	fnReLUSquared
-	fnSigmoid
-	fnTanh
-	fnExp
-	fnLog
+	"github.com/lemnos-ml/lemnos/shaders"
 )
 
-var functionNames = [...]string{"silu", "gelu", "gelu_tanh", "relu", "relu squared", "sigmoid", "tanh", "exp", "log"}
+// functionNames are what errors call the functions of lib/functions.glsl.
+var functionNames = [...]string{shaders.Silu: "silu", shaders.Gelu: "gelu", shaders.GeluTanh: "gelu_tanh", shaders.Relu: "relu",
+	shaders.ReluSquared: "relu squared", shaders.Sigmoid: "sigmoid", shaders.Tanh: "tanh", shaders.Exp: "exp", shaders.Log: "log"}
 
 // SiLU returns x·σ(x) with σ(x) = 1/(1+e⁻ˣ), of x's type and shape.
 //
 //	d x = σ(x)·(1 + x·(1−σ(x))) · d y
-func (g *Graph) SiLU(x *Tensor) *Tensor { return g.unary(fnSiLU, x) }
+func (g *Graph) SiLU(x *Tensor) *Tensor { return g.unary(shaders.Silu, x) }
 
 // GELU returns x·Φ(x) with Φ the normal distribution, (1 + erf(x/√2))/2.
 //
 //	d x = (Φ(x) + x·e^(−x²/2)/√(2π)) · d y
-func (g *Graph) GELU(x *Tensor) *Tensor { return g.unary(fnGELU, x) }
+func (g *Graph) GELU(x *Tensor) *Tensor { return g.unary(shaders.Gelu, x) }
 
 // GELUTanh returns x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2, GPT-2's approximation
 // of GELU.
-func (g *Graph) GELUTanh(x *Tensor) *Tensor { return g.unary(fnGELUTanh, x) }
+func (g *Graph) GELUTanh(x *Tensor) *Tensor { return g.unary(shaders.GeluTanh, x) }
 
 // ReLU returns max(x, 0). d x = d y where x > 0, else 0.
-func (g *Graph) ReLU(x *Tensor) *Tensor { return g.unary(fnReLU, x) }
+func (g *Graph) ReLU(x *Tensor) *Tensor { return g.unary(shaders.Relu, x) }
 
 // ReLUSquared returns max(x, 0)² (So et al. 2021). d x = 2·max(x, 0) · d y.
-func (g *Graph) ReLUSquared(x *Tensor) *Tensor { return g.unary(fnReLUSquared, x) }
+func (g *Graph) ReLUSquared(x *Tensor) *Tensor { return g.unary(shaders.ReluSquared, x) }
 
 // Sigmoid returns σ(x) = 1/(1+e⁻ˣ). d x = σ(x)·(1−σ(x)) · d y.
-func (g *Graph) Sigmoid(x *Tensor) *Tensor { return g.unary(fnSigmoid, x) }
+func (g *Graph) Sigmoid(x *Tensor) *Tensor { return g.unary(shaders.Sigmoid, x) }
 
 // Tanh returns tanh(x). d x = (1 − tanh(x)²) · d y.
-func (g *Graph) Tanh(x *Tensor) *Tensor { return g.unary(fnTanh, x) }
+func (g *Graph) Tanh(x *Tensor) *Tensor { return g.unary(shaders.Tanh, x) }
 
 // Exp returns eˣ, 0 for x below −87. d x = eˣ · d y.
-func (g *Graph) Exp(x *Tensor) *Tensor { return g.unary(fnExp, x) }
+func (g *Graph) Exp(x *Tensor) *Tensor { return g.unary(shaders.Exp, x) }
 
 // Log returns the natural logarithm of x: −∞ of 0, NaN of negative values.
 // d x = d y / x.
-func (g *Graph) Log(x *Tensor) *Tensor { return g.unary(fnLog, x) }
+func (g *Graph) Log(x *Tensor) *Tensor { return g.unary(shaders.Log, x) }
 
-// unary is y = f(x). Backward computes what it needs of f again from x.
-func (g *Graph) unary(f function, x *Tensor) *Tensor {
+// unary is y = f(x), f a FUNCTION of lib/functions.glsl. Backward computes what it needs of f again from x.
+func (g *Graph) unary(f uint32, x *Tensor) *Tensor {
 	op := functionNames[f]
 	if !g.ok(op, x) || !g.check(x.dtype.Float(), op, "%v: want a float type", x) {
 		return g.badLike(x)
 	}
 	call := func(kernel string, padded bool, args ...*Tensor) Call {
 		return Call{Kernel: kernel + "." + x.dtype.String(), Items: x.len4(),
-			Spec: map[uint32]uint32{10: uint32(f), 11: b2u(padded && x.cols()%4 != 0)},
+			Spec: map[uint32]uint32{shaders.SpecFunction: f, shaders.SpecPadded: b2u(padded && x.cols()%4 != 0)},
 			Push: struct{ N4, Stride4, D uint32 }{uint32(x.len4()), uint32(x.stride4()), uint32(x.cols())},
 			Args: args, TakeOver: [2]int{len(args) - 1, len(args) - 2}}
 	}
 	y := g.New(x.dtype, x.shape...)
-	g.add(op, call("unary", f == fnSigmoid || f == fnExp || f == fnLog, x, y))
+	g.add(op, call("unary", f == shaders.Sigmoid || f == shaders.Exp || f == shaders.Log, x, y))
 	g.record(op, y, func(dy *Tensor) {
-		g.overwriteGrads(op+" backward", func(dx ...*Tensor) Call { return call("unary_back", f == fnLog, x, dy, dx[0]) }, x)
+		g.overwriteGrads(op+" backward", func(dx ...*Tensor) Call { return call("unary_back", f == shaders.Log, x, dy, dx[0]) }, x)
 	}, x)
 	return y
 }

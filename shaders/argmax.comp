@@ -1,8 +1,6 @@
 // argmax: y[r] = the first j with the largest x[r, j]; a NaN is larger than any number. X (n, d) of rows of stride4 groups of
 // four values, Y (n), dense. One workgroup per row, or fewer: they stride.
-//variant f32
-//variant f16: -DF16
-//variant bf16: -DBF16
+//types
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"

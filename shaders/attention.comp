@@ -2,9 +2,7 @@
 // Shapes as in lib/attention.glsl; start is START's first word with has_start, otherwise 0. One workgroup per tile of
 // queries of a head, as in lib/attention_tile.glsl. The softmax is online: a running maximum, and sums that are scaled when
 // it moves.
-//variant f32
-//variant f16: -DF16
-//variant bf16: -DBF16
+//types
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"

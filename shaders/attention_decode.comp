@@ -1,9 +1,7 @@
 // attention_decode: attention of few queries to long caches. y[t] = sum_j softmax_j(scale q[t].k[j]) v[j] over the keys
 // j <= start + t. Shapes as in lib/attention.glsl. One workgroup per row of y: its invocations take keys in turn, each with
 // a softmax of its own, online, and those are joined at the end.
-//variant f32
-//variant f16: -DF16
-//variant bf16: -DBF16
+//types
 //wide
 #version 450
 #include "lib/types.glsl"

@@ -1,8 +1,6 @@
 // attention_delta: delta[t] = y[t].dy[t], what the gradient of a softmax subtracts from each of its terms. Shapes as in
 // lib/attention.glsl. One invocation per row.
-//variant f32
-//variant f16: -DF16
-//variant bf16: -DBF16
+//types
 //wide
 #version 450
 #include "lib/types.glsl"

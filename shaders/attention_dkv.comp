@@ -2,9 +2,7 @@
 //   dv[j] = sum_t p[t,j] dy[t]   dk[j] = scale sum_t p[t,j] (dy[t].v[j] - delta[t]) q[t]   with p[t,j] = exp(scale q[t].k[j] - lse[t])
 // dk is added with ADD_FIRST, dv with ADD_SECOND. Shapes as in lib/attention.glsl. One workgroup per tile of keys of a key
 // head, as in lib/attention_tile.glsl.
-//variant f32
-//variant f16: -DF16
-//variant bf16: -DBF16
+//types
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"

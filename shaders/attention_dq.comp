@@ -1,9 +1,7 @@
 // attention_dq: dq[t] = scale sum_j p[t,j] (dy[t].v[j] - delta[t]) k[j] with p[t,j] = exp(scale q[t].k[j] - lse[t]), over j <= t;
 // with ADD_FIRST it is added. Shapes as in lib/attention.glsl. One workgroup per tile of queries of a head, as in
 // lib/attention_tile.glsl.
-//variant f32
-//variant f16: -DF16
-//variant bf16: -DBF16
+//types
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"

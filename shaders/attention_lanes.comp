@@ -1,10 +1,8 @@
 // attention_lanes: y[t] = sum_j softmax_j(scale q[t].k[j]) v[j] over the keys j <= start + t, and lse[t] = log sum_j exp(scale q[t].k[j]).
-// Shapes as in lib/attention.glsl; start is START's first word with has_start, otherwise 0. One subgroup per LOCAL ROWS
-// queries of a head, each lane with ROWS of them, LOCAL apart. The softmax is online: a running maximum, and sums that are
+// Shapes as in lib/attention.glsl; start is START's first word with has_start, otherwise 0. One subgroup per LOCAL LANE_ROWS
+// queries of a head, each lane with LANE_ROWS of them, LOCAL apart. The softmax is online: a running maximum, and sums that are
 // scaled when it moves.
-//variant f32
-//variant f16: -DF16
-//variant bf16: -DBF16
+//types
 //wide
 #version 450
 #include "lib/types.glsl"
@@ -23,15 +21,15 @@ layout(binding = 6) readonly buffer MASK { uint mask[]; };
 #include "lib/attention_logits.glsl"
 
 void main() {
-    uint heads = p.batch * p.heads, tiles = (p.queries + LOCAL * ROWS - 1) / (LOCAL * ROWS);
+    uint heads = p.batch * p.heads, tiles = (p.queries + LOCAL * LANE_ROWS - 1) / (LOCAL * LANE_ROWS);
     if (flat_group() >= heads * tiles) return;
     uint h = flat_group() % p.heads, b = flat_group() / p.heads % p.batch;
-    uint first = (tiles - 1 - flat_group() / heads) * LOCAL * ROWS; // the longest rows first
+    uint first = (tiles - 1 - flat_group() / heads) * LOCAL * LANE_ROWS; // the longest rows first
     uint before = p.has_start != 0 ? min(start, p.capacity) : 0;
-    uint keys = VISIBLE > WINDOW ? p.capacity : min(min(first + LOCAL * ROWS, p.queries) + before, p.capacity);
-    vec4 query[ROWS][S4], sum[ROWS][S4], total[ROWS];
-    float top[ROWS], factor[ROWS];
-    [[unroll]] for (uint r = 0; r < ROWS; r++) {
+    uint keys = VISIBLE > WINDOW ? p.capacity : min(min(first + LOCAL * LANE_ROWS, p.queries) + before, p.capacity);
+    vec4 query[LANE_ROWS][S4], sum[LANE_ROWS][S4], total[LANE_ROWS];
+    float top[LANE_ROWS], factor[LANE_ROWS];
+    [[unroll]] for (uint r = 0; r < LANE_ROWS; r++) {
         top[r] = -INFINITY;
         total[r] = vec4(0);
         uint from = q_row(b, min(first + r * LOCAL + lane, p.queries - 1), h);
@@ -42,14 +40,14 @@ void main() {
     }
     for (uint j = first_key(first + before) / LOCAL * LOCAL; j < keys; j += LOCAL) {
         uint row = k_row(b, min(j + lane, keys - 1), h / p.group);
-        vec4 x[ROWS][LANES4];
-        [[unroll]] for (uint r = 0; r < ROWS; r++)
+        vec4 x[LANE_ROWS][LANES4];
+        [[unroll]] for (uint r = 0; r < LANE_ROWS; r++)
             [[unroll]] for (uint i = 0; i < LANES4; i++) x[r][i] = vec4(0);
         [[unroll]] for (uint s = 0; s < S4; s++) {
             vec4 mine = load4(k, row + s);
             dots(x, query, s, mine)
         }
-        [[unroll]] for (uint r = 0; r < ROWS; r++) {
+        [[unroll]] for (uint r = 0; r < LANE_ROWS; r++) {
             vec4 most = vec4(top[r]);
             [[unroll]] for (uint i = 0; i < LANES4; i++) {
                 uvec4 key = j + 4 * i + uvec4(0, 1, 2, 3), t = uvec4(first + before + r * LOCAL + lane);
@@ -70,11 +68,11 @@ void main() {
         }
         [[unroll]] for (uint s = 0; s < S4; s++) {
             vec4 mine = load4(v, row + s);
-            [[unroll]] for (uint r = 0; r < ROWS; r++) sum[r][s] *= factor[r];
+            [[unroll]] for (uint r = 0; r < LANE_ROWS; r++) sum[r][s] *= factor[r];
             sums(sum, s, x, mine)
         }
     }
-    [[unroll]] for (uint r = 0; r < ROWS; r++) {
+    [[unroll]] for (uint r = 0; r < LANE_ROWS; r++) {
         uint t = first + r * LOCAL + lane;
         if (t < p.queries) {
             float all = dot(total[r], vec4(1));

@@ -1,10 +1,8 @@
 // attention_lanes_dkv: over the queries t >= j of the heads h that read a key head, in order,
 //   dv[j] = sum_t p[t,j] dy[t]   dk[j] = scale sum_t p[t,j] (dy[t].v[j] - delta[t]) q[t]   with p[t,j] = exp(scale q[t].k[j] - lse[t])
-// dk is added with ADD_FIRST, dv with ADD_SECOND. Shapes as in lib/attention.glsl. One subgroup per LOCAL ROWS keys of a key
-// head, each lane with ROWS of them, LOCAL apart.
-//variant f32
-//variant f16: -DF16
-//variant bf16: -DBF16
+// dk is added with ADD_FIRST, dv with ADD_SECOND. Shapes as in lib/attention.glsl. One subgroup per LOCAL LANE_ROWS keys of a key
+// head, each lane with LANE_ROWS of them, LOCAL apart.
+//types
 //wide
 #version 450
 #include "lib/types.glsl"
@@ -24,12 +22,12 @@ layout(binding = 6) buffer DK { V dk[]; };
 layout(binding = 7) buffer DV { V dv[]; };
 
 void main() {
-    uint groups = p.batch * (p.heads / p.group), tiles = (p.queries + LOCAL * ROWS - 1) / (LOCAL * ROWS);
+    uint groups = p.batch * (p.heads / p.group), tiles = (p.queries + LOCAL * LANE_ROWS - 1) / (LOCAL * LANE_ROWS);
     if (flat_group() >= groups * tiles) return;
     uint g = flat_group() % (p.heads / p.group), b = flat_group() % groups / (p.heads / p.group);
-    uint first = flat_group() / groups * LOCAL * ROWS; // the keys that most queries see first
-    vec4 key[ROWS][S4], value[ROWS][S4], sum_k[ROWS][S4], sum_v[ROWS][S4];
-    [[unroll]] for (uint r = 0; r < ROWS; r++) {
+    uint first = flat_group() / groups * LOCAL * LANE_ROWS; // the keys that most queries see first
+    vec4 key[LANE_ROWS][S4], value[LANE_ROWS][S4], sum_k[LANE_ROWS][S4], sum_v[LANE_ROWS][S4];
+    [[unroll]] for (uint r = 0; r < LANE_ROWS; r++) {
         uint from = k_row(b, min(first + r * LOCAL + lane, p.queries - 1), g);
         [[unroll]] for (uint s = 0; s < S4; s++) {
             key[r][s] = load4(k, from + s) * p.scale;
@@ -38,13 +36,13 @@ void main() {
         }
     }
     for (uint h = g * p.group + p.first_head; h < g * p.group + p.last_head; h++) {
-        for (uint t = first_query(first); t < last_query(first, LOCAL * ROWS); t += LOCAL) {
+        for (uint t = first_query(first); t < last_query(first, LOCAL * LANE_ROWS); t += LOCAL) {
             uint at = min(t + lane, p.queries - 1), row = q_row(b, at, h);
             float log_sum = stats[stat(b, h, at)], less = stats[stat(b, h, at) + 1];
-            vec4 x[ROWS][LANES4], d[ROWS][LANES4], query[S4], up[S4];
+            vec4 x[LANE_ROWS][LANES4], d[LANE_ROWS][LANES4], query[S4], up[S4];
             [[unroll]] for (uint i = 0; i < LANES4; i++) {
                 vec4 l = of_lanes(log_sum, i), m = of_lanes(less, i);
-                [[unroll]] for (uint r = 0; r < ROWS; r++) {
+                [[unroll]] for (uint r = 0; r < LANE_ROWS; r++) {
                     x[r][i] = CAPPED ? vec4(0) : -l;
                     d[r][i] = -m;
                 }
@@ -55,7 +53,7 @@ void main() {
                 up[s] = load4(dy, row + s);
                 dots(d, value, s, up[s])
             }
-            [[unroll]] for (uint r = 0; r < ROWS; r++) {
+            [[unroll]] for (uint r = 0; r < LANE_ROWS; r++) {
                 [[unroll]] for (uint i = 0; i < LANES4; i++) {
                     uvec4 query_at = t + 4 * i + uvec4(0, 1, 2, 3), key_at = uvec4(first + r * LOCAL + lane);
                     if (CAPPED) {
@@ -75,7 +73,7 @@ void main() {
             }
         }
     }
-    [[unroll]] for (uint r = 0; r < ROWS; r++) {
+    [[unroll]] for (uint r = 0; r < LANE_ROWS; r++) {
         uint j = first + r * LOCAL + lane, to = k_row(b, j, g);
         if (j < p.queries) {
             [[unroll]] for (uint s = 0; s < S4; s++) {

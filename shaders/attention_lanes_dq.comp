@@ -1,9 +1,7 @@
 // attention_lanes_dq: dq[t] = scale sum_j p[t,j] (dy[t].v[j] - delta[t]) k[j] with p[t,j] = exp(scale q[t].k[j] - lse[t]), over j <= t;
-// with ADD_FIRST it is added. Shapes as in lib/attention.glsl. One subgroup per LOCAL ROWS queries of a head, each lane with
-// ROWS of them, LOCAL apart.
-//variant f32
-//variant f16: -DF16
-//variant bf16: -DBF16
+// with ADD_FIRST it is added. Shapes as in lib/attention.glsl. One subgroup per LOCAL LANE_ROWS queries of a head, each lane with
+// LANE_ROWS of them, LOCAL apart.
+//types
 //wide
 #version 450
 #include "lib/types.glsl"
@@ -22,13 +20,13 @@ layout(binding = 5) readonly buffer MASK { uint mask[]; };
 layout(binding = 6) buffer DQ { V dq[]; };
 
 void main() {
-    uint heads = p.batch * p.heads, tiles = (p.queries + LOCAL * ROWS - 1) / (LOCAL * ROWS);
+    uint heads = p.batch * p.heads, tiles = (p.queries + LOCAL * LANE_ROWS - 1) / (LOCAL * LANE_ROWS);
     if (flat_group() >= heads * tiles) return;
     uint h = flat_group() % p.heads, b = flat_group() / p.heads % p.batch;
-    uint first = (tiles - 1 - flat_group() / heads) * LOCAL * ROWS; // the longest rows first
-    vec4 query[ROWS][S4], up[ROWS][S4], sum[ROWS][S4];
-    float log_sum[ROWS], less[ROWS];
-    [[unroll]] for (uint r = 0; r < ROWS; r++) {
+    uint first = (tiles - 1 - flat_group() / heads) * LOCAL * LANE_ROWS; // the longest rows first
+    vec4 query[LANE_ROWS][S4], up[LANE_ROWS][S4], sum[LANE_ROWS][S4];
+    float log_sum[LANE_ROWS], less[LANE_ROWS];
+    [[unroll]] for (uint r = 0; r < LANE_ROWS; r++) {
         uint t = min(first + r * LOCAL + lane, p.queries - 1), from = q_row(b, t, h);
         log_sum[r] = stats[stat(b, h, t)];
         less[r] = stats[stat(b, h, t) + 1];
@@ -38,11 +36,11 @@ void main() {
             sum[r][s] = vec4(0);
         }
     }
-    uint keys = VISIBLE > WINDOW ? p.queries : min(first + LOCAL * ROWS, p.queries);
+    uint keys = VISIBLE > WINDOW ? p.queries : min(first + LOCAL * LANE_ROWS, p.queries);
     for (uint j = first_key(first) / LOCAL * LOCAL; j < keys; j += LOCAL) {
         uint row = k_row(b, min(j + lane, keys - 1), h / p.group);
-        vec4 x[ROWS][LANES4], d[ROWS][LANES4], key[S4];
-        [[unroll]] for (uint r = 0; r < ROWS; r++) {
+        vec4 x[LANE_ROWS][LANES4], d[LANE_ROWS][LANES4], key[S4];
+        [[unroll]] for (uint r = 0; r < LANE_ROWS; r++) {
             [[unroll]] for (uint i = 0; i < LANES4; i++) {
                 x[r][i] = vec4(CAPPED ? 0.0 : -log_sum[r]);
                 d[r][i] = vec4(-less[r]);
@@ -54,7 +52,7 @@ void main() {
             vec4 mine = load4(v, row + s);
             dots(d, up, s, mine)
         }
-        [[unroll]] for (uint r = 0; r < ROWS; r++) {
+        [[unroll]] for (uint r = 0; r < LANE_ROWS; r++) {
             [[unroll]] for (uint i = 0; i < LANES4; i++) {
                 uvec4 at = j + 4 * i + uvec4(0, 1, 2, 3), t = uvec4(first + r * LOCAL + lane);
                 if (CAPPED) {
@@ -70,7 +68,7 @@ void main() {
         }
         [[unroll]] for (uint s = 0; s < S4; s++) sums(sum, s, d, key[s])
     }
-    [[unroll]] for (uint r = 0; r < ROWS; r++) {
+    [[unroll]] for (uint r = 0; r < LANE_ROWS; r++) {
         uint t = first + r * LOCAL + lane, to = q_row(b, t, h);
         if (t < p.queries) {
             [[unroll]] for (uint s = 0; s < S4; s++) {

@@ -3,9 +3,7 @@
 // has group i0 s0 + i1 s1 + i2 s2 + i3 s3 + j for its group j, or with s_column 0 the first value of that with j = 0 for all.
 // C has the shape of Z and is read by DIVIDE_BACK alone, the gradient of a quotient by its divisor: -c x/y^2.
 // Z may be X or Y, or C, where that is not broadcast. WORK groups per invocation, see lib/index.glsl.
-//variant f32
-//variant f16: -DF16
-//variant bf16: -DBF16
+//types
 //wide
 #version 450
 #include "lib/types.glsl"

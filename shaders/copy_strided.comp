@@ -4,14 +4,12 @@
 // Of the groups of Y that the box begins or ends in, values before it stay, and without ADD those behind it become 0: boxes
 // side by side are copied from left to right.
 // n groups in all, groups for each row. WORK groups per invocation, see lib/index.glsl.
-//variant f32
-//variant f16: -DF16
-//variant bf16: -DBF16
+//types
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"
-layout(constant_id = 10) const bool ADD = false;
-layout(constant_id = 11) const bool WHOLE = false; // x.column is 1, and rows begin at multiples of four in X and Y
+layout(constant_id = 14) const bool ADD = false;
+layout(constant_id = 11) const bool ALIGNED = false; // x.column is 1, and rows begin at multiples of four in X and Y
 struct Strides { uint first, s0, s1, s2, s3, column; };
 layout(push_constant) uniform P { uint n, groups, d, n1, n2, n3; Strides x, y; } p;
 INPUT(0, X, x);
@@ -29,7 +27,7 @@ void main() {
         uint from = row(p.x, i / p.groups), to = row(p.y, i / p.groups) + p.y.column / 4 + i % p.groups;
         ivec4 j = int(i % p.groups * 4) - int(p.y.column % 4) + ivec4(0, 1, 2, 3);
         vec4 v;
-        if (WHOLE) v = load4(x, from / 4 + uint(j.x) / 4);
+        if (ALIGNED) v = load4(x, from / 4 + uint(j.x) / 4);
         else {
             uvec4 at = from + uvec4(clamp(j, ivec4(0), ivec4(p.d - 1))) * p.x.column;
             v = vec4(value(at.x), value(at.y), value(at.z), value(at.w));

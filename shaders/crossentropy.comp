@@ -4,16 +4,12 @@
 // X, DX (n, v), IDS (n), LOSS (n / loss_cols, loss_cols). M is never added to log S where it would only be subtracted
 // again. A row whose target is ignore has loss 0 and gradient 0. Logits of -inf are legal; a row with NaN or +inf, or of
 // -inf alone, gives NaN, itself alone. DX may be X: what is written is not read afterwards.
-// LANES invocations share a row. One workgroup per LOCAL / LANES rows, or fewer: they stride. An invocation holds KEEP4 groups
+// LANES invocations share a row. One workgroup per LOCAL / LANES rows, or fewer: they stride. An invocation holds TILE4 groups
 // of four logits in registers at a time, a tile. A row is read and exponentiated twice, with WHOLE set (for rows of at most
-// KEEP4 LANES groups) once.
+// TILE4 LANES groups) once.
 // SMOOTH is set for smoothing above 0, else that must be 0: its arithmetic costs a third of the time.
-//variant f32
-//variant f16: -DF16
-//variant bf16: -DBF16
-//variant f32_grad: -DGRAD
-//variant f16_grad: -DGRAD -DF16
-//variant bf16_grad: -DGRAD -DBF16
+//types
+//types grad: -DGRAD
 //wide
 #version 450
 #include "lib/types.glsl"
@@ -22,10 +18,10 @@
 #include "lib/math.glsl"
 #include "lib/ids.glsl"
 #ifdef WIDE
-layout(constant_id = 22) const uint KEEP4 = 8;
+layout(constant_id = 22) const uint TILE4 = 8;
 layout(constant_id = 23) const bool WHOLE = false;
 #else // no specialization constants: SwiftShader would neither unroll the loops nor leave out a branch
-const uint KEEP4 = 4;
+const uint TILE4 = 4;
 const bool WHOLE = false;
 #endif
 layout(constant_id = 24) const uint LANES = 1; // LOCAL or 1
@@ -39,20 +35,20 @@ layout(binding = 3) writeonly buffer LOSS { float loss[]; };
 // more than it turns.
 
 uint place;       // of this invocation among those that share its row
-vec4 tile[KEEP4]; // group k is number start + place + k LANES. After add_tile exp(x - top)
+vec4 tile[TILE4]; // group k is number start + place + k LANES. After add_tile exp(x - top)
 bool owns(uint group) { return group % LANES == place; }
 bvec4 inside(uint group, uint columns) { return lessThan(group * 4 + uvec4(0, 1, 2, 3), uvec4(columns)); }
 
 void load_full_tile(uint row, uint start) {
-    [[unroll]] for (uint k = 0, i = row + start + place; k < KEEP4; k++, i += LANES) tile[k] = load4(x, i);
+    [[unroll]] for (uint k = 0, i = row + start + place; k < TILE4; k++, i += LANES) tile[k] = load4(x, i);
 }
 void load_last_tile(uint row, uint start, uint columns) { // with -inf beyond the columns
-    [[unroll]] for (uint k = 0, i = start + place; k < KEEP4; k++, i += LANES) {
+    [[unroll]] for (uint k = 0, i = start + place; k < TILE4; k++, i += LANES) {
         tile[k] = mix(vec4(-INFINITY), load4(x, row + min(i, p.stride4 - 1)), inside(i, columns));
     }
 }
 // How many groups the full tiles of so many columns have.
-uint full_tiles(uint columns) { return WHOLE ? 0 : columns / 4 - columns / 4 % (KEEP4 * LANES); }
+uint full_tiles(uint columns) { return WHOLE ? 0 : columns / 4 - columns / 4 % (TILE4 * LANES); }
 
 // The logits seen so far. The maxima are counted and not summed: that keeps S - 1 accurate when the other terms are tiny.
 float top;         // maximum
@@ -72,12 +68,12 @@ void start_row() {
 
 void add_tile(uint start) {
     vec4 larger4 = vec4(top);
-    [[unroll]] for (uint k = 0; k < KEEP4; k++) larger4 = max(larger4, tile[k]); // a NaN may be dropped here, not in poison
+    [[unroll]] for (uint k = 0; k < TILE4; k++) larger4 = max(larger4, tile[k]); // a NaN may be dropped here, not in poison
     float larger = max(max(larger4.x, larger4.y), max(larger4.z, larger4.w));
     float reference = larger == -INFINITY ? 0.0 : larger;
     if (SMOOTH) {
         vec4 gaps = vec4(0), more = vec4(0);
-        [[unroll]] for (uint k = 0, i = start + place; k < KEEP4; k++, i += LANES) {
+        [[unroll]] for (uint k = 0, i = start + place; k < TILE4; k++, i += LANES) {
             gaps += where(inside(i, p.v), difference(vec4(larger), tile[k]));
             more += vec4(inside(i, p.v));
         }
@@ -86,7 +82,7 @@ void add_tile(uint start) {
         seen += sum(more);
     }
     float terms = 0.0, equals = 0.0;
-    [[unroll]] for (uint k = 0; k < KEEP4; k++) {
+    [[unroll]] for (uint k = 0; k < TILE4; k++) {
         [[unroll]] for (uint c = 0; c < 4; c++) {
             float d = tile[k][c] - reference, e = exp_negative(d), is_top = floor(e); // 1 or 0
             terms += e - is_top;
@@ -152,9 +148,9 @@ void write_gradient(uint row, bool ignored, Row r, float upstream) {
     float factor = (1.0 + 2.0 * p.zloss * r.lse) / (1.0 + r.rest) * scale;
     bool regular = is_finite(factor) && !ignored; // then the gradient has no NaN
     uint start = 0, tiles_end = full_tiles(regular ? p.v : 0);
-    for (; start < tiles_end; start += KEEP4 * LANES) {
+    for (; start < tiles_end; start += TILE4 * LANES) {
         load_full_tile(row, start);
-        [[unroll]] for (uint k = 0, i = row + start + place; k < KEEP4; k++, i += LANES) {
+        [[unroll]] for (uint k = 0, i = row + start + place; k < TILE4; k++, i += LANES) {
             vec4 d = exp_negative4(tile[k] - r.m) * factor;
             if (SMOOTH) d += everywhere;
             dx[i] = st4_number(d);
@@ -163,7 +159,7 @@ void write_gradient(uint row, bool ignored, Row r, float upstream) {
     if (!WHOLE) load_last_tile(row, start, p.v);
     float rescale = WHOLE ? exp_negative(top - r.m) * factor : factor;
     uint end = regular ? p.stride4 : 0;
-    [[unroll]] for (uint k = 0, i = start + place; k < KEEP4; k++, i += LANES) {
+    [[unroll]] for (uint k = 0, i = start + place; k < TILE4; k++, i += LANES) {
         vec4 d = (WHOLE ? tile[k] : exp_negative4(tile[k] - r.m)) * rescale;
         if (SMOOTH) d = where(inside(i, p.v), d + everywhere);
         if (i < end) dx[row + i] = st4_number(d);
@@ -205,7 +201,7 @@ void main() {
         }
         start_row();
         uint columns = ignored ? 0 : p.v, start = 0, tiles_end = full_tiles(columns);
-        for (; start < tiles_end; start += KEEP4 * LANES) {
+        for (; start < tiles_end; start += TILE4 * LANES) {
             load_full_tile(row, start);
             add_tile(start);
         }

@@ -2,9 +2,7 @@
 // The words of group i are philox4x32(counter = (i, k low, k high, number), key = seed): a pure function of seed, step k,
 // number of the dropout in the graph and position, so the backward pass is the same kernel on dy and nothing is stored.
 // WORK groups per invocation, see lib/index.glsl.
-//variant f32
-//variant f16: -DF16
-//variant bf16: -DBF16
+//types
 //wide
 #version 450
 #include "lib/types.glsl"

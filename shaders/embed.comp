@@ -1,9 +1,7 @@
 // embed: y[i] = e[ids[i]]: the rows of a table E (v, stride4 groups of four values) that IDS (n) name; Y (n, stride4).
 // An id out of range, which the ids kernel has reported, reads row 0; when status.x is not 0 nothing is written.
 // WORK groups per invocation, see lib/index.glsl.
-//variant f32
-//variant f16: -DF16
-//variant bf16: -DBF16
+//types
 //wide
 #version 450
 #include "lib/types.glsl"

@@ -2,9 +2,7 @@
 // DY (n, stride4 groups of four values), DE (v, stride4), LINK as embed_links leaves it. Rows whose id is nowhere in IDS are
 // not touched. Deterministic: no atomics, each row of DE has one owner, the first position with its id.
 // One invocation per position and group; those of first positions follow the links.
-//variant f32
-//variant f16: -DF16
-//variant bf16: -DBF16
+//types
 //wide
 #version 450
 #include "lib/types.glsl"

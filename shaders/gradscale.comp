@@ -2,9 +2,7 @@
 // are 1 or clip.skip is set.
 // CHUNKS (chunks) of (off4, n4, class, moments4): n4 groups of four values of G from group off4 on.
 // Each workgroup strides over the chunks.
-//variant f32
-//variant f16: -DF16
-//variant bf16: -DBF16
+//types
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"

@@ -3,12 +3,8 @@
 // The variance and the result come from x - shift, shift the rounded mean, and the mean of that: next to nothing, but
 // without it the rounding of a mean far from 0 would be in every value.
 // A workgroup takes per neighboring rows, see lib/rows.glsl.
-//variant f32
-//variant f16: -DF16
-//variant bf16: -DBF16
-//variant f32_long: -DLONG
-//variant f16_long: -DLONG -DF16
-//variant bf16_long: -DLONG -DBF16
+//types
+//types long: -DLONG
 //wide
 #version 450
 #include "lib/types.glsl"

@@ -7,12 +7,8 @@
 // has read. WANT: bit 0 dx, bit 1 dw, bit 2 db; what nobody wants is not written. The mean is taken as in layernorm.
 // A workgroup takes per neighboring rows, a block, see lib/rows.glsl. It sums dw and db in registers, or where a row does not
 // fit there, in DW and DB, each group by the invocation that has it.
-//variant f32
-//variant f16: -DF16
-//variant bf16: -DBF16
-//variant f32_long: -DLONG
-//variant f16_long: -DLONG -DF16
-//variant bf16_long: -DLONG -DBF16
+//types
+//types long: -DLONG
 //wide
 #version 450
 #include "lib/types.glsl"

@@ -4,9 +4,7 @@
 // base4. SQUARES (chunks) of the sums of x^2 in each chunk. A step that is skipped leaves m as it is and makes x 0.
 // CHUNKS of (off4, n4, class, moments4), see adamw, of which this call takes so many from the first; HYPER (classes, 16): b, 1-b.
 // Each workgroup strides over the chunks.
-//variant f32
-//variant f16: -DF16
-//variant bf16: -DBF16
+//types
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"

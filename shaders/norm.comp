@@ -1,9 +1,7 @@
 // norm: partial sums of squares of gradients: partial[base + group] = (top, s), see lib/scaled.glsl.
 // CHUNKS (chunks) of (off4, n4, class, moments4): n4 groups of four values of G from group off4 on.
 // Workgroups stride over the chunks. An invocation compensates its sum every 32 items; then a tree joins the sums.
-//variant f32
-//variant f16: -DF16
-//variant bf16: -DBF16
+//types
 //wide
 #version 450
 #include "lib/types.glsl"

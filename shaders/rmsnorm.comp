@@ -1,12 +1,8 @@
 // rmsnorm: y[r, j] = x[r, j] w[j] / sqrt(mean over j of x[r, j]^2 + eps).
 // X, Y (n, d), W (d); rows of stride4 groups of four values. Y may be X: an invocation writes only what it alone has read.
 // A workgroup takes per neighboring rows, see lib/rows.glsl.
-//variant f32
-//variant f16: -DF16
-//variant bf16: -DBF16
-//variant f32_long: -DLONG
-//variant f16_long: -DLONG -DF16
-//variant bf16_long: -DLONG -DBF16
+//types
+//types long: -DLONG
 //wide
 #version 450
 #include "lib/types.glsl"

@@ -6,9 +6,7 @@
 // P = r % t for position r, plus start with has_start, at most positions - 1. Except with ODD_HALVES, Y may be X.
 // One workgroup per position, or fewer: they stride. COLUMNS invocations side by side take the groups of four values of a
 // head, with HALVES one of each half, and those beside them the next head: angles are read once for all heads.
-//variant f32
-//variant f16: -DF16
-//variant bf16: -DBF16
+//types
 //wide
 #version 450
 #include "lib/types.glsl"

@@ -12,7 +12,7 @@
 #include "lib/index.glsl"
 #include "lib/reduce.glsl"
 layout(constant_id = 10) const bool FINAL = true;
-layout(constant_id = 11) const bool ADD = false;
+layout(constant_id = 14) const bool ADD = false;
 layout(push_constant) uniform P { uint n, stride4, parts, per4; float factor; } p;
 INPUT(0, X, x);
 layout(binding = 1) buffer Y { W y[]; };

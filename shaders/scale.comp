@@ -1,8 +1,6 @@
 // scale: y = s x, n4 groups of four values. Y may be X.
 // WORK groups per invocation, see lib/index.glsl.
-//variant f32
-//variant f16: -DF16
-//variant bf16: -DBF16
+//types
 //wide
 #version 450
 #include "lib/types.glsl"

@@ -3,7 +3,7 @@
 //
 // A kernel is one file, <kernel>.comp; the file's name is the kernel's name everywhere. Its header states the formula,
 // the shapes, what one workgroup does, the push block and the bindings, in this order. "//variant" lines list the
-// versions compiled from it, usually one per storage type; the SPIR-V of variant v of kernel k is named "k.v". A "//wide"
+// versions compiled from it, "//types" one per storage type; the SPIR-V of variant v of kernel k is named "k.v". A "//wide"
 // line adds "k.v_wide" for each, which reads texel buffers and writes words of 64 bits (see lib/types.glsl): the same
 // values, for devices where that is faster.
 //
@@ -17,9 +17,10 @@
 //
 // # Specialization constants
 //
-// Id 0 is the workgroup's size along x, a power of two. Id 3 says how reductions use subgroups, see lib/reduce.glsl; it is
-// 0, not at all, unless it is set. Ids from 10 are tile sizes and the like; id 20 set to 1 says that token ids
-// are 16 bits wide. Each kernel's source names those it has.
+// constants.go, which gen.go writes, has their ids, and the values that kernels name, under the names in the sources. A name
+// means one id in all kernels, an id several names. SpecLocal is the workgroup's size along x, a power of two. SpecSubgroups
+// says how reductions use subgroups, see lib/reduce.glsl; it is NoSubgroups unless it is set. A constant that a kernel does not
+// have is an error of package ops.
 //
 // # Adding a kernel
 //

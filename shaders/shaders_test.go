@@ -50,7 +50,7 @@ func TestSourcesFresh(t *testing.T) {
 	}
 }
 
-// TestVariantsAreComplete checks that each variant line has its module and each module its variant line.
+// TestVariantsAreComplete checks that each variant has its module and each module its line.
 func TestVariantsAreComplete(t *testing.T) {
 	files, err := filepath.Glob("*.comp")
 	if err != nil {
@@ -65,9 +65,19 @@ func TestVariantsAreComplete(t *testing.T) {
 		kernel, variants := strings.TrimSuffix(f, ".comp"), 0
 		wide := strings.Contains(string(text), "\n//wide\n")
 		for _, line := range strings.Split(string(text), "\n") {
-			if rest, ok := strings.CutPrefix(line, "//variant "); ok {
-				name, _, _ := strings.Cut(rest, ":")
-				if name = kernel + "." + strings.TrimSpace(name); want[name] {
+			directive, rest, _ := strings.Cut(line, " ")
+			name, _, _ := strings.Cut(rest, ":")
+			names := []string{strings.TrimSpace(name)}
+			switch {
+			case directive == "//types" && name == "":
+				names = []string{"f32", "f16", "bf16"}
+			case directive == "//types":
+				names = []string{"f32_" + names[0], "f16_" + names[0], "bf16_" + names[0]}
+			case directive != "//variant":
+				continue
+			}
+			for _, name := range names {
+				if name = kernel + "." + name; want[name] {
 					t.Errorf("%s: variant %s is listed twice", f, name)
 				}
 				want[name] = true

@@ -3,9 +3,7 @@
 // only what it alone has read.
 // One workgroup per row, or fewer: they stride. An invocation holds KEEP4 groups of four values in registers at a time: a row
 // of at most KEEP4 LOCAL groups is read from memory once, a longer one twice.
-//variant f32
-//variant f16: -DF16
-//variant bf16: -DBF16
+//types
 //wide
 #version 450
 #include "lib/types.glsl"

@@ -1,9 +1,7 @@
 // softmax_back: dx[j] = y[j] (dy[j] - sum_k y[k] dy[k]), for each row of v values. Y, DY, DX (n, v). DX may be Y or DY.
 // One workgroup per row, or fewer: they stride. An invocation holds KEEP4 groups of four values of Y and DY in registers at a
 // time: a row of at most KEEP4 LOCAL groups is read from memory once, a longer one twice.
-//variant f32
-//variant f16: -DF16
-//variant bf16: -DBF16
+//types
 //wide
 #version 450
 #include "lib/types.glsl"

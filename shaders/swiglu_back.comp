@@ -1,8 +1,6 @@
 // swiglu_back: dgate = silu'(gate) up dy, dup = silu(gate) dy, n4 groups of four values. Each of DGATE and DUP may be one of
 // the inputs. WORK groups per invocation, see lib/index.glsl.
-//variant f32
-//variant f16: -DF16
-//variant bf16: -DBF16
+//types
 //wide
 #version 450
 #include "lib/types.glsl"

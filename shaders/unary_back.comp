@@ -1,8 +1,6 @@
 // unary_back: dx = f'(x) dy, rows of stride4 groups of four values, n4 groups in all; FUNCTION is one of lib/functions.glsl. DX
 // may be X or DY. WORK groups per invocation, see lib/index.glsl.
-//variant f32
-//variant f16: -DF16
-//variant bf16: -DBF16
+//types
 //wide
 #version 450
 #include "lib/types.glsl"

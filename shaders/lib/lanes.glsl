@@ -1,10 +1,10 @@
 // Products of rows that one lane loads and all lanes of a subgroup use, for processors: they load for each lane by itself,
 // which takes as long as a hundred products, but shuffle in one instruction. A workgroup is one subgroup of LOCAL lanes, a
-// multiple of four. Where lane i loads row i, each lane gets its ROWS rows times all LOCAL rows, four to a vec4.
+// multiple of four. Where lane i loads row i, each lane gets its LANE_ROWS rows times all LOCAL rows, four to a vec4.
 // needs:   lib/index.glsl
-// defines: ROWS, LANES4, of_lanes, dots, sums
+// defines: LANE_ROWS, LANES4, of_lanes, dots, sums
 #extension GL_KHR_shader_subgroup_shuffle : require
-layout(constant_id = 11) const uint ROWS = 1;
+layout(constant_id = 11) const uint LANE_ROWS = 1;
 const uint LANES4 = LOCAL / 4;
 
 // What lanes 4i to 4i + 3 have.
@@ -17,7 +17,7 @@ vec4 of_lanes(float mine, uint i) {
     [[unroll]] for (uint i_ = 0; i_ < LANES4; i_++) {                                                                       \
         vec4 a_ = subgroupShuffle(mine, 4 * i_), b_ = subgroupShuffle(mine, 4 * i_ + 1);                                    \
         vec4 c_ = subgroupShuffle(mine, 4 * i_ + 2), d_ = subgroupShuffle(mine, 4 * i_ + 3);                                \
-        [[unroll]] for (uint r_ = 0; r_ < ROWS; r_++)                                                                       \
+        [[unroll]] for (uint r_ = 0; r_ < LANE_ROWS; r_++)                                                                       \
             SUM[r_][i_] += vec4(dot(ROW[r_][s], a_), dot(ROW[r_][s], b_), dot(ROW[r_][s], c_), dot(ROW[r_][s], d_));          \
     }
 
@@ -26,6 +26,6 @@ vec4 of_lanes(float mine, uint i) {
     [[unroll]] for (uint i_ = 0; i_ < LANES4; i_++) {                                                                       \
         vec4 a_ = subgroupShuffle(mine, 4 * i_), b_ = subgroupShuffle(mine, 4 * i_ + 1);                                    \
         vec4 c_ = subgroupShuffle(mine, 4 * i_ + 2), d_ = subgroupShuffle(mine, 4 * i_ + 3);                                \
-        [[unroll]] for (uint r_ = 0; r_ < ROWS; r_++)                                                                       \
+        [[unroll]] for (uint r_ = 0; r_ < LANE_ROWS; r_++)                                                                       \
             SUM[r_][s] += P[r_][i_].x * a_ + P[r_][i_].y * b_ + P[r_][i_].z * c_ + P[r_][i_].w * d_;                        \
     }

@@ -108,7 +108,7 @@ func otherKernels(dev *vk.Device) error {
 		if err != nil {
 			return err
 		}
-		if _, err := dev.Kernel(name, code, map[uint32]uint32{localID: 8, subgroupsID: oneSubgroup}); err != nil {
+		if _, err := dev.Kernel(name, code, map[uint32]uint32{shaders.SpecLocal: 8, shaders.SpecSubgroups: shaders.OneSubgroup}); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}

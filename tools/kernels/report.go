@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/lemnos-ml/lemnos/shaders"
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
@@ -74,16 +75,9 @@ func newRow(k *vk.Kernel, group string, executables []vk.Executable) row {
 	return r
 }
 
-// Specialization constants: the workgroup's size, see package shaders, and the way of shaders/lib/reduce.glsl to reduce.
-const (
-	localID     = 0
-	subgroupsID = 3
-	oneSubgroup = 2 // all of the workgroup is taken for one subgroup
-)
-
 // reduces is how many invocations a subgroup must have for the kernel to be right.
 func reduces(k *vk.Kernel) uint32 {
-	if way, _ := k.Constant(subgroupsID); way == oneSubgroup {
+	if way, _ := k.Constant(shaders.SpecSubgroups); way == shaders.OneSubgroup {
 		return k.LocalSize()[0]
 	}
 	return 0

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/lemnos-ml/lemnos/shaders"
 )
 
 // table writes all kernels, and last how many there are of note.
@@ -96,7 +98,7 @@ func markdown(out io.Writer, list []named) error {
 // comparable is the kernel without the constant that depends on the device.
 func (r *row) comparable() string {
 	fields := strings.Fields(r.Kernel)
-	return strings.Join(slices.DeleteFunc(fields, func(f string) bool { return strings.HasPrefix(f, fmt.Sprint(subgroupsID, "=")) }), " ")
+	return strings.Join(slices.DeleteFunc(fields, func(f string) bool { return strings.HasPrefix(f, fmt.Sprint(shaders.SpecSubgroups, "=")) }), " ")
 }
 
 // worst lists the kernels that spill anywhere, those that spill most first.
