@@ -125,27 +125,6 @@ func (g *Graph) onlyOptimizer() (only Optimizer, err error) {
 	return only, nil
 }
 
-// Optimizer returns whose backward pass the graph has: nil for one that starts
-// from 1 and overwrites, or before Backward.
-func (g *Graph) Optimizer() Optimizer { return g.optimizer }
-
-// Updates declares that the operations that follow change params by their
-// gradients. An optimizer calls it when it records. It fails when Backward has
-// yet to come, or did not find a gradient for one of them, or when the graph
-// updates one already.
-func (g *Graph) Updates(op string, params ...*Tensor) {
-	if !g.ok(op, params...) || !g.check(len(g.tape) == 0 || len(g.grads) > 0, op, "the gradients would be those of the run before: call Backward first, then Record") {
-		return
-	}
-	for _, t := range params {
-		if !g.check(len(g.grads) == 0 || g.grads[t] != nil, op, "the loss of this graph does not depend on %v, it has no gradient", t) ||
-			!g.check(!g.updated[t], op, "the graph updates %v already", t) {
-			return
-		}
-		g.updated[t] = true
-	}
-}
-
 // walk follows a tape backwards from y, whose gradient is dy.
 func (g *Graph) walk(tape []tapeEntry, y, dy *Tensor) {
 	g.grads[y] = dy
@@ -157,21 +136,6 @@ func (g *Graph) walk(tape []tapeEntry, y, dy *Tensor) {
 		}
 	}
 	g.back = outer
-}
-
-// Reached returns the parameters of p for which Backward found a gradient, in
-// the order of p. It is nil before Backward, empty when there are none.
-func (g *Graph) Reached(p *Params) []*Tensor {
-	if len(g.grads) == 0 {
-		return nil
-	}
-	ts := []*Tensor{}
-	for _, t := range p.list {
-		if g.grads[t] != nil {
-			ts = append(ts, t)
-		}
-	}
-	return ts
 }
 
 // grad returns the tensor that the gradient of x is to be written to, and

@@ -14,7 +14,7 @@ func (g *Graph) Batch(tokens *Tensor, b, m int, seed uint64) (x, y, at *Tensor) 
 		return g.bad(I32), g.bad(I32), g.bad(U32)
 	}
 	at = g.Input("batch", U32, 4)
-	g.StageEachRun(at, "Upload with the number of the batch")
+	g.Updater().StageEachRun(at, "Upload with the number of the batch")
 	at.mem.unwritten = false // 0 where it can't be written first
 	x, y = g.New(I32, b, m), g.New(I32, b, m)
 	g.add(op, Call{Kernel: "batch", Items: b * m, Spec: idSpec(tokens), Push: struct{ B, M, N, SeedLo, SeedHi uint32 }{

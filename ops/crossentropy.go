@@ -110,39 +110,6 @@ func (g *Graph) divisor(op string, targets *Tensor, v int, ignore *int, sum bool
 	return count, count
 }
 
-// SumOf makes loss, which CrossEntropy or LinearCrossEntropy returned and nothing
-// has used since, the sum in place of the mean, and returns how many positions it
-// is over: what [Graph.CrossEntropySum] returns, of a loss that somebody else's
-// function made. For any other loss it does nothing and ok is false.
-func (g *Graph) SumOf(loss *Tensor) (count *Tensor, ok bool) {
-	divisor := g.means[loss]
-	if divisor == nil || g.immediate || len(g.grads) > 0 || !g.ok("sum of", loss) {
-		return nil, false
-	}
-	var ids *Call // writes the divisor
-	for _, n := range g.nodes {
-		for i := range n.calls {
-			for j, a := range n.calls[i].Args {
-				switch {
-				case a == divisor && n.checksIDs():
-					ids = &n.calls[i]
-				case a.mem == loss.mem && (j != 2 || n.calls[i].Kernel != "mean"):
-					return nil, false // used
-				}
-			}
-		}
-	}
-	if ids == nil { // a sum already
-		return nil, false
-	}
-	count = g.New(F32)
-	push := ids.Push.(idsPush)
-	push.Flags |= shaders.Sum
-	ids.Push, ids.Args = push, []*Tensor{ids.Args[0], ids.Args[1], count}
-	*divisor = *g.constant([]float32{1, 1}, 2) // for all that divide by it
-	return count, g.err == nil
-}
-
 // crossEntropyCall is the forward pass over the rows of logits.
 func (g *Graph) crossEntropyCall(logits, targets, each *Tensor, o *CrossEntropyOptions) Call {
 	push := crossEntropyPush{N: uint32(targets.Len()), V: uint32(logits.cols()), Stride4: uint32(logits.stride4()),

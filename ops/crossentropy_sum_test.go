@@ -58,7 +58,7 @@ func TestSpec1CrossEntropySum(t *testing.T) {
 					if kind == "sum of" {
 						sum = h.mean(g, fused, o)
 						var ok bool
-						if count, ok = g.SumOf(sum); !ok {
+						if count, ok = g.Updater().SumOf(sum); !ok {
 							t.Fatal("not a mean")
 						}
 					} else {
@@ -142,7 +142,7 @@ func TestSumOfRefuses(t *testing.T) {
 		x := tensor(t, dev, ops.F32, []int{2, 3}, []float32{1, 2, 3, 1, 0, -1})
 		g.RequireGrad(x)
 		loss := build(g, x, tensor(t, dev, ops.I32, []int{2}, []int32{2, 0}))
-		if _, ok := g.SumOf(loss); ok {
+		if _, ok := g.Updater().SumOf(loss); ok {
 			t.Errorf("%s: SumOf accepts it", name)
 		}
 		must(t, g.Err())

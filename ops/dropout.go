@@ -9,7 +9,7 @@ func (g *Graph) Train(random *Tensor) {
 	if g.ok("train", random) && g.check(random.dtype == U32 && random.Len() == 4, "train", "random is %v, want u32[4]", random) {
 		g.random = random
 		if random.mem.input != nil {
-			g.StageEachRun(random, "Upload with the number of the step")
+			g.Updater().StageEachRun(random, "Upload with the number of the step")
 		}
 	}
 }

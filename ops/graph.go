@@ -159,23 +159,6 @@ func (g *Graph) Device() *vk.Device { return g.dev }
 // Err returns the first error of any operation so far.
 func (g *Graph) Err() error { return g.err }
 
-// Status returns the u32[4] that kernels consult before they write: its first
-// value is not 0 once a bad index was found in this graph.
-func (g *Graph) Status() *Tensor { return g.status }
-
-// Heed makes g obey the status of other instead of one of its own: after a bad
-// index in a run of other's step, g's step updates nothing either until Wait of
-// the former has reported it. Call it before g has operations, and close g's step
-// first or not run it any more.
-func (g *Graph) Heed(other *Graph) {
-	if !g.check(other != nil, "heed", "no other graph") || !g.ok("heed", other.status) || !g.check(len(g.nodes) == 0, "heed", "the graph has operations already") {
-		return
-	}
-	g.status.Release()
-	g.owned = slices.DeleteFunc(g.owned, func(t *Tensor) bool { return t == g.status })
-	g.status = other.status
-}
-
 // Release frees what the graph allocated for itself: every result of an
 // immediate graph. Close of a compiled Step does it for other graphs.
 func (g *Graph) Release() {
@@ -221,18 +204,6 @@ func (g *Graph) Input(name string, dt DType, shape ...int) *Tensor {
 	t.mem.input, t.mem.keep = in, true
 	g.inputs = append(g.inputs, in)
 	return t
-}
-
-// StageEachRun makes Run refuse unless input t was staged since the run before:
-// its values are those of one step, such as a learning rate. call names what
-// stages them, for the error.
-func (g *Graph) StageEachRun(t *Tensor, call string) {
-	if !g.ok("stage each run", t) || g.immediate {
-		return
-	}
-	if g.check(t.mem.input != nil, "stage each run", "%v is not an input", t) {
-		t.mem.input.call = call
-	}
 }
 
 // Output keeps t after a run and copies it to the host at the end of each, so
@@ -401,6 +372,3 @@ func (g *Graph) Fail(op string, err error) {
 		g.fail(op, "%w", err)
 	}
 }
-
-// Own makes the graph release ts together with itself.
-func (g *Graph) Own(ts ...*Tensor) { g.owned = append(g.owned, ts...) }

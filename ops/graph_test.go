@@ -200,7 +200,7 @@ func TestBackwardAccumulates(t *testing.T) {
 			t.Fatal(err)
 		}
 		g.Backward(loss, &ops.BackwardOptions{Seed: half, Accumulate: true})
-		if got := g.Reached(p); !slices.Equal(got, []*ops.Tensor{e}) {
+		if got := g.Updater().Reached(p); !slices.Equal(got, []*ops.Tensor{e}) {
 			t.Errorf("reached %v, want the table alone", got)
 		}
 		s := run(t, g)

@@ -14,7 +14,7 @@ func TestStageEachRun(t *testing.T) {
 	dev := vktest.Open(t)
 	g := ops.NewGraph(dev)
 	rate, x := g.Input("rate", ops.F32, 1), g.Input("x", ops.F32, 1)
-	g.StageEachRun(rate, "Stage")
+	g.Updater().StageEachRun(rate, "Stage")
 	must(t, ops.Upload(ctx, x, []float32{0}))
 	y := g.Add(rate, x)
 	g.Output(y)
@@ -40,7 +40,7 @@ func TestStageEachRun(t *testing.T) {
 	}
 	refused("3")
 	bad := ops.NewGraph(dev)
-	bad.StageEachRun(bad.New(ops.F32, 1), "Stage")
+	bad.Updater().StageEachRun(bad.New(ops.F32, 1), "Stage")
 	if _, err := bad.Compile(); err == nil || !strings.Contains(err.Error(), "not an input") {
 		t.Errorf("an intermediate to be staged: %v", err)
 	}

@@ -72,7 +72,7 @@ func TestAfterCompile(t *testing.T) {
 		"input":        func(g *ops.Graph, y *ops.Tensor) { g.Input("late", ops.F32, 4) },
 		"intermediate": func(g *ops.Graph, y *ops.Tensor) { g.New(ops.F32, 4) },
 		"train":        func(g *ops.Graph, y *ops.Tensor) { g.Train(tensor(t, dev, ops.U32, []int{4}, []uint32{1, 2, 3, 4})) },
-		"heed":         func(g *ops.Graph, y *ops.Tensor) { g.Heed(ops.NewGraph(dev)) },
+		"heed":         func(g *ops.Graph, y *ops.Tensor) { g.Updater().Heed(ops.NewGraph(dev)) },
 		"dispatch":     func(g *ops.Graph, y *ops.Tensor) { g.Dispatch("mine") },
 		"require grad": func(g *ops.Graph, y *ops.Tensor) { g.RequireGrad(x) },
 	} {
@@ -136,7 +136,7 @@ func TestNothingGiven(t *testing.T) {
 	x := tensor(t, dev, ops.F32, []int{4}, []float32{1, 2, 3, 4})
 	for want, build := range map[string]func(g *ops.Graph){
 		"":                          func(g *ops.Graph) { g.Fail("mine", nil) },
-		"heed: no other graph":      func(g *ops.Graph) { g.Heed(nil) },
+		"heed: no other graph":      func(g *ops.Graph) { g.Updater().Heed(nil) },
 		"recompute: no function":    func(g *ops.Graph) { g.Recompute(x, nil) },
 		"dtype(99)[4]: there is no": func(g *ops.Graph) { g.Input("x", 99, 4) },
 	} {

@@ -15,8 +15,13 @@ func TestNilTensors(t *testing.T) {
 	// Biases, weights, and questions.
 	optional := map[string]bool{"Linear3": true, "RMSNorm2": true, "NeedsGrad1": true, "NeedsGrad0": true, "Grad1": true, "Grad0": true, "SumOf1": true, "SumOf0": true}
 	tensor := reflect.TypeFor[*ops.Tensor]()
-	for i := range reflect.TypeFor[*ops.Graph]().NumMethod() {
-		method := reflect.TypeFor[*ops.Graph]().Method(i)
+	var methods []reflect.Method
+	for _, of := range []reflect.Type{reflect.TypeFor[*ops.Graph](), reflect.TypeFor[ops.Updater]()} {
+		for i := range of.NumMethod() {
+			methods = append(methods, of.Method(i))
+		}
+	}
+	for _, method := range methods {
 		var at []int // of the tensors
 		for j := 1; j < method.Type.NumIn(); j++ {
 			if method.Type.In(j) == tensor {
@@ -29,6 +34,9 @@ func TestNilTensors(t *testing.T) {
 			}
 			g := ops.NewGraph(dev)
 			args := []reflect.Value{reflect.ValueOf(g)}
+			if method.Type.In(0) != args[0].Type() {
+				args[0] = reflect.ValueOf(g.Updater())
+			}
 			for j := 1; j < method.Type.NumIn(); j++ {
 				arg := reflect.New(method.Type.In(j)).Elem()
 				switch {

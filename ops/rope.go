@@ -125,7 +125,7 @@ func (g *Graph) angles(op string, t ropeTable) *Tensor {
 	}
 	table, err := NewTensor(g.dev, F32, t.positions, t.size)
 	if err == nil {
-		g.Own(table)
+		g.owned = append(g.owned, table)
 		err = Upload(background, table, values)
 	}
 	if err != nil {

@@ -92,11 +92,3 @@ func (t *tuning) subgroups(local uint32) uint32 {
 	}
 	return shaders.AnySubgroups
 }
-
-// Workers returns how many workgroups a kernel that strides over chunks should
-// have on this device.
-func (g *Graph) Workers() int { return g.tune.workers }
-
-// Chunk4 returns how long a chunk of a parameter arena should be on this
-// device, in groups of four values.
-func (g *Graph) Chunk4() int { return g.tune.chunk4 }

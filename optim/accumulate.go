@@ -121,7 +121,7 @@ func (a *Optimizer) divide(g *ops.Graph, grads []measured) {
 	ctrl := constant(g, "no limit", []float32{-1, 0, 0, 1, 1, 0, 0, 0}, 8)
 	factor := g.New(ops.F32, 4)
 	g.Dispatch("divide gradients", ops.Call{Kernel: "clip", Groups: 1, Push: struct{ Partials, Flags uint32 }{},
-		Args: []*ops.Tensor{ctrl, ctrl, share, g.Status(), factor}})
+		Args: []*ops.Tensor{ctrl, ctrl, share, g.Updater().Status(), factor}})
 	scaleGrads(g, grads, factor)
 	g.Fill(a.counted, 0)
 }

@@ -23,13 +23,13 @@ type measured struct {
 func recordNorm(g *ops.Graph, all []measured, ctrl, scaler *ops.Tensor, dynamic bool) *ops.Tensor {
 	total := 0
 	for _, m := range all {
-		total += min(m.len(), g.Workers())
+		total += min(m.len(), g.Updater().Workers())
 	}
 	partial := g.New(ops.U32, total, 2)
 	var calls []ops.Call
 	base := 0
 	for _, m := range all {
-		n := min(m.len(), g.Workers())
+		n := min(m.len(), g.Updater().Workers())
 		calls = append(calls, ops.Call{Kernel: "norm." + m.arena.DType().String(), Groups: n, Push: struct{ Chunks, Base uint32 }{uint32(m.len()), uint32(base)},
 			Args: []*ops.Tensor{m.table, m.arena, partial}})
 		base += n
@@ -40,7 +40,7 @@ func recordNorm(g *ops.Graph, all []measured, ctrl, scaler *ops.Tensor, dynamic 
 		flags = 1
 	}
 	calls = append(calls, ops.Call{Kernel: "clip", Groups: 1, Push: struct{ Partials, Flags uint32 }{uint32(base), flags},
-		Args: []*ops.Tensor{partial, ctrl, scaler, g.Status(), clip}})
+		Args: []*ops.Tensor{partial, ctrl, scaler, g.Updater().Status(), clip}})
 	g.Dispatch("gradient norm", calls...)
 	return clip
 }
@@ -49,7 +49,7 @@ func recordNorm(g *ops.Graph, all []measured, ctrl, scaler *ops.Tensor, dynamic 
 // returns it, says.
 func scaleGrads(g *ops.Graph, grads []measured, clip *ops.Tensor) {
 	for _, m := range grads {
-		g.Dispatch("scale gradients", ops.Call{Kernel: "gradscale." + m.arena.DType().String(), Groups: min(m.len(), g.Workers()),
+		g.Dispatch("scale gradients", ops.Call{Kernel: "gradscale." + m.arena.DType().String(), Groups: min(m.len(), g.Updater().Workers()),
 			Push: struct{ Chunks uint32 }{uint32(m.len())}, Args: []*ops.Tensor{m.table, clip, m.arena}})
 	}
 }
@@ -104,7 +104,7 @@ func ClipGradNorm(ctx context.Context, p *ops.Params, maxNorm float64, params ..
 	}
 	for i, t := range params {
 		b, off4, n4 := p.Place(t)
-		grads[b].add(off4, n4, 0, i, g.Chunk4())
+		grads[b].add(off4, n4, 0, i, g.Updater().Chunk4())
 	}
 	grads = slices.DeleteFunc(grads, func(m measured) bool { return m.len() == 0 })
 	for _, m := range grads {

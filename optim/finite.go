@@ -47,7 +47,7 @@ func (a *Optimizer) RecordNorms(g *ops.Graph) []*ops.Tensor {
 		var all []measured
 		for _, t := range arenas { // whole: between the tensors are zeros
 			c := new(chunks)
-			c.add(0, t.Len()/4, 0, 0, g.Chunk4())
+			c.add(0, t.Len()/4, 0, 0, g.Updater().Chunk4())
 			g.Fail("norms", c.alloc(g))
 			all = append(all, measured{t, c})
 		}

@@ -69,10 +69,10 @@ var batchBytes = 64 << 20
 func (p *Part) batch(g *ops.Graph, first int) *muonBatch {
 	t := p.reached[first]
 	_, _, n4 := p.set.Place(t)
-	b := &muonBatch{Part: p, count: 1, rows: t.Shape()[0], cols: t.Shape()[1], n4: n4, base4: p.off4[t], parts: (n4 + g.Chunk4() - 1) / g.Chunk4()}
+	b := &muonBatch{Part: p, count: 1, rows: t.Shape()[0], cols: t.Shape()[1], n4: n4, base4: p.off4[t], parts: (n4 + g.Updater().Chunk4() - 1) / g.Updater().Chunk4()}
 	for _, t := range p.reached[:first] {
 		_, _, n4 := p.set.Place(t)
-		b.first += (n4 + g.Chunk4() - 1) / g.Chunk4()
+		b.first += (n4 + g.Updater().Chunk4() - 1) / g.Updater().Chunk4()
 	}
 	if n4%ops.BankAlign == 0 {
 		for _, t := range p.reached[first+1:] {
@@ -94,11 +94,11 @@ func (b *muonBatch) update(g *ops.Graph) {
 		dt = ops.BF16
 	}
 	momentum, squares := g.New(ops.F32, b.count, b.rows, b.cols), g.New(ops.F32, b.chunks)
-	g.Dispatch("muon", ops.Call{Kernel: "muon." + b.grads().DType().String(), Groups: min(b.chunks, g.Workers()),
+	g.Dispatch("muon", ops.Call{Kernel: "muon." + b.grads().DType().String(), Groups: min(b.chunks, g.Updater().Workers()),
 		Push: struct{ First, Chunks, Base4 uint32 }{uint32(b.first), uint32(b.chunks), uint32(b.base4)},
 		Args: []*ops.Tensor{b.table, b.hyper, b.clip, b.grads(), b.moments[0], momentum, squares}})
 	x := g.New(dt, b.count, b.rows, b.cols)
-	g.Dispatch("muon", ops.Call{Kernel: "muon_unit." + dt.String(), Groups: min(b.chunks, g.Workers()),
+	g.Dispatch("muon", ops.Call{Kernel: "muon_unit." + dt.String(), Groups: min(b.chunks, g.Updater().Workers()),
 		Push: struct{ Matrices, Parts, N4 uint32 }{uint32(b.count), uint32(b.parts), uint32(b.n4)}, Args: []*ops.Tensor{momentum, squares, x}})
 	x = orthogonalize(g, x)
 	args := []*ops.Tensor{b.table, b.hyper, b.clip, x, b.Values}
@@ -106,7 +106,7 @@ func (b *muonBatch) update(g *ops.Graph) {
 		args = append(args, b.master)
 	}
 	scale := math.Sqrt(max(1, float64(b.rows)/float64(b.cols)))
-	g.Dispatch("muon", ops.Call{Kernel: "muon_apply." + b.Values.DType().String() + "_" + dt.String(), Groups: min(b.chunks, g.Workers()),
+	g.Dispatch("muon", ops.Call{Kernel: "muon_apply." + b.Values.DType().String() + "_" + dt.String(), Groups: min(b.chunks, g.Updater().Workers()),
 		Push: struct {
 			First, Chunks, Base4 uint32
 			Scale                float32

@@ -110,7 +110,7 @@ func (c *chunks) alloc(g *ops.Graph) error {
 	if c.table, err = ops.NewTensor(g.Device(), ops.U32, c.len(), 4); err != nil {
 		return fmt.Errorf("optim: chunk table: %w", err)
 	}
-	g.Own(c.table)
+	g.Updater().Own(c.table)
 	return c.upload()
 }
 
@@ -161,5 +161,5 @@ func (p *Part) Elementwise(g *ops.Graph, kernel string) {
 		args = append(args, p.master)
 	}
 	g.Dispatch(kernel, ops.Call{Kernel: fmt.Sprintf("%s.%s_%s", kernel, p.Values.DType(), p.grads().DType()),
-		Groups: min(p.len(), g.Workers()), Push: struct{ Chunks uint32 }{uint32(p.len())}, Args: args})
+		Groups: min(p.len(), g.Updater().Workers()), Push: struct{ Chunks uint32 }{uint32(p.len())}, Args: args})
 }

@@ -47,11 +47,11 @@ func (a *Optimizer) Record(g *ops.Graph, params ...*ops.Tensor) *Update {
 		g.Fail("optimizer", err)
 		return u
 	}
-	g.Updates("optimizer", params...)
+	g.Updater().Updates("optimizer", params...)
 	classes := min(len(params), maxClasses)
 	u.words = make([]uint32, classes*16)
 	u.hyper = g.Input("hyper-parameters", ops.U32, classes, 16)
-	g.StageEachRun(u.hyper, "Update.Stage")
+	g.Updater().StageEachRun(u.hyper, "Update.Stage")
 	u.ctrl = g.Input("clip control", ops.F32, 8)
 	u.scaler = a.scaler
 	grads := make([]measured, len(u.parts))
@@ -88,7 +88,7 @@ func (a *Optimizer) Record(g *ops.Graph, params ...*ops.Tensor) *Update {
 func (a *Optimizer) moved(g *ops.Graph, params []*ops.Tensor) ([]*ops.Tensor, error) {
 	var reached []*ops.Tensor
 	for _, p := range a.sets {
-		if r := g.Reached(p); r != nil {
+		if r := g.Updater().Reached(p); r != nil {
 			reached = append(append([]*ops.Tensor{}, reached...), r...)
 		}
 	}
@@ -109,9 +109,9 @@ func (a *Optimizer) moved(g *ops.Graph, params []*ops.Tensor) ([]*ops.Tensor, er
 		return nil, a.live()
 	case len(params) == 0:
 		return nil, errors.New("no parameter of the optimizer's groups has a gradient in this graph")
-	case reached != nil && a.ownBackward() && g.Optimizer() != ops.Optimizer(a):
+	case reached != nil && a.ownBackward() && g.Updater().Optimizer() != ops.Optimizer(a):
 		return nil, errors.New("the backward pass of this graph is not this optimizer's, which scales the loss or accumulates gradients: create the optimizer before g.Backward(loss, nil), or call its Backward")
-	case reached != nil && !a.ownBackward() && g.Optimizer() != nil:
+	case reached != nil && !a.ownBackward() && g.Updater().Optimizer() != nil:
 		return nil, errors.New("the backward pass of this graph is another optimizer's, which scales the loss or accumulates gradients: call this one's Backward")
 	}
 	return params, nil
@@ -131,7 +131,7 @@ func (u *Update) divide(g *ops.Graph, params []*ops.Tensor) error {
 			if i, moves := number[t]; moves {
 				_, off4, n4 := p.set.Place(t)
 				p.reached = append(p.reached, t)
-				p.add(off4, n4, p.off4[t], i, g.Chunk4())
+				p.add(off4, n4, p.off4[t], i, g.Updater().Chunk4())
 			}
 		}
 		if len(p.reached) == 0 {

@@ -131,7 +131,7 @@ func (t *Trainer) build(tokens *data.Tokens) error {
 	t.loss = t.model.Loss(g, t.in.x, t.in.y)
 	count, sum := (*ops.Tensor)(nil), false
 	if apart {
-		count, sum = g.SumOf(t.loss)
+		count, sum = g.Updater().SumOf(t.loss)
 	}
 	if sum {
 		t.opt.BackwardSum(g, t.loss, count, micro*t.in.y.Len())
@@ -145,7 +145,7 @@ func (t *Trainer) build(tokens *data.Tokens) error {
 		g.AddTo(t.loss, t.total)
 		g = ops.NewGraph(t.dev)
 		t.apply = &recording{graph: g}
-		g.Heed(t.pass.graph)
+		g.Updater().Heed(t.pass.graph)
 		if sum {
 			t.loss = g.Div(t.total, t.opt.Counted())
 		} else {
