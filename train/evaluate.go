@@ -105,16 +105,16 @@ func (e *Evaluator) Loss(ctx context.Context) (float64, error) {
 // one added to each count): what a model reaches that knows how often each
 // token occurs and nothing about what comes next.
 func (e *Evaluator) UnigramEntropy(ctx context.Context, training *data.Tokens, vocab int) (float64, error) {
+	if training == nil || vocab < 1 {
+		return 0, fmt.Errorf("train: unigram entropy: no tokens to count, or a vocabulary of %d", vocab)
+	}
 	counts := make([]float64, vocab)
 	for i := range counts {
 		counts[i] = 1
 	}
 	total := float64(vocab) + float64(training.Len())
 	err := training.Each(ctx, 0, training.Len(), func(ids []int32) error {
-		for _, id := range ids {
-			counts[id]++
-		}
-		return nil
+		return eachCount(counts, ids, func(count *float64) { *count++ })
 	})
 	if err != nil {
 		return 0, err
@@ -122,10 +122,18 @@ func (e *Evaluator) UnigramEntropy(ctx context.Context, training *data.Tokens, v
 	var sum float64
 	n := e.windows.Count() * int64(e.cfg.ContextLen)
 	err = e.windows.Tokens.Each(ctx, 1, n, func(ids []int32) error {
-		for _, id := range ids {
-			sum -= math.Log(counts[id] / total)
-		}
-		return nil
+		return eachCount(counts, ids, func(count *float64) { sum -= math.Log(*count / total) })
 	})
 	return sum / float64(n), err
+}
+
+// eachCount calls f with the count of each id.
+func eachCount(counts []float64, ids []int32, f func(count *float64)) error {
+	for _, id := range ids {
+		if int(id) >= len(counts) {
+			return fmt.Errorf("train: unigram entropy: token %d is outside the vocabulary of %d", id, len(counts))
+		}
+		f(&counts[id])
+	}
+	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,6 +16,8 @@ import (
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/train"
 	"github.com/lemnos-ml/lemnos/train/data"
+	"github.com/lemnos-ml/lemnos/train/safetensors"
+	"github.com/lemnos-ml/lemnos/train/tokenizer"
 	"github.com/lemnos-ml/lemnos/vk"
 	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
@@ -44,8 +47,25 @@ func TestNilArguments(t *testing.T) {
 		"data: batch: the sampler is nil":                          errorOfBatch(nil),
 		"data: there are no tokens":                                errorOfBatch(&data.Sampler{B: 1, M: 2}),
 		"train: generate: the sequence, the sampler or the writer": errorOf(train.Generate(ctx, nil, nil, nil, "", 1, io.Discard)),
+		"tokenize: the tokenizer is nil":                           errorOf(data.Tokenize(ctx, nil, "m", 0, nil, "a.txt")),
+		"tokenizer: encode: the tokenizer, the reader":             (&tokenizer.Tokenizer{}).EncodeReader(ctx, nil, func([]int32, int) error { return nil }),
+		"or the function that takes the ids is nil":                (&tokenizer.Tokenizer{}).EncodeReader(ctx, strings.NewReader("a"), nil),
+		`tensor "a" has no Write`:                                  safetensors.Save(filepath.Join(t.TempDir(), "a"), nil, []safetensors.Entry{{Name: "a", DType: "F32", Shape: []int{1}}}),
 	} {
 		mustFail(t, err, want)
+	}
+	e, err := train.NewEvaluator(dev, c, m, tokens)
+	must(t, err)
+	defer e.Close()
+	for _, vocab := range []int{-1, 0, 1, 'w'} {
+		mustFail(t, errorOf(e.UnigramEntropy(ctx, tokens, vocab)), "vocabulary of")
+	}
+	mustFail(t, errorOf(e.UnigramEntropy(ctx, nil, 256)), "no tokens")
+	for _, w := range []*data.Windows{nil, {B: 1, M: 2}} {
+		if n := w.Count(); n != 0 {
+			t.Errorf("%d windows of no tokens", n)
+		}
+		mustFail(t, errorOf(w.Gather(0, make([]int32, 2), make([]int32, 2))), "data: ")
 	}
 	if m, err := train.NewModel(dev, train.Config{Model: "transformer"}); err == nil || m != nil {
 		t.Errorf("a configuration without sizes: %v, %v", m, err)

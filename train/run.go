@@ -70,7 +70,8 @@ func (h Hooks) withDefaults() Hooks {
 //
 // Files that can't be written do not end a run: it goes on, logs the error, and
 // tries again at the next log or checkpoint. Only the last checkpoint must be
-// saved.
+// saved. Where something else ends the run, as data that can't be read any more,
+// the state is saved first, unless it is what is wrong.
 func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, corpus data.Corpus, h Hooks) (err error) {
 	if err := errors.Join(checkDevice(dev), checkModel(model)); err != nil {
 		return fmt.Errorf("train: run: %w", err)
@@ -131,7 +132,7 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, corpus da
 	}
 	h.Logger.Info("training", "device", dev.Info().Name, "steps", cfg.TotalSteps, "from", t.Iteration(),
 		"unigram_entropy", fmt.Sprintf("%.4f", unigram), "kernels", dev.Stats().Kernels)
-	return r.advise(r.loop(ctx))
+	return r.advise(r.rescue(r.loop(ctx)))
 }
 
 // beforeSteps makes the error of an ended context that of an interrupted run.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/lemnos-ml/lemnos/ops"
 )
 
 // log measures and writes a record of the present step. When ctx ends it leaves
@@ -61,6 +63,24 @@ func (r *runner) checkFinite(ctx context.Context, rec Record) error {
 		return r.trainer.nonFinite(ctx, "held-out loss", *rec.ValLoss)
 	}
 	return nil
+}
+
+// rescue saves what this call trained where an error ends the run that is none of
+// the state, and says so in the error.
+func (r *runner) rescue(err error) error {
+	var bad *NonFiniteError
+	var anomaly *ops.AnomalyError
+	n := r.trainer.Iteration()
+	if err == nil || n == r.first || errors.Is(err, ErrInterrupted) || errors.As(err, &bad) || errors.As(err, &anomaly) {
+		return err
+	}
+	if failed := errors.Join(r.save(), r.saved()); failed != nil {
+		if failed.Error() != err.Error() {
+			r.warn("checkpoint not saved", failed)
+		}
+		return err
+	}
+	return fmt.Errorf("%w\nthe state after step %d is saved: started again, the run goes on from there", err, n)
 }
 
 // advise adds to the error of a state that is not finite what to do about it.

@@ -56,9 +56,9 @@ type Windows struct {
 	window []int32
 }
 
-// Count returns the number of windows, (n-1)/M or Limit.
+// Count returns the number of windows, (n-1)/M or Limit; 0 without tokens.
 func (w *Windows) Count() int64 {
-	if w.M < 1 {
+	if w == nil || w.Tokens == nil || w.M < 1 {
 		return 0
 	}
 	count := max(w.Tokens.Len()-1, 0) / int64(w.M)
@@ -78,6 +78,9 @@ func (w *Windows) Count() int64 {
 //		…
 //	}
 func (w *Windows) Gather(first int64, x, y []int32) (rows int, err error) {
+	if w == nil {
+		return 0, errors.New("data: evaluation: the windows are nil")
+	}
 	if err := checkBatch(x, y, w.B, w.M); err != nil {
 		return 0, err
 	}

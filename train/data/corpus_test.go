@@ -61,6 +61,14 @@ func someIDs(vocab, n int) []uint32 {
 	return ids
 }
 
+func wide64(ids []uint32) []int64 {
+	wide := make([]int64, len(ids))
+	for i, id := range ids {
+		wide[i] = int64(id)
+	}
+	return wide
+}
+
 // A raw file is read as what its header, its sidecar or the vocabulary says; what
 // can't be told is refused.
 func TestTokenFileWidths(t *testing.T) {
@@ -97,6 +105,16 @@ func TestTokenFileWidths(t *testing.T) {
 	}
 	wide := check.File(t, "wide.bin", little(t, small))
 	wantDataError(t, dataConfig(t, wide, 50257), "wide.bin", "every second one", "probably have 4 bytes", "token_width")
+	for _, width := range []int{0, 2, 4} { // int64, as numpy saves it unless told otherwise
+		for _, vocab := range []int{50257, 128256} {
+			c := dataConfig(t, check.File(t, "i64.bin", little(t, wide64(small))), vocab)
+			c.TokenWidth = width
+			wantDataError(t, c, "i64.bin", "probably have 8 bytes", "astype")
+		}
+	}
+	narrower := dataConfig(t, wide, 50257)
+	narrower.TokenWidth = 2
+	wantDataError(t, narrower, "probably have 4 bytes")
 	c := dataConfig(t, wide, 50257)
 	c.TokenWidth = 4
 	if ids, _ := openData(t, c); ids[1] != int32(small[1]) {

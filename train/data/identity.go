@@ -88,6 +88,7 @@ func (c *Corpus) Check(ctx context.Context, vocab, window int, log *slog.Logger)
 		id.Tokenizer = new(c.Tokenizer.ID())
 	}
 	c.identity = id
+	c.Train, c.Val = c.Train.below(vocab), c.Val.below(vocab)
 	if err := c.Train.Fits(window); err != nil {
 		return err
 	}

@@ -98,34 +98,41 @@ func rawLayout(file *input.Mapped, path string, o *TokenOptions) (npyArray, *sid
 		return npyArray{}, nil, fmt.Errorf("data: the length of %s, %d bytes, is not a multiple of the token size %d", path, size, width)
 	}
 	layout := npyArray{n: size / int64(width), width: width}
-	if o.Width == 0 {
-		if err := checkWider(file, path, layout); err != nil {
-			return npyArray{}, nil, err
-		}
-	}
-	return layout, nil, nil
+	return layout, nil, checkWider(file, path, layout)
 }
 
-// checkWider reports ids that are probably the halves of ids twice as wide: each second one is 0.
+// checkWider reports ids that are probably pieces of wider ids: each second half of those is 0.
 func checkWider(file *input.Mapped, path string, layout npyArray) error {
-	ids := make([]int32, min(layout.n/2*2, 1<<16))
-	if len(ids) < 8 || (&tokenFile{file, layout}).read(ids, 0) != nil {
-		return nil
+	for _, wide := range []int{8, 4} {
+		if wide <= layout.width || !hasEmptyHalves(file, wide) {
+			continue
+		}
+		advice := "Say so with token_width, or keep them as a .npy file"
+		if wide > 4 {
+			advice = "Save them with 4 bytes, as with numpy's astype('<u4'), or as a .npy file"
+		}
+		return fmt.Errorf("data: read as tokens of %d bytes, every second one of %s, or more, is 0: they probably have %d bytes. %s", layout.width, path, wide, advice)
+	}
+	return nil
+}
+
+// hasEmptyHalves reports whether a raw file begins with many ids of so many bytes that would do with half of them, and
+// are seldom 0.
+func hasEmptyHalves(file *input.Mapped, wide int) bool {
+	halves := make([]int32, min(file.Size()/int64(wide)*2, 1<<16))
+	if len(halves) < 8 || file.Size()%int64(wide) != 0 || (&tokenFile{file, npyArray{width: wide / 2}}).read(halves, 0) != nil {
+		return false
 	}
 	used := 0
-	for i := 0; i < len(ids); i += 2 {
-		if ids[i+1] != 0 {
-			return nil
+	for i := 0; i < len(halves); i += 2 {
+		if halves[i+1] != 0 {
+			return false
 		}
-		if ids[i] != 0 {
+		if halves[i] != 0 {
 			used++
 		}
 	}
-	if used < len(ids)/4 { // the others are mostly 0 too
-		return nil
-	}
-	return fmt.Errorf("data: read as tokens of %d bytes, every second one of %s is 0: they probably have %d bytes. Say how many with token_width (2 or 4), or keep them as a .npy file",
-		layout.width, path, 2*layout.width)
+	return used >= len(halves)/4
 }
 
 // tokenWidth returns the bytes of a token of a vocabulary in a raw token file.
@@ -158,7 +165,7 @@ func readIDs[T int32 | uint16](s *tokenFile, dst []T, i int64, limit uint64, bad
 		count := min(len(dst), len(block)/width)
 		raw := block[:count*width]
 		if _, err := s.file.ReadAt(raw, s.layout.offset+i*int64(width)); err != nil {
-			return fmt.Errorf("data: reading %d tokens of %s from position %d on: %w", count, s.file.Path(), i, err)
+			return fmt.Errorf("data: tokens from position %d on: %w", i, err)
 		}
 		for j := range count {
 			id := littleEndian(raw[j*width:], width)

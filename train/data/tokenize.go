@@ -40,6 +40,9 @@ const (
 // is removed. Files and pipes of any size, and the standard input as the path "-", pass through little memory; what was there
 // before is replaced only when all is encoded, and not by empty texts. A nil log is slog.Default.
 func Tokenize(ctx context.Context, tok *tokenizer.Tokenizer, name string, valFraction float64, log *slog.Logger, paths ...string) (Tokenized, error) {
+	if tok == nil {
+		return Tokenized{}, errors.New("data: tokenize: the tokenizer is nil")
+	}
 	if log == nil {
 		log = slog.Default()
 	}

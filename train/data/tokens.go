@@ -20,6 +20,7 @@ type Tokens struct {
 	n      int64
 	width  int
 	about  *sidecar // what the file beside it says; nil without one
+	vocab  int      // that all ids were found to be below; 0 where that was not checked
 	err    error    // of a Slice outside its tokens; every method that reads returns it
 	close  func() error
 }
@@ -95,7 +96,25 @@ func (t *Tokens) Read(dst []int32, i int64) error {
 	if err := t.checkRange(i, len(dst)); err != nil {
 		return err
 	}
-	return t.source.read(dst, t.first+i)
+	if err := t.source.read(dst, t.first+i); err != nil {
+		return err
+	}
+	if t.vocab > 0 {
+		for j, id := range dst {
+			if int(id) >= t.vocab {
+				return fmt.Errorf("data: %s was changed while it was in use: token %d at position %d is outside the vocabulary of %d, and was not before", t.name, id, t.first+i+int64(j), t.vocab)
+			}
+		}
+	}
+	return nil
+}
+
+// below returns the tokens as ones of which all are known to be below vocab; if one is not any more, Read returns an
+// error.
+func (t *Tokens) below(vocab int) *Tokens {
+	s := t.Slice(0, t.n)
+	s.vocab = vocab
+	return s
 }
 
 // Read16 is Read into 16 bits, the form in which the device holds ids of vocabularies up to 65,536. An id above 65,535

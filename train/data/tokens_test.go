@@ -148,9 +148,20 @@ func TestSpec5TokensFileCutShort(t *testing.T) {
 		t.Fatal(err)
 	}
 	check.Error(t, tokens.Read(make([]int32, 1000), 1<<18), "cut.bin")
+	check.Error(t, tokens.Read(make([]int32, 10), 45), "cut.bin was cut short", "had 1048576 bytes and has 100") // its last page reads as zeros
 	if err := tokens.Read(make([]int32, 10), 0); err != nil {
 		t.Error(err)
 	}
+}
+
+// Tokens that were checked are checked again when they are read.
+func TestTokensChangedLater(t *testing.T) {
+	path := check.File(t, "a.bin", make([]byte, 200))
+	tokens := openTestTokens(t, path, nil).below(10)
+	if err := os.WriteFile(path, bytes.Repeat([]byte{10, 0}, 100), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	check.Error(t, tokens.Slice(3, 9).Read(make([]int32, 2), 1), "a.bin was changed while it was in use", "token 10 at position 4 is outside the vocabulary of 10")
 }
 
 func TestSpec5NumPyFiles(t *testing.T) {

@@ -115,6 +115,9 @@ func checkEntries(meta map[string]string, entries []Entry) ([]int64, error) {
 		if e.Name == metadataKey || !utf8.ValidString(e.Name) || seen[e.Name] {
 			return nil, fmt.Errorf("tensor name %q is reserved, not UTF-8, or used twice", e.Name)
 		}
+		if e.Write == nil {
+			return nil, fmt.Errorf("tensor %q has no Write", e.Name)
+		}
 		seen[e.Name] = true
 		if len(e.Shape) > dtype.MaxDims {
 			return nil, fmt.Errorf("tensor %q has %d dimensions, more than %d", e.Name, len(e.Shape), dtype.MaxDims)

@@ -20,6 +20,9 @@ const pieceBytes = 1 << 18
 // processors; pieces end where a word does, so the ids are those of the whole text.
 // A text without such a place is held in memory. It returns soon after ctx ends.
 func (t *Tokenizer) EncodeReader(ctx context.Context, r io.Reader, emit func(ids []int32, text int) error) error {
+	if t == nil || r == nil || emit == nil {
+		return errors.New("tokenizer: encode: the tokenizer, the reader or the function that takes the ids is nil")
+	}
 	if err := emit(t.special.Before, 0); err != nil {
 		return err
 	}
