@@ -182,8 +182,10 @@ const (
 	maxLanes4   = 32
 )
 
-// call is a kernel with a workgroup for each tile of rows of so many heads. A
-// lane of kernels for processors holds about tile4 groups of its rows.
+// call is a call of kernel, with a workgroup for each tile of rows in each of heads
+// heads. Where attention shares rows among lanes it is the attention_lanes kernel,
+// whose lanes hold so many rows of a head each that these are about tile4 groups of
+// four values.
 func (a *attention) call(g *Graph, kernel string, heads, tile4 int, push attentionPush, args ...*Tensor) Call {
 	s4, n := a.q.stride4(), a.q.shape[1]
 	tile, local, spec := 32, 64, map[uint32]uint32{shaders.SpecS4: uint32(s4)}
@@ -197,7 +199,7 @@ func (a *attention) call(g *Graph, kernel string, heads, tile4 int, push attenti
 }
 
 func (g *Graph) attentionForward(a *attention) Call {
-	push, start := a.push(), a.q // unread
+	push, start := a.push(), a.q // any tensor: without HasStart it is not read
 	if a.o.Start != nil {
 		push.HasStart, start = 1, a.o.Start
 		if a.q.shape[1] <= fewQueries {
@@ -237,8 +239,10 @@ func (g *Graph) attentionBackwardKeys(op string, a *attention, dy *Tensor) {
 	if g.wants(a.v) && a.v != a.k {
 		dv, addV = g.grad(a.v)
 	}
+	// An invocation goes through the queries of all heads that share its keys: where
+	// that would be too many turns of its loops, several calls add up.
 	push := a.push()
-	heads := min(push.Group, max(1, g.tune.turns/(push.Queries/4+1)))
+	heads := min(push.Group, max(1, g.tune.maxTurns/(push.Queries/4+1)))
 	for push.FirstHead = 0; push.FirstHead < push.Group; push.FirstHead += heads {
 		push.LastHead = min(push.FirstHead+heads, push.Group)
 		c := a.call(g, "attention_dkv", a.k.shape[2], 32, push, a.q, a.k, a.v, dy, a.stats, a.mask(), dk, dv)

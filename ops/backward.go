@@ -146,14 +146,14 @@ func (g *Graph) grad(x *Tensor) (dx *Tensor, add bool) {
 	case x.trained():
 		g.grads[x] = x.param.grad
 		return x.param.grad, g.accumulates(x) || dx != nil
-	case dx != nil && g.sole[x]:
+	case dx != nil && g.unshared[x]:
 		return dx, true
 	}
 	own := g.New(x.dtype, x.shape...)
 	if dx != nil {
 		g.add("copy gradient", g.copyCall(dx, own))
 	}
-	g.grads[x], g.sole[x] = own, true
+	g.grads[x], g.unshared[x] = own, true
 	return own, dx != nil
 }
 
@@ -193,7 +193,7 @@ func (g *Graph) addGrad(x, dx *Tensor) {
 	if !g.wants(x) {
 		return
 	}
-	if !x.trained() && !g.sole[x] {
+	if !x.trained() && !g.unshared[x] {
 		old := g.grads[x]
 		if old == nil {
 			g.grads[x] = dx
@@ -201,7 +201,7 @@ func (g *Graph) addGrad(x, dx *Tensor) {
 		}
 		sum := g.New(x.dtype, x.shape...)
 		g.add("add gradient", g.binaryCall(shaders.Add, old, dx, nil, sum))
-		g.grads[x], g.sole[x] = sum, true
+		g.grads[x], g.unshared[x] = sum, true
 		return
 	}
 	dst, add := g.grad(x)

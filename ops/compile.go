@@ -238,8 +238,8 @@ func (g *Graph) local(c *Call) uint32 { return cmp.Or(c.Local, g.tune.local) }
 
 // work returns how many groups of four values an invocation of c takes at a time.
 func (g *Graph) work(c *Call) uint32 {
-	if c.Items >= 32*int(g.local(c)*g.tune.muchWork) { // enough for every core
-		return g.tune.muchWork
+	if c.Items >= 32*int(g.local(c)*g.tune.largeWork) { // enough for every core
+		return g.tune.largeWork
 	}
 	return g.tune.work
 }

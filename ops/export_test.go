@@ -105,4 +105,4 @@ func ShareMemory(g *Graph) { g.tune.lanes = false }
 
 // LimitTurns limits how often the loops of an invocation turn, where kernels can
 // share their work among several dispatches.
-func LimitTurns(g *Graph, turns uint32) { g.tune.turns = turns }
+func LimitTurns(g *Graph, turns uint32) { g.tune.maxTurns = turns }

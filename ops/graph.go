@@ -19,8 +19,8 @@ type Graph struct {
 	nodes     []*node
 	tape      []tapeEntry
 	needs     map[*Tensor]bool    // tensors that a parameter feeds into
-	grads     map[*Tensor]*Tensor // gradients found so far by Backward
-	sole      map[*Tensor]bool    // tensors whose gradient in grads is nobody else's too
+	grads     map[*Tensor]*Tensor // gradients found so far by Backward; Add gives both of its sides the same one
+	unshared  map[*Tensor]bool    // tensors whose gradient in grads is theirs alone: a kernel may add to it in place
 	forgotten map[*Tensor]bool    // made inside Recompute: no gradient flows back to them
 	sets      map[*Params]bool    // whose parameters operations read
 	optimizer Optimizer           // whose backward pass the graph has, if it is one's
@@ -33,7 +33,7 @@ type Graph struct {
 	owned     []*Tensor             // persistent memory the graph made for itself
 	random    *Tensor               // u32[4]: step and seed that Dropout draws from; nil: it drops nothing
 	drops     int                   // dropouts so far
-	back      *tapeEntry            // whose gradient is being recorded
+	back      *tapeEntry            // the operation whose gradient is being recorded; nil outside of Backward
 	ropes     map[ropeTable]*Tensor // angles that RoPE has computed
 	helpers   []string              // functions that errors don't name, see Helper
 
@@ -55,8 +55,8 @@ type node struct {
 
 // source is where an operation was called, as file:line.
 type source struct {
-	where string // outside the packages that build graphs
-	inner string // outside this package: in package nn, it may be
+	where string // the caller's own line: outside of packages ops, nn and optim
+	inner string // the line that called package ops, which may be in nn or optim
 }
 
 // Call is one dispatch of a kernel: of package shaders, or of the caller's own.
@@ -75,9 +75,9 @@ type source struct {
 type Call struct {
 	Kernel  string            // file name without extension: "adamw.f32_f32"
 	SPIRV   []byte            // the caller's own kernel; Kernel then is the name it goes by
-	Items   int               // items of a kernel that takes several per invocation (for_flat of package shaders)
-	Threads int               // or invocations wanted, when each handles one item
-	Groups  int               // or workgroups wanted
+	Items   int               // size of the grid as items, of which an invocation takes several (for_flat of package shaders)
+	Threads int               // or as invocations, each with one item
+	Groups  int               // or as workgroups
 	Local   uint32            // invocations per workgroup; 0: the device's default
 	Spec    map[uint32]uint32 // specialization constants beside the local size
 	Push    any               // struct of 4-byte fields, in the kernel's order
@@ -129,7 +129,7 @@ func NewGraph(dev *vk.Device) *Graph {
 		info = dev.Info()
 	}
 	g := &Graph{dev: dev, tune: tune(info), needs: map[*Tensor]bool{}, grads: map[*Tensor]*Tensor{},
-		sole: map[*Tensor]bool{}, forgotten: map[*Tensor]bool{}, sets: map[*Params]bool{}, updated: map[*Tensor]bool{}, means: map[*Tensor]*Tensor{},
+		unshared: map[*Tensor]bool{}, forgotten: map[*Tensor]bool{}, sets: map[*Params]bool{}, updated: map[*Tensor]bool{}, means: map[*Tensor]*Tensor{},
 		head: min(headChunk, int(info.Caps.MaxStorageRange/4))}
 	if dev == nil {
 		g.fail("new graph", "%w", errNoDevice)

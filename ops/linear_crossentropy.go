@@ -54,8 +54,11 @@ func (g *Graph) linearCrossEntropy(op string, hidden, weight, targets *Tensor, o
 		if g.wants(weight) {
 			dw, addW = g.grad(weight)
 		}
-		// A gradient that others have written already must be added to after
-		// them, so the pass can't move up to where the loss is computed.
+		// Where dy is known before the loss is computed, as the seed of Backward is,
+		// the forward pass is replaced by one that turns each chunk of logits into
+		// gradients while it is there. That is too early where this has to add to a
+		// gradient that another operation of the backward pass writes. What an
+		// accumulated gradient holds from earlier runs is there from the start.
 		early := !node.ran && g.known(dy, node) && !addH && !(addW && !g.accumulates(weight))
 		if calls := h.chunks(dy, dh, dw, addH, addW); early {
 			node.calls = calls

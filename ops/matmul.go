@@ -22,7 +22,7 @@ func (g *Graph) matmulOp(op, form string, a, b *Tensor) *Tensor {
 		"%v by %v: want matrices of one float type", a, b) {
 		return g.bad(F32)
 	}
-	// A single right factor takes all rows of a at once.
+	// With one matrix b for all of a's batch, a is one matrix with as many more rows.
 	as := (*Tensor).matrix
 	lead := a.shape[:len(a.shape)-2]
 	if len(b.shape) > 2 || form == "tn" {

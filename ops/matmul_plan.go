@@ -14,11 +14,11 @@ type matmulPush struct {
 }
 
 // matmulPlan is how a product runs: the kernel, its constants and its grid for
-// one matrix, and how many values of k go into one of the parts that are added
-// up afterwards.
+// one matrix. The sum over k is cut into parts of part values each, which run side
+// by side and are added up afterwards.
 type matmulPlan struct {
 	kernel          string
-	threads, groups int // one of them
+	threads, groups int // the grid in invocations or in workgroups; the other is 0
 	local           uint32
 	spec            map[uint32]uint32
 	part            int

@@ -139,6 +139,6 @@ func (g *Graph) gradSum(x *Tensor) (sum, dx *Tensor) {
 		return sum, dx
 	}
 	sum, dx = g.grads[x], g.New(x.dtype, x.shape...)
-	g.grads[x], g.sole[x] = dx, true
+	g.grads[x], g.unshared[x] = dx, true
 	return sum, dx
 }

@@ -44,8 +44,8 @@ func (m *memory) root() *memory {
 func place(mems []*memory, align, limit int64) []int64 {
 	slices.SortStableFunc(mems, func(a, b *memory) int { return cmp.Compare(b.size, a.size) })
 	limit = limit / align * align
-	// The buffers stand one after the other, and offsets count from the first,
-	// until all are known. No memory lies across the border of two.
+	// Until all are placed, offsets count through the buffers as if these were one, cut
+	// every limit bytes. whole moves a memory that would lie across a cut behind it.
 	whole := func(at, size int64) int64 {
 		if at%limit+size > limit {
 			return roundUp(at, limit)

@@ -28,8 +28,9 @@ func (g *Graph) Recompute(x *Tensor, f func(x *Tensor) *Tensor) *Tensor {
 		g.forgotten[e.out] = e.out != y
 	}
 	recorded := len(inner)
-	// What f found to be wanted, because of x or of a parameter, was marked so by
-	// the tape that is forgotten now.
+	// Inputs tell record only whether a gradient is wanted. The operations of f have
+	// found out for y, which depends on x and on parameters that f reads, so y stands
+	// for all of these.
 	g.record(op, y, func(dy *Tensor) {
 		nowRandom, nowDrops := g.random, g.drops
 		g.random, g.drops = random, drops

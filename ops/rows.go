@@ -24,7 +24,7 @@ func (g *Graph) rowBlocks(x *Tensor) rowBlocks {
 	b := rowBlocks{local: g.rowLocal(n4)}
 	keep := ceilDiv(n4, int(b.local))
 	b.spec = map[uint32]uint32{shaders.SpecPadded: b2u(x.cols()%4 != 0)}
-	if b.long = keep > g.tune.keep4; !b.long {
+	if b.long = keep > g.tune.normKeep4; !b.long {
 		b.spec[shaders.SpecKeep4] = uint32(keep)
 	}
 	most := g.tune.workers * int(g.tune.local) / int(b.local) // the same number of invocations, however short the rows

@@ -25,13 +25,13 @@ type Step struct {
 	dev     *vk.Device
 	arena   []*vk.Buffer          // intermediates
 	inputs  []*vk.Buffer          // the blocks of inputs on the device
-	inHost  [ring][]*vk.Buffer    // the same on the host, for each run in flight
-	outHost [outRing][]*vk.Buffer // likewise for outputs
-	shadow  [][]byte              // what the next Run sends as inputs
+	inHost  [ring][]*vk.Buffer    // run r uploads these blocks from the host's inHost[r % ring]
+	outHost [outRing][]*vk.Buffer // and downloads its outputs to outHost[r % outRing]
+	shadow  [][]byte              // what Upload has staged: the next Run copies it to inHost
 	last    [outRing][][]byte     // outHost's bytes as Close found them
 	layout  *layout
 	main    *vk.Program
-	batches [ring * outRing][]*vk.Program // what one Run submits: upload, main, download
+	batches [ring * outRing][]*vk.Program // upload, main, download: run r submits batches[r % (ring * outRing)]
 	tickets [ring]vk.Ticket
 	runs    int64
 	closed  bool

@@ -6,37 +6,46 @@ import (
 )
 
 // tuning is what kernels are specialized with on a kind of device. Every
-// choice gives the same values up to the order of f32 sums.
+// choice gives the same values up to the order of f32 sums. A group is four
+// neighboring values of a row, what kernels load and store at a time.
 type tuning struct {
-	local                  uint32 // invocations per workgroup, the most of them for a row
-	work, muchWork         uint32 // groups of four values that each of them handles at a time, in small tensors and in large ones
-	maxGroups              int    // workgroups of elementwise kernels
-	workers                int    // workgroups of kernels that stride over chunks
-	chunk4                 int    // groups of four values per chunk of a parameter arena
-	rowKeep4               int    // groups of four values that each of them may hold, to read a row once
-	ownRows                int    // from so many rows on cross-entropy gives each invocation rows of its own
-	maxRows                int    // workgroups of kernels that stride over rows
-	keep4                  int    // most groups of four values that an invocation holds, when that makes a whole row
-	scanLocal              uint32 // invocations per workgroup that goes through a whole list
-	subgroup               uint32 // invocations that run in lockstep, 1 where kernels can't count on it
-	arithmetic             bool   // reduce with subgroup arithmetic, not through shared memory only
-	oneSubgroup            uint32 // a workgroup of so many invocations is one subgroup; 0: none is known to be
-	wide                   bool   // read texel buffers and write words of 64 bits, in kernels that can
-	sharedTiles            bool   // matrix products go through shared memory
-	sharedBlocks           int    // of 64 rows and of 64 columns, in the largest of their tiles
-	laneTiles              bool   // or else are of a subgroup, whose lanes share what they load
-	matmulLocal            uint32 // invocations per workgroup of the others
-	tileRows, tileColumns4 int    // of their product, per invocation
-	fewLocal               uint32 // invocations per workgroup of products of few rows
-	matmulGroups           int    // workgroups that keep the device busy with a product
-	turns                  uint32 // that the loops of an invocation may take: lavapipe ends them after 65535 without a word
-	lanes                  bool   // attention shares rows among the lanes of a subgroup, not through shared memory
+	// Kernels that handle each value by itself, and the limits of all.
+	local      uint32 // invocations per workgroup, in kernels that share a row the most of them
+	work       uint32 // groups that an invocation takes at a time: WORK of lib/index.glsl
+	largeWork  uint32 // the same in tensors so large that every core has work even so
+	maxGroups  int    // workgroups, beyond which they stride
+	wide       bool   // variants _wide: they read texel buffers and write words of 64 bits
+	maxTurns   uint32 // passes through all loops of an invocation: lavapipe ends loops silently after 65535
+	subgroup   uint32 // invocations that run in lockstep, 1 where kernels can't count on it
+	arithmetic bool   // reductions use subgroup arithmetic, not shared memory alone
+
+	oneSubgroup uint32 // a workgroup of so many invocations is one subgroup; 0: none is known to be
+
+	// Kernels that go through rows, lists, or chunks of a parameter arena.
+	maxRows           int    // workgroups of kernels with one for each row, beyond which they stride
+	ownRows           int    // from so many rows on, cross-entropy gives each invocation a row instead of sharing each among a workgroup
+	crossEntropyKeep4 int    // groups that an invocation of cross-entropy may hold, so that a row which fits is read once
+	normKeep4         int    // the same for norms
+	scanLocal         uint32 // invocations of a workgroup that goes through a whole list alone
+	workers           int    // workgroups that stride over chunks
+	chunk4            int    // groups per chunk
+
+	// Matrix products: the kernel is matmul_shared, else matmul_lanes, else matmul_nn, nt or tn.
+	sharedTiles            bool   // matmul_shared
+	sharedBlocks           int    // its largest tile, in blocks of 64 rows and of 64 columns
+	laneTiles              bool   // matmul_lanes
+	matmulLocal            uint32 // invocations per workgroup of matmul_nn, nt and tn
+	tileRows, tileColumns4 int    // of the product, for each invocation of these and of matmul_lanes
+	fewLocal               uint32 // invocations per workgroup of matmul_few
+	matmulGroups           int    // workgroups that keep the device busy: with fewer, the sum over k is cut into parts
+
+	lanes bool // attention is the attention_lanes kernels, where lanes shuffle rows, not those that share them in memory
 }
 
 func tune(i vk.Info) tuning {
 	c := i.Caps
-	t := tuning{local: 256, work: 4, muchWork: 4, maxGroups: 1 << 30, workers: 1024, chunk4: 4096,
-		ownRows: 1 << 32, maxRows: 1 << 16, keep4: 8, scanLocal: 256, subgroup: 1, turns: 65000,
+	t := tuning{local: 256, work: 4, largeWork: 4, maxGroups: 1 << 30, workers: 1024, chunk4: 4096,
+		ownRows: 1 << 32, maxRows: 1 << 16, normKeep4: 8, scanLocal: 256, subgroup: 1, maxTurns: 65000,
 		sharedTiles: c.MaxInvocations >= sharedLocal, sharedBlocks: 2, matmulLocal: 64, tileRows: 4, tileColumns4: 2, fewLocal: 64, matmulGroups: 256}
 	if t.arithmetic = c.SubgroupArithmetic; t.arithmetic {
 		t.subgroup = c.SubgroupSize
@@ -56,14 +65,14 @@ func tune(i vk.Info) tuning {
 		// instead of having one each cross cross-entropy 1.6 times as fast at 1000
 		// logits. Rows of 768 held whole cross a norm three times as fast there as in
 		// tiles; SwiftShader runs no loop over registers that is not unrolled before.
-		t.local, t.work, t.muchWork, t.keep4 = c.SubgroupSize, 64, 1024, 0
+		t.local, t.work, t.largeWork, t.normKeep4 = c.SubgroupSize, 64, 1024, 0
 		if c.SubgroupSize >= 8 {
-			t.work, t.muchWork, t.maxGroups, t.keep4 = 16, 16, 4096, 32
+			t.work, t.largeWork, t.maxGroups, t.normKeep4 = 16, 16, 4096, 32
 			// lavapipe loads and stores for each invocation on its own, 20 cycles for 32
 			// bits or for 64, but fetches texels with vector instructions: products became
 			// 1.7 times as fast, sums of tensors five times.
 			if t.wide = c.Int64 && c.MaxTexels >= c.MaxStorageRange/8; t.wide {
-				t.rowKeep4 = 32
+				t.crossEntropyKeep4 = 32
 			}
 		} else {
 			// SwiftShader spends a third of cross-entropy's time on what it does once per

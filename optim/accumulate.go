@@ -116,8 +116,9 @@ func (a *Optimizer) Gradients() (all []*ops.Tensor) {
 // over them only where targets were ignored.
 func (a *Optimizer) divide(g *ops.Graph, grads []measured) {
 	share := g.Div(a.counted, constant(g, "expected targets", []float32{float32(a.expect)}))
-	// Kernel clip without a limit and without norms gives the inverse of the loss
-	// scale, whose place share takes.
+	// Kernel clip makes the factor 1/scale for gradients under a loss scale. With no
+	// partial norms and no limit it does nothing else, so that share in place of the
+	// scale gives the division.
 	ctrl := constant(g, "no limit", []float32{-1, 0, 0, 1, 1, 0, 0, 0}, 8)
 	factor := g.New(ops.F32, 4)
 	g.Dispatch("divide gradients", ops.Call{Kernel: "clip", Groups: 1, Push: struct{ Partials, Flags uint32 }{},

@@ -10,7 +10,7 @@ import (
 	"github.com/lemnos-ml/lemnos/ops"
 )
 
-// measured is an arena with the pieces of it that count.
+// measured is an arena with the chunks of it that a norm is taken of.
 type measured struct {
 	arena *ops.Tensor
 	*chunks

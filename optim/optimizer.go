@@ -36,11 +36,11 @@ type Optimizer struct {
 
 	noRate bool // every group's learning rate is 0, because nobody has set one
 
-	last  *Update // the update staged last, whose runs may not be settled
-	skips uint32  // skipped steps accounted for in steps
+	last  *Update // the update staged last; its newest runs may not be in steps yet
+	skips uint32  // skipped steps that steps takes into account
 }
 
-// home is what belongs to a parameter.
+// home is where a parameter belongs.
 type home struct {
 	index int // into Optimizer.params
 	set   *ops.Params

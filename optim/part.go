@@ -86,8 +86,8 @@ func (p *part) arenas() []*ops.Tensor {
 func (p *part) view(arena, t *ops.Tensor) *ops.Tensor { return p.set.PartAt(arena, t, p.off4[t]) }
 
 // chunks cuts tensors of one arena into pieces for the kernels that stride over
-// it: a list of (first group of four, groups, class, first group in the arenas of
-// the moments).
+// it: a list of (first group of four values, groups, class, first group in the arenas
+// of the moments). The class is the tensor's, the number of its record in HYPER.
 type chunks struct {
 	table  *ops.Tensor // u32 (chunks, 4)
 	words  []uint32

@@ -25,8 +25,8 @@ func (c Constant) Validate() error {
 	return checkRate("Constant", float64(c))
 }
 
-// Cosine is the learning rate of section 3 of docs/specification.md: a linear warm-up from 0 to Max, half a cosine period down to
-// Min, and Min from then on.
+// Cosine is a linear warm-up from 0 to Max, half a period of a cosine down to Min,
+// and Min from then on (docs/specification.md, section 3).
 //
 //	t < Warmup         Max·t / max(1, Warmup)
 //	Warmup ≤ t ≤ End   Min + (Max−Min)·½(1 + cos(π·(t−Warmup) / max(1, End−Warmup)))

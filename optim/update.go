@@ -18,12 +18,12 @@ type Update struct {
 	ctrl    *ops.Tensor
 	clip    *ops.Tensor
 	scaler  *ops.Tensor // the optimizer's, as this graph's output
-	words   []uint32
-	params  []int    // those that move, as indices into opt.params
-	class   []uint32 // of each of them
-	leader  []int    // per class, the index into opt.params of one that is in it
+	words   []uint32    // hyper as staged
+	params  []int       // those that move, as indices into opt.params
+	class   []uint32    // the class of each: those of one group and step count share a record of hyper
+	leader  []int       // a parameter of each class, as an index into opt.params: its group and count are the class's
 	step    *ops.Step
-	settled int64 // runs of step accounted for in opt.steps
+	settled int64 // runs of step that opt.steps counts
 }
 
 // maxClasses bounds how many different (group, step count) pairs one update
@@ -259,7 +259,8 @@ func (u *Update) classify() error {
 	return nil
 }
 
-// account adds the finished runs of u to the step counts, less the skipped ones.
+// account adds the finished runs of u to the step counts, less the skipped ones: the
+// device counts these, and what it counted after a run comes with its outputs.
 func (u *Update) account() error {
 	var w [4]uint32
 	run, err := ops.Completed(u.step, u.scaler, w[:])

@@ -25,7 +25,7 @@ void main() {
     uint heads = p.batch * p.heads, tiles = (p.queries + TILE - 1) / TILE;
     if (flat_group() >= heads * tiles) return;
     uint h = flat_group() % p.heads, b = flat_group() / p.heads % p.batch;
-    uint first = (tiles - 1 - flat_group() / heads) * TILE; // the longest rows first
+    uint first = (tiles - 1 - flat_group() / heads) * TILE; // the late queries first: they see most keys, so they take longest
     uint before = p.has_start != 0 ? min(start, p.capacity) : 0;
     uint keys = VISIBLE > WINDOW ? p.capacity : min(min(first + TILE, p.queries) + before, p.capacity);
     vec4 sum[4][CHUNKS], total[4];

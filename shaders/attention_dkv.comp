@@ -24,7 +24,7 @@ void main() {
     uint groups = p.batch * (p.heads / p.group), tiles = (p.queries + TILE - 1) / TILE;
     if (flat_group() >= groups * tiles) return;
     uint g = flat_group() % (p.heads / p.group), b = flat_group() % groups / (p.heads / p.group);
-    uint first = flat_group() / groups * TILE; // the keys that most queries see first
+    uint first = flat_group() / groups * TILE; // the early keys first: most queries see them, so they take longest
     vec4 sum_k[4][CHUNKS], sum_v[4][CHUNKS];
     [[unroll]] for (uint i = 0; i < 4; i++)
         [[unroll]] for (uint c = 0; c < CHUNKS; c++) sum_k[i][c] = sum_v[i][c] = vec4(0);

@@ -22,7 +22,7 @@ void main() {
     uint heads = p.batch * p.heads, tiles = (p.queries + TILE - 1) / TILE;
     if (flat_group() >= heads * tiles) return;
     uint h = flat_group() % p.heads, b = flat_group() / p.heads % p.batch;
-    uint first = (tiles - 1 - flat_group() / heads) * TILE; // the longest rows first
+    uint first = (tiles - 1 - flat_group() / heads) * TILE; // the late queries first: they see most keys, so they take longest
     uint keys = VISIBLE > WINDOW ? p.queries : min(first + TILE, p.queries);
     vec4 sum[4][CHUNKS];
     [[unroll]] for (uint i = 0; i < 4; i++)

@@ -24,7 +24,7 @@ void main() {
     uint heads = p.batch * p.heads, tiles = (p.queries + LOCAL * LANE_ROWS - 1) / (LOCAL * LANE_ROWS);
     if (flat_group() >= heads * tiles) return;
     uint h = flat_group() % p.heads, b = flat_group() / p.heads % p.batch;
-    uint first = (tiles - 1 - flat_group() / heads) * LOCAL * LANE_ROWS; // the longest rows first
+    uint first = (tiles - 1 - flat_group() / heads) * LOCAL * LANE_ROWS; // the late queries first: they see most keys, so they take longest
     uint before = p.has_start != 0 ? min(start, p.capacity) : 0;
     uint keys = VISIBLE > WINDOW ? p.capacity : min(min(first + LOCAL * LANE_ROWS, p.queries) + before, p.capacity);
     vec4 query[LANE_ROWS][S4], sum[LANE_ROWS][S4], total[LANE_ROWS];

@@ -25,7 +25,7 @@ void main() {
     uint groups = p.batch * (p.heads / p.group), tiles = (p.queries + LOCAL * LANE_ROWS - 1) / (LOCAL * LANE_ROWS);
     if (flat_group() >= groups * tiles) return;
     uint g = flat_group() % (p.heads / p.group), b = flat_group() % groups / (p.heads / p.group);
-    uint first = flat_group() / groups * LOCAL * LANE_ROWS; // the keys that most queries see first
+    uint first = flat_group() / groups * LOCAL * LANE_ROWS; // the early keys first: most queries see them, so they take longest
     vec4 key[LANE_ROWS][S4], value[LANE_ROWS][S4], sum_k[LANE_ROWS][S4], sum_v[LANE_ROWS][S4];
     [[unroll]] for (uint r = 0; r < LANE_ROWS; r++) {
         uint from = k_row(b, min(first + r * LOCAL + lane, p.queries - 1), g);

@@ -23,7 +23,7 @@ void main() {
     uint heads = p.batch * p.heads, tiles = (p.queries + LOCAL * LANE_ROWS - 1) / (LOCAL * LANE_ROWS);
     if (flat_group() >= heads * tiles) return;
     uint h = flat_group() % p.heads, b = flat_group() / p.heads % p.batch;
-    uint first = (tiles - 1 - flat_group() / heads) * LOCAL * LANE_ROWS; // the longest rows first
+    uint first = (tiles - 1 - flat_group() / heads) * LOCAL * LANE_ROWS; // the late queries first: they see most keys, so they take longest
     vec4 query[LANE_ROWS][S4], up[LANE_ROWS][S4], sum[LANE_ROWS][S4];
     float log_sum[LANE_ROWS], less[LANE_ROWS];
     [[unroll]] for (uint r = 0; r < LANE_ROWS; r++) {

@@ -49,9 +49,11 @@ void main() {
     bool skip = bad_id || (c.skip_from != 0 && !(finite && clipped < c.skip_from));
     float shrink = 1.0, rest = 1.0;
     if (finite && c.max_norm >= 0 && norm > c.max_norm) {
-        if (norm > 4294967296.0) rest = pow2(-64);
-        shrink = c.max_norm / ((norm + 1e-6) * rest); // below 2^64
-        if (shrink >= 1.0) { // first times shrink could overflow
+        if (norm > 4294967296.0) rest = pow2(-64); // max_norm/norm alone could be subnormal
+        shrink = c.max_norm / ((norm + 1e-6) * rest); // below 2^64, as max_norm < norm
+        // A gradient is multiplied by gscale first, and by a shrink above 1 it could overflow before rest makes it small. The
+        // product of the two is no less than 2^-64 then: one factor will do.
+        if (shrink >= 1.0) {
             shrink *= rest;
             rest = 1.0;
         }

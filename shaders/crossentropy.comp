@@ -31,11 +31,11 @@ INPUT(0, X, x);
 layout(binding = 1) readonly buffer IDS { uint ids[]; };
 layout(binding = 2) readonly buffer STATUS { uvec4 status; };
 layout(binding = 3) writeonly buffer LOSS { float loss[]; };
-// What is rare stands outside of loops: on software devices an if runs both of its sides, on lavapipe a loop its body once
-// more than it turns.
+// Rare cases are kept out of the loops: software devices run both sides of an if, and lavapipe runs the body of a loop once
+// more than the loop has iterations.
 
 uint place;       // of this invocation among those that share its row
-vec4 tile[TILE4]; // group k is number start + place + k LANES. After add_tile exp(x - top)
+vec4 tile[TILE4]; // tile[k] is group start + place + k LANES of the row: its logits x, after add_tile exp(x - top)
 bool owns(uint group) { return group % LANES == place; }
 bvec4 inside(uint group, uint columns) { return lessThan(group * 4 + uvec4(0, 1, 2, 3), uvec4(columns)); }
 
@@ -50,12 +50,13 @@ void load_last_tile(uint row, uint start, uint columns) { // with -inf beyond th
 // How many groups the full tiles of so many columns have.
 uint full_tiles(uint columns) { return WHOLE ? 0 : columns / 4 - columns / 4 % (TILE4 * LANES); }
 
-// The logits seen so far. The maxima are counted and not summed: that keeps S - 1 accurate when the other terms are tiny.
+// What this invocation has of the logits so far. Terms of S that are 1, those of the maximum, are counted in tops and not
+// summed in below: that keeps S - 1 accurate when the other terms are tiny.
 float top;         // maximum
 float tops;        // how many are equal to it
 float below, lost; // sum of exp(x - top) over the others; lost as in kahan_add_finite
-float poison;      // sum of x - top then: NaN after a logit of NaN or +inf
-float seen, gap;   // for smoothing: how many, and the sum of top - x
+float poison;      // sum of x - top, with the top of each tile: NaN after a logit of NaN or +inf
+float seen, gap;   // for smoothing: the number of logits, and the sum of top - x over them
 
 float sum(vec4 a) { return (a.x + a.y) + (a.z + a.w); }
 vec4 difference(vec4 a, vec4 b) { return mix(a - b, vec4(0), equal(a, b)); } // inf - inf is 0 here
@@ -100,7 +101,7 @@ void add_tile(uint start) {
     top = larger;
 }
 
-// What a row comes to: its maximum, S - 1, log S, lse, x[t] - M, and the mean of M - x[j].
+// The results of a row: its maximum, S - 1, log S, lse, x[t] - M, and the mean of M - x[j].
 struct Row { float m, rest, log_s, lse, target, gap; };
 
 Row finish_row(float target_logit) {
@@ -142,7 +143,7 @@ void write_target(uint row, uint target, vec4 logits, Row r, float upstream) {
     dx[row + group] = st4(where(inside(group, p.v), d));
 }
 
-// Here the group of the target gets what it would if it weren't that; write_target comes after.
+// The gradient of a row as if none of its logits were the target's. write_target then overwrites the group of the target.
 void write_gradient(uint row, bool ignored, Row r, float upstream) {
     float scale = upstream * count.y, everywhere = -p.smoothing / float(p.v) * scale;
     float factor = (1.0 + 2.0 * p.zloss * r.lse) / (1.0 + r.rest) * scale;

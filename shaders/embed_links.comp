@@ -1,5 +1,6 @@
-// embed_links: joins the positions that hold the same id: LINK[i] = (is there none before i, the next one after i), n for
-// none. Ids that are no row of the table (v and above) have no first position.
+// embed_links: chains the positions that hold the same id. LINK[i] = (1 if i is the first of its chain, else 0; the next
+// position in it, n behind the last). Ids that are no row of the table (v and above) get no first position, so nobody follows
+// their chains.
 // IDS (n), LINK (n). One invocation per position; it looks back and ahead to the nearest match, at most n steps.
 #version 450
 #include "lib/index.glsl"

@@ -1,7 +1,7 @@
 // layernorm: y[r, j] = (x[r, j] - mean) w[j] / sqrt(variance + eps), with BIAS plus b[j]; mean and variance of row r.
 // X, Y (n, d), W, B (d); rows of stride4 groups of four values. Y may be X: an invocation writes only what it alone has read.
-// The variance and the result come from x - shift, shift the rounded mean, and the mean of that: next to nothing, but
-// without it the rounding of a mean far from 0 would be in every value.
+// x - mean is (x - shift) - mean(x - shift), with shift the mean as f32 rounds it. The second mean is tiny, but it takes the
+// rounding of a mean far from 0 out of variance and result.
 // A workgroup takes per neighboring rows, see lib/rows.glsl.
 //types
 //types long: -DLONG

@@ -1,8 +1,8 @@
 // layernorm_back: the gradients of layernorm. With g = dy w, s = 1/sqrt(variance + eps), z = (x - mean) s, all means over a row:
 //   dx[r, j] = s (g[j] - mean(g) - z[j] mean(g z)), with ADD plus base[r, j]
 //   dw[b, j] = sum of dy[r, j] z[j] over the rows r of block b,  db[b, j] = sum of dy[r, j]
-// Only differences within a row of g count, so g here is less its first value, in a form that does not cancel. Where the
-// variance is small, s is large and would show how products and their mean were rounded.
+// A constant added to a row of g changes nothing, so g is replaced by g[j] - g[0], computed from differences of dy and of w.
+// Else, where the variance is small, the large s would multiply the rounding errors of g and of its mean.
 // X, DY, BASE, DX (n, d), W (d), DW, DB (blocks, d) of f32. BASE, DY or X may be DX: an invocation writes only what it alone
 // has read. WANT: bit 0 dx, bit 1 dw, bit 2 db; what nobody wants is not written. The mean is taken as in layernorm.
 // A workgroup takes per neighboring rows, a block, see lib/rows.glsl. It sums dw and db in registers, or where a row does not
@@ -28,7 +28,7 @@ layout(binding = 6) buffer DB { F32x4 db[]; };
 
 vec4 x4[KEEP4], dy4[KEEP4], w4[KEEP4], dw4[KEEP4], db4[KEEP4];
 
-// dy w - dy0 w0
+// dy w - dy0 w0, as (dy - dy0) w + dy0 (w - w0)
 vec4 less_first(vec4 dy, vec4 w, float dy0, vec4 w0) { return (dy - dy0) * w + dy0 * (w - w0); }
 
 void load_sums(uint block, uint start, bool some) {

@@ -37,11 +37,12 @@ uvec4 bits(uint i) { return floatBitsToUint(load4(g, i)) & 0x7fffffffu; }
 #endif
 
 const uint UNROLL = 8;
-const uint BLOCK = 32 / UNROLL; // turns after which the sum is compensated
+const uint BLOCK = 32 / UNROLL; // unrolled passes whose squares are added up before kahan_add takes them
 
-// What an invocation has of a chunk needs no scaling when its squares sum to something between these: nothing overflowed,
-// and what underflowed, or is dropped beside it by rescale, is below 2^-30 of it. Such sums are added up as if the largest
-// value were 1.
+// The squares of most chunks can be added up as they are. Where an invocation's sum of a chunk is between SMALL and LARGE, no
+// square overflowed, and the squares that underflowed are less than 2^-30 of it; so are other sums that rescale drops beside
+// it. plain adds up these sums as if their largest value were 1 (top is ONE, so the exponent is 0). A chunk with another sum
+// is read again, for its largest value and then for its squares scaled by that.
 const float SMALL = 8.67361738e-19 /* 2^-60 */, LARGE = 1.09951163e12 /* 2^40 */;
 const uint ONE = 0x3f800000u;
 

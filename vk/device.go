@@ -51,7 +51,7 @@ type Device struct {
 	completed Ticket                 // all up to here are done
 	condemned []condemned
 
-	pace                              float64 // what commands take of what is assumed of a slow device
+	pace                              float64 // factor of the assumed times: 1 until a program was measured, see Program.adjust
 	submissions                       int
 	bufferBytes, hostBytes, peakBytes int64 // see DeviceStats
 }

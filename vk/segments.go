@@ -15,12 +15,12 @@ const (
 
 	// What is assumed of a device before anything was measured on it.
 	slowByte    = 1 / 0.128 // ns for a byte of a command's spans: 128 MB/s
-	slowCommand = 1e6       // ns beside
+	slowCommand = 1e6       // ns for the command, in addition
 
-	// How much slower than the last program that was measured, by these, another one may be: copies and
-	// matrix products differ by that on most devices.
+	// A program may be so many times slower, as a multiple of what is assumed of it, than the last one that was
+	// measured: as much as matrix products are than copies, on most devices.
 	paceMargin = 16
-	// A program is measured when it might take so long.
+	// A program is measured when it might take so many ns on the slowest device.
 	worthMeasuring = submissionBudget / 50
 	// The first measurements may be those of a driver that still compiles, or of a clock that still rises.
 	maxMeasurements = 4

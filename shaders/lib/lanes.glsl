@@ -1,6 +1,7 @@
 // Products of rows that one lane loads and all lanes of a subgroup use, for processors: they load for each lane by itself,
 // which takes as long as a hundred products, but shuffle in one instruction. A workgroup is one subgroup of LOCAL lanes, a
-// multiple of four. Where lane i loads row i, each lane gets its LANE_ROWS rows times all LOCAL rows, four to a vec4.
+// multiple of four. Lane i loads row i of LOCAL rows; a lane gets the products of each of its own LANE_ROWS rows with all
+// LOCAL, four to a vec4.
 // needs:   lib/index.glsl
 // defines: LANE_ROWS, LANES4, of_lanes, dots, sums
 #extension GL_KHR_shader_subgroup_shuffle : require

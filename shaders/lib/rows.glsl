@@ -14,7 +14,7 @@ layout(constant_id = 10) const uint KEEP4 = 1;
 #endif
 layout(constant_id = 11) const uint PADDED = 1; // d is not a multiple of four
 
-// Loops over tiles are do-while: a loop on lavapipe runs its body once more than it turns.
+// Loops over tiles are do-while: lavapipe runs the body of any other loop once more than it has iterations.
 // Goes on to the next tile of a row; false behind the last one.
 bool more_tiles(inout uint start) {
     start += KEEP4 * LOCAL;

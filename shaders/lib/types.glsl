@@ -30,10 +30,10 @@ vec4 f32_st4(vec4 v) { return v; }
 #define ldf f32_ld4
 #define stf f32_st4
 
-// SwiftShader decides how these are written. It shifts lane by lane, in twenty instructions, where a multiplication takes
-// one (other compilers make it a shift again); and it runs out of registers when a vec4 is converted as a whole. It fetches a
-// constant anew wherever one stands, with two instructions, but keeps what it can't know: these, after hide_constants with a
-// zero from a buffer.
+// The conversions below are written for SwiftShader; other compilers make the same of plainer code. It shifts lane by lane, in
+// twenty instructions, so multiplications stand for shifts. It runs out of registers when a vec4 is converted as a whole, so
+// vec2 are. It loads a constant again, with two instructions, each time that one is used, but keeps a variable in a register:
+// so these are variables, of which hide_constants, with a zero from a buffer, keeps the compiler from knowing the value.
 uint low_half = 0xffffu, high_half = 0xffff0000u, half_up = 0x10000u, below_half = 0x7fffu;
 float half_down = 1.0 / 65536.0;
 void hide_constants(uint zero) {
@@ -41,7 +41,8 @@ void hide_constants(uint zero) {
     half_down += float(zero);
 }
 
-// x / 2^n, with its sign, for x with nothing in its lower n bits and no more than 24 bits in all.
+// x / 2^n of x as a signed number. Its lower n bits are 0, and at most 24 bits are between its first and last 1, so that it is
+// exact as a float.
 #ifdef WIDE
 uint shift_down(uint x, uint n) { return uint(int(x) >> n); }
 uint shift_half_down(uint x) { return uint(int(x) >> 16); }
@@ -66,10 +67,10 @@ vec4 f16_ld4(BITS64 word) {
 
 bool is_nan(float x) { return int(floatBitsToUint(x) & 0x7fffffffu) > 0x7f800000; } // isnan may be optimized away
 
-// The f16 nearest to a number given by its absolute value, at most 65536, in the lower half; above it is dirt, the same for
-// all. With 2^e the power of two at or below it, but at least 2^-14, f16 has 2^10 units from 2^e on: q of them are the number,
-// and before 2^e there are (e + 14) 2^10. Adding 2^23 rounds the sum to a whole number, the result, which runs over into
-// infinity as it should. Sign is 0 or, to set its bit, 2^15.
+// The bits of the f16 nearest to a number of absolute value magnitude, at most 65536, in the lower 16 bits of the result; the
+// upper ones are 0x4b00. With 2^e the power of two at or below magnitude, but at least 2^-14: near magnitude the f16 are
+// 2^(e-10) apart, of which it is q, and the bits are (e + 14) 2^10 + q, rounded. Adding 2^23 in f32 rounds; what rounds up to
+// 65536 is infinity. sign is 0 or 2^15.
 uint f16_round(float magnitude, float sign) {
     uint power = floatBitsToUint(max(uintBitsToFloat(floatBitsToUint(magnitude) & 0x7f800000u), 6.103515625e-5));
     precise float q = magnitude * uintBitsToFloat((264u << 23) - power); // 2^(10 - e)
@@ -91,7 +92,7 @@ vec4 bf16_ld4(BITS64 word) {
     return uintBitsToFloat(uvec4(low.x, high.x, low.y, high.y));
 }
 
-// The bf16 nearest to x, in the upper half; below it is dirt.
+// The bf16 nearest to x, in the upper 16 bits; the lower ones mean nothing.
 uint bf16_round_number(float x) {
     uint bits = floatBitsToUint(x);
     return bits + below_half + shift_half_down(bits & half_up);
