@@ -10,10 +10,12 @@ import (
 	"io/fs"
 	"log/slog"
 	"math"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 
+	"github.com/gofrs/flock"
+
+	"github.com/lemnos-ml/lemnos/train/internal/input"
 	"github.com/lemnos-ml/lemnos/train/internal/output"
 	"github.com/lemnos-ml/lemnos/train/tokenizer"
 )
@@ -38,7 +40,8 @@ const (
 // and name.val.bin.json that say so, and which tokenizer it was. The last valFraction
 // of the tokens is held out; with 0 there is no name.val.bin, and one that was there
 // is removed. Files and pipes of any size, and the standard input as the path "-", pass through little memory; what was there
-// before is replaced only when all is encoded, and not by empty texts. A nil log is slog.Default.
+// before is replaced only when all is written and checked, and not by empty texts; where the process ends while it is being
+// replaced, [Open] refuses what is left. A nil log is slog.Default.
 func Tokenize(ctx context.Context, tok *tokenizer.Tokenizer, name string, valFraction float64, log *slog.Logger, paths ...string) (Tokenized, error) {
 	if tok == nil {
 		return Tokenized{}, errors.New("data: tokenize: the tokenizer is nil")
@@ -46,7 +49,7 @@ func Tokenize(ctx context.Context, tok *tokenizer.Tokenizer, name string, valFra
 	if log == nil {
 		log = slog.Default()
 	}
-	t := &tokenizing{Tokenized: Tokenized{TrainPath: name + trainExt, Width: tokenWidth(tok.Vocab())}, tok: tok, log: log, valPath: name + valExt}
+	t := &tokenizing{Tokenized: Tokenized{TrainPath: name + trainExt, Width: tokenWidth(tok.Vocab())}, tok: tok, log: log, valPath: name + valExt, files: output.OS{}}
 	if !(valFraction >= 0 && valFraction < 1) {
 		return t.Tokenized, fmt.Errorf("data: val_fraction is %v, want a number in [0, 1)", valFraction)
 	}
@@ -66,29 +69,60 @@ type tokenizing struct {
 	tok     *tokenizer.Tokenizer
 	log     *slog.Logger
 	valPath string // also when it is not to be
+	files   output.System
+
+	train, val string // where the files are made
 }
 
 func (t *tokenizing) run(ctx context.Context, valFraction float64, paths []string) (err error) {
-	for _, path := range paths {
-		for _, out := range []string{t.TrainPath, t.valPath} {
+	if err := t.checkPlaces(paths); err != nil {
+		return err
+	}
+	dir, base := filepath.Split(t.TrainPath)
+	// All is made in a folder of one name, so that the next call removes what one that was killed has left.
+	work := filepath.Join(dir, "."+base+".tokenizing")
+	if err := (output.OS{}).MkdirAll(work); err != nil {
+		return err
+	}
+	lock := flock.New(filepath.Join(work, "lock"), flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o666))
+	locked, err := lock.TryLock()
+	switch {
+	case errors.Is(err, errors.ErrUnsupported): // by this file system
+	case err != nil:
+		return err
+	case !locked:
+		return fmt.Errorf("another process is writing %s: wait for it, or choose another name", t.TrainPath)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(work), lock.Unlock()) }()
+	t.train, t.val = filepath.Join(work, "train"), filepath.Join(work, "val")
+	if err := t.write(ctx, valFraction, paths); err != nil {
+		return err
+	}
+	return t.place(filepath.Clean(dir))
+}
+
+// checkPlaces reports places that the files can't be put in.
+func (t *tokenizing) checkPlaces(texts []string) error {
+	for _, out := range []string{t.TrainPath, t.valPath, t.TrainPath + sidecarExt, t.valPath + sidecarExt} {
+		if info, err := os.Lstat(out); err == nil && info.IsDir() {
+			return fmt.Errorf("%s is a folder: choose another name", out)
+		}
+		for _, path := range texts {
 			if sameFile(path, out) {
 				return fmt.Errorf("%s is a text to read and would be overwritten: choose another name", path)
 			}
 		}
 	}
-	dir, base := filepath.Split(t.TrainPath)
-	if err := (output.OS{}).MkdirAll(filepath.Clean(dir)); err != nil {
-		return err
-	}
-	temp := filepath.Join(dir, fmt.Sprintf(".%s.%016x.tmp", base, rand.Uint64()))
-	file, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+	return nil
+}
+
+// write makes the files, whole and checked, in the folder of work.
+func (t *tokenizing) write(ctx context.Context, valFraction float64, paths []string) error {
+	file, err := os.OpenFile(t.train, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o666)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		file.Close()
-		os.Remove(temp) // unless it has its name
-	}()
+	defer file.Close()
 	total, err := t.encode(ctx, file, paths)
 	if err == nil && total == 0 { // as where the program that wrote to a pipe failed
 		err = errors.New("the texts are empty: nothing is written")
@@ -101,10 +135,20 @@ func (t *tokenizing) run(ctx context.Context, valFraction float64, paths []strin
 	if valFraction > 0 {
 		t.ValPath = t.valPath
 	}
-	if err := t.replace(file, temp); err != nil {
+	if err := t.describe(ctx, total); err != nil {
 		return err
 	}
-	return t.describe(ctx)
+	cut := t.TrainTokens * int64(t.Width)
+	if t.ValPath != "" {
+		err := output.Write(output.OS{}, t.val, func(w output.File) error {
+			_, err := io.Copy(w, io.NewSectionReader(file, cut, math.MaxInt64-cut))
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return errors.Join(file.Truncate(cut), file.Sync())
 }
 
 // encode writes the tokens of all texts and returns how many there are.
@@ -122,6 +166,9 @@ func (t *tokenizing) encode(ctx context.Context, file *os.File, paths []string) 
 			t.Bytes += int64(read)
 			total += int64(len(ids))
 			for _, id := range ids {
+				if id < 0 || int(id) >= t.tok.Vocab() {
+					return fmt.Errorf("the tokenizer makes the id %d, which is outside its vocabulary of %d", id, t.tok.Vocab())
+				}
 				binary.LittleEndian.PutUint32(one[:], uint32(id))
 				if _, err := out.Write(one[:t.Width]); err != nil {
 					return err
@@ -136,64 +183,59 @@ func (t *tokenizing) encode(ctx context.Context, file *os.File, paths []string) 
 	return total, out.Flush()
 }
 
-// replace gives the files their names. The sidecars, which would be stale, go
-// first: a pair of which only one is new has none that says it belongs together.
-func (t *tokenizing) replace(file *os.File, temp string) error {
-	gone := []string{t.TrainPath + sidecarExt, t.valPath + sidecarExt}
-	if t.ValPath == "" {
-		gone = append(gone, t.valPath)
+// describe reads all tokens and writes the sidecars; that of the training tokens says
+// which held-out ones belong to them.
+func (t *tokenizing) describe(ctx context.Context, total int64) error {
+	file, err := input.Map(t.train)
+	if err != nil {
+		return err
 	}
-	for _, path := range gone {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
+	defer file.Close()
+	all := &Tokens{source: &tokenFile{file, npyArray{n: total, width: t.Width}}, name: t.train, n: total}
+	p := &progress{log: t.log, what: "checking " + t.TrainPath, total: total}
+	sum, err := all.Slice(0, t.TrainTokens).check(ctx, t.tok.Vocab(), p)
+	if err != nil {
+		return err
 	}
-	cut := t.TrainTokens * int64(t.Width)
+	about := newSidecar(t.TrainPath, t.tok, t.Width, sum)
 	if t.ValPath != "" {
-		err := output.Write(output.OS{}, t.ValPath, func(w output.File) error {
-			_, err := io.Copy(w, io.NewSectionReader(file, cut, math.MaxInt64-cut))
-			return err
-		})
+		held, err := all.Slice(t.TrainTokens, total).check(ctx, t.tok.Vocab(), p)
 		if err != nil {
 			return err
 		}
+		about.HeldOut = &held
+		if err := newSidecar(t.ValPath, t.tok, t.Width, held).write(t.val); err != nil {
+			return err
+		}
 	}
-	if err := errors.Join(file.Truncate(cut), file.Sync(), file.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(temp, t.TrainPath); err != nil {
-		return err
-	}
-	return output.SyncFolder(filepath.Dir(t.TrainPath))
+	return about.write(t.train)
 }
 
-// describe writes the sidecars, that of the training tokens last: it says that both
-// files belong together.
-func (t *tokenizing) describe(ctx context.Context) error {
-	var heldOut *Sum
-	for _, path := range []string{t.ValPath, t.TrainPath} {
-		if path == "" {
-			continue
-		}
-		tokens, err := OpenTokens(path, &TokenOptions{Width: t.Width})
-		if err != nil {
-			return err
-		}
-		sum, err := tokens.check(ctx, t.tok.Vocab(), &progress{log: t.log, what: "checking " + path, total: tokens.Len()})
-		if err = errors.Join(err, tokens.Close()); err != nil {
-			return err
-		}
-		about := newSidecar(path, t.tok, t.Width, sum)
-		if path == t.TrainPath {
-			about.HeldOut = heldOut
+// place gives the files their names. The sidecar of the training tokens, with the
+// checksums of both files, is the first and these tokens are the last: where that is
+// cut short, a sidecar is left that what lies beside it does not fit.
+func (t *tokenizing) place(dir string) error {
+	if err := t.files.Rename(t.train+sidecarExt, t.TrainPath+sidecarExt); err != nil {
+		return err
+	}
+	if err := t.files.SyncDir(dir); err != nil {
+		return err
+	}
+	for _, ext := range []string{sidecarExt, ""} {
+		var err error
+		if t.ValPath != "" {
+			err = t.files.Rename(t.val+ext, t.valPath+ext)
 		} else {
-			heldOut = &sum
+			err = t.files.Remove(t.valPath + ext)
 		}
-		if err := about.write(path); err != nil {
+		if err != nil && !(t.ValPath == "" && errors.Is(err, fs.ErrNotExist)) {
 			return err
 		}
 	}
-	return nil
+	if err := t.files.Rename(t.train, t.TrainPath); err != nil {
+		return err
+	}
+	return t.files.SyncDir(dir)
 }
 
 // sameFile reports whether two paths lead to one file.

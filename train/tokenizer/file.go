@@ -121,6 +121,11 @@ func (f *file) build(kind string, data []byte) (*Tokenizer, error) {
 	if err := b.addTemplate(f.Post); err != nil {
 		return nil, err
 	}
+	for _, id := range slices.Concat(t.special.Before, t.special.After) {
+		if id < 0 || int(id) >= t.Vocab() {
+			return nil, fmt.Errorf("the post_processor puts the id %d around a text, which is outside the vocabulary of %d", id, t.Vocab())
+		}
+	}
 	t.special.Start = max(t.model.bytes['\n'], 0) // a line's, until a BOS is known
 	b.findCuts(f.Added)
 	t.id = ID{kind, b.hash(m, f.Added)}
