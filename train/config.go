@@ -43,7 +43,7 @@ type Config struct {
 	Data        string  `json:"data" resume:"free" usage:"text or token file (.bin, .npy); -: a text from the standard input; empty: the Go standard library's source"`
 	Tokenizer   string  `json:"tokenizer" resume:"free" usage:"what a token is: bytes, gpt2 (vocab 50257), a tokenizer.json or its folder; empty: the model's, the token file's, or bytes where vocab is 256"`
 	TokenWidth  int     `json:"token_width" resume:"free" usage:"bytes of a token in a .bin file: 2 or 4; 0: what its sidecar or header says, else 2 up to a vocab of 65536"`
-	NewData     bool    `json:"new_data" resume:"free" usage:"go on with other data or another tokenizer than the run began with"`
+	NewData     bool    `json:"new_data" resume:"free" usage:"go on with other data, another tokenizer or another from than the run began with"`
 	ValFraction float64 `json:"val_fraction" resume:"same" usage:"part of the data, at its end, that is held out for evaluation"`
 	Seed        uint64  `json:"seed" resume:"same" usage:"seed of the batches and of the initial parameters"`
 	Rank        uint32  `json:"rank" resume:"free" usage:"this process among those that train together, from 0 on; each draws batches of its own"`
@@ -252,15 +252,6 @@ func (c Config) Warnings() []string {
 		all = append(all, fmt.Sprintf("cosine_iters is %d and total_steps %d: from step %[1]d on the learning rate is lr_min; 0 lets it follow total_steps", c.CosineIters, c.TotalSteps))
 	}
 	return all
-}
-
-// fromChange says that a run which is resumed with from was begun without it; ""
-// otherwise, as a model may have moved.
-func (c Config) fromChange(before Config) string {
-	if c.From == "" || before.From != "" {
-		return ""
-	}
-	return fmt.Sprintf("from is %q, but the run began without it and goes on from its own checkpoint: choose another run_name to start from that model", c.From)
 }
 
 // otherFrom is what a configuration of another model may come from.

@@ -20,6 +20,12 @@ import (
 // the assignments set from, preset finetune takes the place of the defaults and of
 // the first preset.
 func BaseConfig(preset, file string, assignments []string) (Config, error) {
+	c, _, err := baseConfig(preset, file, assignments)
+	return c, err
+}
+
+// baseConfig also returns the fields that the file sets.
+func baseConfig(preset, file string, assignments []string) (c Config, set map[string]bool, err error) {
 	from := ""
 	for _, a := range assignments {
 		if value, ok := strings.CutPrefix(a, "from="); ok {
@@ -28,7 +34,7 @@ func BaseConfig(preset, file string, assignments []string) (Config, error) {
 	}
 	switch {
 	case preset != "" && file != "":
-		return Config{}, fmt.Errorf("train: preset %s and file %s are both places to start from: give one", preset, file)
+		return c, nil, fmt.Errorf("train: preset %s and file %s are both places to start from: give one", preset, file)
 	case file != "":
 		return readConfig(file, from != "")
 	case preset == "" && from != "":
@@ -36,14 +42,15 @@ func BaseConfig(preset, file string, assignments []string) (Config, error) {
 	case preset == "":
 		preset = presets[0].name
 	}
-	return Preset(preset)
+	c, err = Preset(preset)
+	return c, map[string]bool{}, err
 }
 
 // Configure puts a configuration together as tools/train does: [BaseConfig], below
 // assignments as [Config.Override] takes them. With from, the structure of that
 // model stands between the two, see [Config.ConfigureFrom].
 func Configure(preset, file string, assignments []string) (Config, error) {
-	c, err := BaseConfig(preset, file, assignments)
+	c, set, err := baseConfig(preset, file, assignments)
 	if err != nil {
 		return c, err
 	}
@@ -51,10 +58,7 @@ func Configure(preset, file string, assignments []string) (Config, error) {
 		return c, err
 	}
 	if c.From != "" {
-		if err := c.ConfigureFrom(c.source()); err != nil {
-			return c, err
-		}
-		if err := c.overrideAll(assignments); err != nil {
+		if err := c.startFrom(c.source(), set, assignments); err != nil {
 			return c, err
 		}
 	}
@@ -64,12 +68,33 @@ func Configure(preset, file string, assignments []string) (Config, error) {
 	return c, c.Validate()
 }
 
+// startFrom puts the structure of the model at path below the assignments. Neither they
+// nor the fields that a file set may say something else.
+func (c *Config) startFrom(path string, set map[string]bool, assignments []string) error {
+	asked := *c
+	if err := c.ConfigureFrom(path); err != nil {
+		return err
+	}
+	for _, a := range assignments {
+		key, _, _ := strings.Cut(a, "=")
+		set[key] = true
+	}
+	if err := asked.checkStructure(*c, set, path); err != nil {
+		return err
+	}
+	source := *c
+	if err := c.overrideAll(assignments); err != nil {
+		return err
+	}
+	return c.checkPositions(source, path)
+}
+
 // ReadConfig reads a JSON file on top of the defaults, those for fine-tuning where
 // it sets from, and validates the result. An unknown or repeated key, a value of the
 // wrong type and an impossible value are errors that name the field; errors of
 // syntax name line and column.
 func ReadConfig(path string) (Config, error) {
-	c, err := readConfig(path, false)
+	c, _, err := readConfig(path, false)
 	if err != nil {
 		return Config{}, err
 	}
@@ -79,58 +104,60 @@ func ReadConfig(path string) (Config, error) {
 	return c, nil
 }
 
-func readConfig(path string, tuning bool) (Config, error) {
+// readConfig also returns the fields that the file sets.
+func readConfig(path string, tuning bool) (c Config, set map[string]bool, err error) {
 	data, err := input.Read(path, input.MaxSmall)
 	if err != nil {
-		return Config{}, fmt.Errorf("train: config: %w", err)
+		return c, nil, fmt.Errorf("train: config: %w", err)
 	}
-	c := DefaultConfig()
-	if err = c.parse(data); err == nil && (tuning || c.From != "") {
+	c = DefaultConfig()
+	if set, err = c.parse(data); err == nil && (tuning || c.From != "") {
 		c = finetune()
-		err = c.parse(data)
+		set, err = c.parse(data)
 	}
 	if err != nil {
-		return Config{}, fmt.Errorf("train: config %s: %w", path, err)
+		return Config{}, nil, fmt.Errorf("train: config %s: %w", path, err)
 	}
-	return c, nil
+	return c, set, nil
 }
 
-// parse sets the fields that a JSON object names. It is stricter than
+// parse sets the fields that a JSON object names, and returns which. It is stricter than
 // json.Unmarshal, which takes Batch_Size for batch_size, the last of two equal
 // keys, null for "keep the default", and an array of any length for [Betas].
-func (c *Config) parse(data []byte) error {
+func (c *Config) parse(data []byte) (set map[string]bool, err error) {
 	var whole json.RawMessage
 	if err := json.Unmarshal(data, &whole); err != nil {
-		return input.Explain(data, err)
+		return nil, input.Explain(data, err)
 	}
 	dec := json.NewDecoder(bytes.NewReader(data))
 	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
-		return fmt.Errorf("starts with %v, want a JSON object", open)
+		return nil, fmt.Errorf("starts with %v, want a JSON object", open)
 	}
-	before, seen := *c, map[string]bool{}
+	before := *c
+	set = map[string]bool{}
 	for dec.More() { // the syntax is right: Token and Decode can't fail
 		token, _ := dec.Token()
 		key := token.(string)
 		at := input.Place(data, dec.InputOffset()-1)
 		field, err := c.field(key)
 		if err != nil {
-			return fmt.Errorf("%s: %w", at, err)
+			return nil, fmt.Errorf("%s: %w", at, err)
 		}
-		if seen[key] {
-			return fmt.Errorf("%s: %s is set twice", at, key)
+		if set[key] {
+			return nil, fmt.Errorf("%s: %s is set twice", at, key)
 		}
-		seen[key] = true
+		set[key] = true
 		var raw json.RawMessage
 		dec.Decode(&raw)
 		if err := json.Unmarshal(raw, field); err != nil || string(raw) == "null" {
-			return fmt.Errorf("%s: %s is %s, want %s", at, key, raw, kind(field))
+			return nil, fmt.Errorf("%s: %s is %s, want %s", at, key, raw, kind(field))
 		}
 	}
-	if !seen["warmup_iters"] {
+	if !set["warmup_iters"] {
 		c.keepWarmupShare(before.TotalSteps)
 	}
-	c.followRule(before, func(field string) bool { return seen[field] })
-	return nil
+	c.followRule(before, func(field string) bool { return set[field] })
+	return set, nil
 }
 
 // keepWarmupShare makes the warm-up the part of TotalSteps that it was of before.

@@ -12,7 +12,7 @@ var hostileConfig = hostile.Format{Name: "config", Read: readHostileConfig, Limi
 // What is read of a configuration and is possible can be written and read again.
 func readHostileConfig(t testing.TB, data []byte) error {
 	c := DefaultConfig()
-	if err := c.parse(data); err != nil {
+	if _, err := c.parse(data); err != nil {
 		return err
 	}
 	if err := c.Validate(); err != nil {
@@ -23,7 +23,7 @@ func readHostileConfig(t testing.TB, data []byte) error {
 		t.Fatal(err)
 	}
 	again := DefaultConfig()
-	if err := again.parse(text); err != nil || again != c {
+	if _, err := again.parse(text); err != nil || again != c {
 		t.Fatalf("%+v was written as %s and read as %+v, %v", c, text, again, err)
 	}
 	if rate := c.schedule().At(c.TotalSteps / 2); !(rate >= 0 && rate <= max(c.LRMax, c.LRMin)*1.001) {

@@ -2,6 +2,7 @@ package train
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,12 +17,13 @@ import (
 
 // ExportCheckpoint writes the transformer of a checkpoint, or of the newest in the
 // folder of a run, as [hf.Export] does, and beside it the tokenizer.json
-// that the run used, if any. It needs no device.
+// that the run used, if any. It needs no device. The folder appears whole or, when ctx
+// ends before that, not at all.
 //
 // Where training started from a Hugging Face folder, the new folder is like that
 // one: the same config.json, the same types of values (of the master weights, where
 // there are any), and the files of the tokenizer, which must still be there.
-func ExportCheckpoint(path, dir string) error {
+func ExportCheckpoint(ctx context.Context, path, dir string) error {
 	if isHuggingFace(path) {
 		return fmt.Errorf("train: export %s: it is a Hugging Face folder already, want a checkpoint or the folder of a run", path)
 	}
@@ -41,12 +43,14 @@ func ExportCheckpoint(path, dir string) error {
 			name = weights(f, name)
 		}
 		kind, shape, ok := f.Info(name)
-		return hf.Tensor{DType: kind, Shape: shape, Read: func() ([]byte, error) { return f.Bytes(name) }}, ok
+		return hf.Tensor{DType: kind, Shape: shape, Read: func() ([]byte, error) {
+			if err := context.Cause(ctx); err != nil {
+				return nil, err
+			}
+			return f.Bytes(name)
+		}}, ok
 	}
-	if err := m.Write(dir); err != nil {
-		return err
-	}
-	return exportTokenizer(dir, path, cfg)
+	return m.Write(dir, func(to string) error { return exportTokenizer(to, path, cfg) })
 }
 
 // exportTokenizer writes the tokenizer that a run used, and copies what stood beside
@@ -62,7 +66,7 @@ func exportTokenizer(dir, path string, cfg Config) error {
 			err = writeTokenizer(output.OS{}, dir, tok)
 		}
 		if err != nil {
-			return fmt.Errorf("train: export to %s: the tokenizer is missing: %w", dir, err)
+			return fmt.Errorf("the tokenizer is missing: %w", err)
 		}
 	}
 	switch {

@@ -93,7 +93,7 @@ func TestFineTunedModelIsExportedLikeItsSource(t *testing.T) {
 				run := tuningRun(t, from, "lr_max=0", "lr_min=0", mixed)
 				trainRun(t, run)
 				out := filepath.Join(t.TempDir(), "out")
-				if err := ExportCheckpoint(run.Dir(), out); err != nil {
+				if err := ExportCheckpoint(t.Context(), run.Dir(), out); err != nil {
 					t.Fatal(err)
 				}
 				sameFolder(t, out, from, beside)
@@ -137,7 +137,7 @@ func TestFineTuningKeepsTheContext(t *testing.T) {
 	}
 	trainRun(t, run)
 	out := t.TempDir()
-	if err := ExportCheckpoint(run.Dir(), out); err != nil {
+	if err := ExportCheckpoint(t.Context(), run.Dir(), out); err != nil {
 		t.Fatal(err)
 	}
 	if got := readConfigJSON(t, out); got["n_positions"] != 16.0 || got["bos_token_id"] != 50256.0 || got["torch_dtype"] != "float32" {
@@ -160,7 +160,7 @@ func TestFineTuningKeepsTheContext(t *testing.T) {
 	}
 	trainRun(t, again)
 	third := t.TempDir()
-	if err := ExportCheckpoint(again.Dir(), third); err != nil {
+	if err := ExportCheckpoint(t.Context(), again.Dir(), third); err != nil {
 		t.Fatal(err)
 	}
 	sameFolder(t, third, out, nil)
@@ -168,13 +168,13 @@ func TestFineTuningKeepsTheContext(t *testing.T) {
 
 // Who asks for another context gets it, where the model can have it.
 func TestFineTuningWithAnotherContext(t *testing.T) {
-	run := tuningRun(t, "hf/testdata/llama", "context_len=32", "max_context=64", "rope_theta=20000", "lr_max=0", "lr_min=0")
+	run := tuningRun(t, "hf/testdata/llama", "context_len=32", "max_context=64", "lr_max=0", "lr_min=0")
 	trainRun(t, run)
 	out := t.TempDir()
-	if err := ExportCheckpoint(run.Dir(), out); err != nil {
+	if err := ExportCheckpoint(t.Context(), run.Dir(), out); err != nil {
 		t.Fatal(err)
 	}
-	if got := readConfigJSON(t, out); got["max_position_embeddings"] != 64.0 || got["rope_theta"] != 20000.0 || got["eos_token_id"] != 2.0 || got["torch_dtype"] != "bfloat16" {
+	if got := readConfigJSON(t, out); got["max_position_embeddings"] != 64.0 || got["eos_token_id"] != 2.0 || got["torch_dtype"] != "bfloat16" {
 		t.Errorf("config.json is %v", got)
 	}
 	_, err := Configure("", "", []string{"from=hf/testdata/llama", "context_len=17"})

@@ -121,6 +121,11 @@ func (t *Trainer) StartFrom(ctx context.Context, path string) error {
 	if err := t.open(); err != nil {
 		return err
 	}
+	from, err := identifyModel(path)
+	if err != nil {
+		return err
+	}
+	t.from = from
 	params := t.model.Params()
 	if isHuggingFace(path) {
 		h, err := hf.Open(path)

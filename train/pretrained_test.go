@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"github.com/lemnos-ml/lemnos/train/data"
 	"log/slog"
@@ -100,10 +101,19 @@ func TestModelOfARun(t *testing.T) {
 	sameValues(t, valuesOf(t, m.Params()), want)
 
 	out := filepath.Join(t.TempDir(), "exported")
-	if err := ExportCheckpoint(CheckpointPath(c.Dir(), "checkpoint", 2), out); err != nil {
+	if err := ExportCheckpoint(t.Context(), CheckpointPath(c.Dir(), "checkpoint", 2), out); err != nil {
 		t.Fatal(err)
 	}
-	check.Error(t, ExportCheckpoint(out, filepath.Join(t.TempDir(), "again")), "a Hugging Face folder already")
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	never := filepath.Join(t.TempDir(), "never")
+	if err := ExportCheckpoint(ended, c.Dir(), never); !errors.Is(err, context.Canceled) {
+		t.Errorf("an export that is ended: %v", err)
+	}
+	if left, err := os.ReadDir(filepath.Dir(never)); err != nil || len(left) > 0 {
+		t.Errorf("it leaves %v, %v", left, err)
+	}
+	check.Error(t, ExportCheckpoint(t.Context(), out, filepath.Join(t.TempDir(), "again")), "a Hugging Face folder already")
 	exported, cfg, err := OpenModel(ctx, dev, out, ops.F32)
 	if err != nil {
 		t.Fatal(err)
@@ -179,7 +189,7 @@ func TestStartFromHuggingFace(t *testing.T) {
 		}
 	}
 	check.Error(t, tr.StartFrom(ctx, "hf/testdata/llama"), "hf/testdata/llama")
-	check.Error(t, tr.StartFrom(ctx, "testdata"), "neither a checkpoint nor a Hugging Face model")
+	check.Error(t, tr.StartFrom(ctx, t.TempDir()), "neither a checkpoint nor a Hugging Face model")
 }
 
 func TestOpenModelErrors(t *testing.T) {

@@ -80,6 +80,16 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, corpus da
 	if err := cfg.CheckFolder(h.Fresh); err != nil {
 		return err
 	}
+	if !h.Fresh {
+		step, done, err := cfg.described(model).CheckResume()
+		if err != nil {
+			return err
+		}
+		if done {
+			h.Logger.Info("nothing to do: the run has come to its last step", "step", step, "total_steps", cfg.TotalSteps)
+			return nil
+		}
+	}
 	if corpus.Identity() == nil {
 		if err := corpus.Check(ctx, cfg.Vocab, cfg.ContextLen, h.Logger); err != nil {
 			return beforeSteps(ctx, err)
@@ -205,7 +215,8 @@ func (r *runner) resume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.cfg.NewData, r.trainer.cfg.NewData = false, false // asked for once
+	r.cfg.NewData = false // asked for once
+	r.trainer.cfg = r.cfg
 	if err := removeRun(r.hooks.files, r.cfg.Dir(), r.hooks.Fresh); err != nil {
 		return err
 	}
@@ -229,15 +240,33 @@ func (r *runner) restore(ctx context.Context, path string, step int64) error {
 		return err
 	}
 	r.cfg.Tokenizer = r.trainer.cfg.Tokenizer
+	if err := r.keepFrom(); err != nil {
+		return err
+	}
 	if n := r.trainer.Iteration(); n != step { // later checkpoints would not be the newest
 		return fmt.Errorf("train: checkpoint %s is of step %d: give it the name of that step", path, n)
 	}
-	for _, change := range []string{r.cfg.scheduleChange(r.trainer.before, step), r.cfg.stepChange(r.trainer.before), r.cfg.fromChange(r.trainer.before)} {
+	for _, change := range []string{r.cfg.scheduleChange(r.trainer.before, step), r.cfg.stepChange(r.trainer.before)} {
 		if change != "" {
 			log.Warn(change)
 		}
 	}
 	return nil
+}
+
+// keepFrom keeps the model that a resumed run began with, under the name that it has
+// now, unless another was asked for.
+func (r *runner) keepFrom() (err error) {
+	t := r.trainer
+	switch {
+	case r.cfg.From == "":
+		r.cfg.From = t.before.From
+	case r.cfg.NewData:
+		t.from, err = identifyModel(r.cfg.From)
+	case t.from != nil:
+		t.from.Path = r.cfg.From
+	}
+	return err
 }
 
 func (r *runner) loop(ctx context.Context) error {

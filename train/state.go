@@ -79,6 +79,9 @@ func (t *Trainer) Snapshot(ctx context.Context) (*Snapshot, error) {
 	s := &Snapshot{Iteration: t.iter, meta: map[string]string{
 		"format": checkpointFormat, "iteration": strconv.FormatInt(t.iter, 10), "optimizer": string(optState), "config": string(cfg)}}
 	addOrigin(s.meta, t.origin)
+	if err := t.from.add(s.meta); err != nil {
+		return nil, fmt.Errorf("train: checkpoint: %w", err)
+	}
 	if t.data != nil {
 		data, err := json.Marshal(t.data)
 		if err != nil {
@@ -126,6 +129,9 @@ func (t *Trainer) Restore(ctx context.Context, path string) error {
 		return fmt.Errorf("train: checkpoint %s: %w", path, err)
 	}
 	t.iter, t.origin, t.before = iter, originOf(f.Meta()), before
+	if t.from, err = readModelIdentity(f.Meta()); err != nil {
+		return fmt.Errorf("train: checkpoint %s: %w", path, err)
+	}
 	t.keepTokenizer(f.Meta())
 	return nil
 }
@@ -147,8 +153,8 @@ func (t *Trainer) checkFile(f *safetensors.File) (iter int64, st optim.State, cf
 	if iter, st, cfg, err = checkpointMeta(f.Meta()); err != nil {
 		return 0, st, cfg, err
 	}
-	if diff := t.cfg.Diff(cfg); len(diff) > 0 {
-		return 0, st, cfg, fmt.Errorf("is of another configuration: %v%s", diff, t.cfg.otherFrom(cfg))
+	if err := t.cfg.checkBefore(cfg); err != nil {
+		return 0, st, cfg, err
 	}
 	was, err := readIdentity(f.Meta())
 	if err == nil && !t.cfg.NewData {

@@ -41,6 +41,7 @@ type Trainer struct {
 	iter     int64             // steps done
 	before   Config            // of the checkpoint that was restored
 	origin   hf.Origin
+	from     *modelIdentity // of the model that training started from, or nil
 }
 
 // Reduce is called once a step, after the backward pass and before the update, by

@@ -6,15 +6,16 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/lemnos-ml/lemnos/tools/internal/command"
 	"github.com/lemnos-ml/lemnos/train"
 )
 
-func main() { command.Main("export", command.AtOnce(run)) }
+func main() { command.Main("export", run) }
 
-func run(args []string) error {
+func run(ctx context.Context, args []string) error {
 	fs := command.Flags("export", "export checkpoint or run's folder, new folder")
 	if err := command.Parse(fs, args); err != nil {
 		return err
@@ -22,7 +23,7 @@ func run(args []string) error {
 	if fs.NArg() != 2 {
 		return command.Misused(fs, "%d arguments, want 2: a checkpoint or the folder of a run, and a new folder", fs.NArg())
 	}
-	if err := train.ExportCheckpoint(fs.Arg(0), fs.Arg(1)); err != nil {
+	if err := train.ExportCheckpoint(ctx, fs.Arg(0), fs.Arg(1)); err != nil {
 		return err
 	}
 	fmt.Printf("the model is in %s\n", fs.Arg(1))

@@ -46,7 +46,7 @@ func parse(args []string) (o options, err error) {
 	fs.IntVar(&o.sampler.TopK, "top_k", 0, "choose from that many of the likeliest tokens; 0: all")
 	fs.Float64Var(&o.sampler.TopP, "top_p", 0.95, "choose from the likeliest tokens that have this probability together; 0 or 1: all")
 	fs.Uint64Var(&o.sampler.Seed, "seed", 1, "seed of the choices")
-	fs.StringVar(&o.tokenizer, "tokenizer", "", "bytes, gpt2, or the path of a tokenizer.json or of its folder; empty: the model's own")
+	fs.StringVar(&o.tokenizer, "tokenizer", "", "bytes, gpt2, the path of a tokenizer.json or of its folder, or ids: prompt and text are ids then; empty: the model's own")
 	fs.IntVar(&o.context, "context", 2048, "most tokens to look back at, as far as the model goes; it is the size of the cache")
 	fs.StringVar(&o.dtype, "dtype", "f32", "how parameters and activations are stored: f32, f16 or bf16")
 	fs.StringVar(&o.device, "device", "", "index, or part of a device's name; empty: the best")
@@ -63,12 +63,16 @@ func parse(args []string) (o options, err error) {
 	return o, o.sampler.Validate()
 }
 
-// openTokenizer opens the tokenizer of the flag, or else the model's own.
+// openTokenizer opens the tokenizer of the flag, or else the model's own; for ids
+// there is none.
 func openTokenizer(o options) (*tokenizer.Tokenizer, error) {
-	if o.tokenizer != "" {
-		return tokenizer.Open(o.tokenizer)
+	switch o.tokenizer {
+	case "ids":
+		return nil, nil
+	case "":
+		return train.OpenTokenizer(o.path)
 	}
-	return train.OpenTokenizer(o.path)
+	return tokenizer.Open(o.tokenizer)
 }
 
 func run(ctx context.Context, args []string, out, log io.Writer) error {
@@ -108,6 +112,9 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	fmt.Fprintln(out)
 	if s := time.Since(start).Seconds(); n > 0 {
 		fmt.Fprintf(log, "%d tokens in %.2f s, %.1f tokens/s on %s\n", n, s, float64(n)/s, dev.Info().Name)
+	}
+	if vocab := model.Config().Vocab; err != nil && tok != nil && tok.Vocab() > vocab && ctx.Err() == nil {
+		return fmt.Errorf("%w; the tokenizer, %s, has %d ids, and the model a vocabulary of %d", err, tok.Name(), tok.Vocab(), vocab)
 	}
 	return err
 }

@@ -39,10 +39,16 @@ func TestSample(t *testing.T) {
 		t.Errorf("seeds 1 and 2 both gave %q", a)
 	}
 
+	var ids, errs strings.Builder
+	if err := run(context.Background(), []string{"-tokenizer", "ids", "-n", "3", "-prompt", "7 9", model}, &ids, &errs); err != nil || len(strings.Fields(ids.String())) != 5 {
+		t.Errorf("three ids after 7 9 are %q, %v", ids.String(), err)
+	}
+
 	// What Ctrl-C does.
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	var out, errs strings.Builder
+	var out strings.Builder
+	errs.Reset()
 	err := run(ctx, []string{"-tokenizer", "bytes", "-prompt", "1", model}, &out, &errs)
 	if !errors.Is(err, context.Canceled) || out.Len() > 0 && out.String() != "1\n" {
 		t.Errorf("canceled: %v and %q", err, out.String())
@@ -73,7 +79,9 @@ func TestSampleErrors(t *testing.T) {
 		"no tokenizer.json":            {model},
 		`tokenizer is "x"`:             {"-tokenizer", "x", model},
 		"outside the vocabulary of 50": {"-tokenizer", "bytes", "-prompt", "a", model},
-		"none: no such file":           {"none"},
+		"the tokenizer, bytes, has 256 ids, and the model a vocabulary of 50":  {"-tokenizer", "bytes", "-prompt", "a", model},
+		"the tokenizer, gpt2, has 50257 ids, and the model a vocabulary of 50": {"-tokenizer", "gpt2", model},
+		"none: no such file": {"none"},
 	} {
 		err := run(context.Background(), args, &strings.Builder{}, &strings.Builder{})
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -55,6 +55,16 @@ func run(in *interrupts, args []string, stdout io.Writer) error {
 	if err := cfg.CheckFolder(o.fresh, o.file); err != nil {
 		return err
 	}
+	if !o.fresh {
+		step, done, err := cfg.CheckResume()
+		if err != nil {
+			return err
+		}
+		if done {
+			fmt.Fprintf(stdout, "the run is at step %d already, nothing to do: total_steps is %d\n", step, cfg.TotalSteps)
+			return nil
+		}
+	}
 	ctx := in.watch()
 	log := slog.New(slog.NewTextHandler(stdout, nil))
 
@@ -95,7 +105,7 @@ func run(in *interrupts, args []string, stdout io.Writer) error {
 	}
 	fmt.Fprintf(stdout, "done: checkpoints, metrics and loss.png are in %s\n", cfg.Dir())
 	if s != nil {
-		fmt.Fprintf(stdout, "sample from it with:\n  %s -prompt %s %s\n", command.Call(args[0], "sample"), command.Quote(o.prompt), command.Quote(cfg.Dir()))
+		fmt.Fprintf(stdout, "sample from it with:\n  %s\n", sampleCommand(args[0], o.prompt, cfg.Dir(), data.Tokenizer == nil))
 	}
 	return nil
 }

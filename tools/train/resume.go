@@ -27,3 +27,16 @@ func resumeCommand(called string, args []string) string {
 	}
 	return strings.Join(words, " ")
 }
+
+// sampleCommand returns the command line that continues a prompt with the model of a
+// run's folder; where what its ids mean isn't known, a prompt of ids.
+func sampleCommand(called, prompt, dir string, ids bool) string {
+	words := []string{command.Call(called, "sample")}
+	if ids {
+		words = append(words, "-tokenizer", "ids")
+	}
+	if prompt != "" {
+		words = append(words, "-prompt", command.Quote(prompt))
+	}
+	return strings.Join(append(words, command.Quote(dir)), " ")
+}

@@ -12,6 +12,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -34,7 +35,7 @@ func Export(ctx context.Context, dir string, c nn.TransformerConfig, params *ops
 	if err := transfer.CheckParams(params); err != nil {
 		return fmt.Errorf("hf: export to %s: %w", dir, err)
 	}
-	return Model{Config: c, DType: transfer.DType(params.DType()), Param: paramsOf(ctx, params)}.Write(dir)
+	return Model{Config: c, DType: transfer.DType(params.DType()), Param: paramsOf(ctx, params)}.Write(dir, nil)
 }
 
 // Export writes the parameters of a transformer of this structure as a folder like
@@ -45,10 +46,10 @@ func (f *Folder) Export(ctx context.Context, dir string, params *ops.Params) err
 		return fmt.Errorf("hf: export to %s: %w", dir, err)
 	}
 	origin := f.Origin()
-	if err := (Model{Config: f.Config, DType: origin.DType, Origin: origin.Config, Param: paramsOf(ctx, params)}).Write(dir); err != nil {
-		return err
-	}
-	return errors.Join(copyBeside(dir, f.dir, tokenizer.FileName), CopyTokenizer(dir, f.dir), CopyGeneration(dir, f.dir))
+	m := Model{Config: f.Config, DType: origin.DType, Origin: origin.Config, Param: paramsOf(ctx, params)}
+	return m.Write(dir, func(to string) error {
+		return errors.Join(copyBeside(to, f.dir, tokenizer.FileName), CopyTokenizer(to, f.dir), CopyGeneration(to, f.dir))
+	})
 }
 
 func paramsOf(ctx context.Context, params *ops.Params) func(string) (Tensor, bool) {
@@ -88,8 +89,9 @@ type Origin struct {
 func (f *Folder) Origin() Origin { return Origin{string(f.object.text), f.dtype()} }
 
 // Write writes the folder as [Export] does, or with an Origin as [Folder.Export]. It
-// overwrites no model.
-func (e Model) Write(dir string) error {
+// overwrites no model. The folder appears whole, or not at all: what beside, unless it is nil,
+// writes to the folder that it is called with is part of it.
+func (e Model) Write(dir string, beside func(to string) error) error {
 	fail := func(err error) error { return fmt.Errorf("hf: export to %s: %w", dir, err) }
 	if err := errors.Join(e.Config.Validate(), checkNew(dir)); err != nil {
 		return fail(err)
@@ -113,11 +115,20 @@ func (e Model) Write(dir string) error {
 		}
 		entries = append(entries, safetensors.Entry{Name: t.name, DType: e.DType, Shape: t.shape, Write: func(w io.Writer) error { return writeTensor(w, t, e.DType, parts) }})
 	}
-	// The transformers package asks for the format's name.
-	if err := safetensors.Save(filepath.Join(dir, "model.safetensors"), map[string]string{"format": "pt"}, entries); err != nil {
-		return err
+	write := func(to string) error {
+		// The transformers package asks for the format's name.
+		if err := safetensors.Save(filepath.Join(to, "model.safetensors"), map[string]string{"format": "pt"}, entries); err != nil {
+			return err
+		}
+		if err := output.Replace(output.OS{}, filepath.Join(to, configName), config.bytes()); err != nil {
+			return err
+		}
+		if beside == nil {
+			return nil
+		}
+		return beside(to)
 	}
-	if err := output.Replace(output.OS{}, filepath.Join(dir, configName), config.bytes()); err != nil {
+	if err := output.Folder(dir, write, configName); err != nil {
 		return fail(err)
 	}
 	return nil
@@ -148,8 +159,10 @@ func (e Model) adapt(ours object) (object, error) {
 	if err != nil {
 		return o, err
 	}
+	var c nn.TransformerConfig // what o says
 	same := func() (bool, error) {
-		c, _, err := o.structure()
+		var err error
+		c, _, err = o.structure()
 		c.Dropout, c.Recompute, c.Init = e.Config.Dropout, e.Config.Recompute, e.Config.Init
 		return c == e.Config, err
 	}
@@ -170,9 +183,21 @@ func (e Model) adapt(ours object) (object, error) {
 		ok, err = same()
 	}
 	if err == nil && !ok {
-		err = fmt.Errorf("the config.json that training started from does not fit the model: %s", e.Origin)
+		err = fmt.Errorf("the config.json that training started from can't describe the model: %s", differences(c, e.Config))
 	}
 	return o, err
+}
+
+// differences names the fields that a config.json says differently than the model.
+func differences(said, is nn.TransformerConfig) string {
+	var all []string
+	a, b := reflect.ValueOf(said), reflect.ValueOf(is)
+	for i := range a.NumField() {
+		if x, y := a.Field(i).Interface(), b.Field(i).Interface(); x != y {
+			all = append(all, fmt.Sprintf("%s would be %v and is %v", a.Type().Field(i).Name, x, y))
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 // notStructure are fields of an exported config.json that a model's own have their

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"math"
+	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/lemnos-ml/lemnos/ops"
@@ -65,6 +68,47 @@ func TestExportOverwritesNothing(t *testing.T) {
 	c := folders["testdata/llama"]
 	for _, name := range []string{"model.safetensors", "config.json", "tokenizer.json", "generation_config.json", "checkpoint-00000002.safetensors"} {
 		dir := filepath.Dir(check.File(t, name, nil))
-		check.Error(t, Model{Config: c, DType: "F32"}.Write(dir), "the folder holds "+name+" already")
+		check.Error(t, Model{Config: c, DType: "F32"}.Write(dir, nil), "the folder holds "+name+" already")
 	}
+}
+
+// An export that fails half way leaves no folder, nor anything beside it.
+func TestExportIsWholeOrNotThere(t *testing.T) {
+	c := folders["testdata/llama"]
+	stopped := errors.New("stopped")
+	read := 0
+	m := Model{Config: c, DType: "F32", Param: func(name string) (Tensor, bool) {
+		for _, tensor := range llamaLayout(c) {
+			if i := slices.Index(tensor.ours, name); i >= 0 {
+				shape := tensor.ourShape()
+				return Tensor{"F32", shape, func() ([]byte, error) {
+					if read++; read == 4 {
+						return nil, stopped
+					}
+					size := 4
+					for _, n := range shape {
+						size *= n
+					}
+					return make([]byte, size), nil
+				}}, true
+			}
+		}
+		return Tensor{}, false
+	}}
+	parent := t.TempDir()
+	dir := filepath.Join(parent, "out")
+	if err := m.Write(dir, nil); !errors.Is(err, stopped) {
+		t.Fatal(err)
+	}
+	if err := m.Write(dir, func(string) error { return stopped }); !errors.Is(err, stopped) {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(parent); err != nil || len(left) > 0 {
+		t.Errorf("it leaves %v, %v", left, err)
+	}
+	if err := m.Write(dir, nil); err != nil {
+		t.Error(err)
+	}
+	m.Origin = `{"model_type": "gpt2"}`
+	check.Error(t, m.Write(filepath.Join(parent, "other"), nil), "Norm would be layernorm and is rmsnorm")
 }

@@ -239,13 +239,13 @@ func TestExportErrors(t *testing.T) {
 	} {
 		c.change(&c.config)
 		dir := t.TempDir()
-		check.Error(t, Model{Config: c.config, DType: "F32", Param: none}.Write(dir), c.want, dir)
+		check.Error(t, Model{Config: c.config, DType: "F32", Param: none}.Write(dir, nil), c.want, dir)
 		if left, _ := os.ReadDir(dir); len(left) != 0 {
 			t.Errorf("%s: %s was left behind", c.want, left[0].Name())
 		}
 	}
 	small := func(name string) (Tensor, bool) { return Tensor{"F32", []int{1}, nil}, true }
-	check.Error(t, Model{Config: gpt2, DType: "F32", Param: small}.Write(t.TempDir()), `"token_embeddings.weight" is [1], want [50 32]`)
+	check.Error(t, Model{Config: gpt2, DType: "F32", Param: small}.Write(t.TempDir(), nil), `"token_embeddings.weight" is [1], want [50 32]`)
 }
 
 // Interleaved pairs (0,1)(2,3) of two heads become halves: (0,2)(1,3).

@@ -70,7 +70,21 @@ func OpenVerified(path string) (*File, error) {
 
 // Open opens any safetensors file. Files with the checksum of [Save] are verified as [OpenVerified] does;
 // for others only the header can be.
-func Open(path string) (*File, error) {
+func Open(path string) (*File, error) { return open(path, read) }
+
+// ReadMeta returns the metadata of a file. It reads the header alone and verifies no checksum.
+func ReadMeta(path string) (map[string]string, error) {
+	f, err := open(path, func(r io.ReaderAt, size int64, path string) (*File, error) {
+		f, _, err := readHeader(r, size, path)
+		return f, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return f.Meta(), f.Close()
+}
+
+func open(path string, read func(r io.ReaderAt, size int64, path string) (*File, error)) (*File, error) {
 	if err := input.Regular(path); err != nil {
 		return nil, fmt.Errorf("safetensors: %w", err)
 	}
@@ -92,13 +106,25 @@ func Open(path string) (*File, error) {
 
 // read reads the header of a file of the given size and verifies the checksum if there is one.
 func read(r io.ReaderAt, size int64, path string) (*File, error) {
-	f := &File{path: path, data: r, tensors: map[string]fileTensor{}, meta: map[string]string{}}
+	f, header, err := readHeader(r, size, path)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.verify(header); err != nil {
+		return nil, fmt.Errorf("safetensors: %s: %w", path, err)
+	}
+	return f, nil
+}
+
+// readHeader also returns the header, without its length.
+func readHeader(r io.ReaderAt, size int64, path string) (f *File, header []byte, err error) {
+	f = &File{path: path, data: r, tensors: map[string]fileTensor{}, meta: map[string]string{}}
 	var prefix [8]byte
 	if size < int64(len(prefix)) {
-		return nil, fmt.Errorf("safetensors: %s has %d bytes: truncated, or not a safetensors file", path, size)
+		return nil, nil, fmt.Errorf("safetensors: %s has %d bytes: truncated, or not a safetensors file", path, size)
 	}
 	if _, err := r.ReadAt(prefix[:], 0); err != nil {
-		return nil, fmt.Errorf("safetensors: %s: %w", path, err)
+		return nil, nil, fmt.Errorf("safetensors: %s: %w", path, err)
 	}
 	length := binary.LittleEndian.Uint64(prefix[:])
 	if length > maxHeader {
@@ -109,30 +135,27 @@ func read(r io.ReaderAt, size int64, path string) (*File, error) {
 				what = "a text in JSON"
 			}
 			if what != "" {
-				return nil, fmt.Errorf("safetensors: %s is not a safetensors file, but %s", path, what)
+				return nil, nil, fmt.Errorf("safetensors: %s is not a safetensors file, but %s", path, what)
 			}
 		}
-		return nil, fmt.Errorf("safetensors: %s is not a safetensors file: its header would have %d bytes, more than the %d allowed", path, length, maxHeader)
+		return nil, nil, fmt.Errorf("safetensors: %s is not a safetensors file: its header would have %d bytes, more than the %d allowed", path, length, maxHeader)
 	}
 	f.start = 8 + int64(length)
 	if f.start > size {
-		return nil, fmt.Errorf("safetensors: %s: the header should end at byte %d, the file has %d: truncated, or not a safetensors file", path, f.start, size)
+		return nil, nil, fmt.Errorf("safetensors: %s: the header should end at byte %d, the file has %d: truncated, or not a safetensors file", path, f.start, size)
 	}
-	header := make([]byte, length)
+	header = make([]byte, length)
 	if _, err := r.ReadAt(header, 8); err != nil && err != io.EOF {
-		return nil, fmt.Errorf("safetensors: %s: %w", path, err)
+		return nil, nil, fmt.Errorf("safetensors: %s: %w", path, err)
 	}
 	if err := f.parse(header, size-f.start); err != nil {
-		return nil, fmt.Errorf("safetensors: %s: %w", path, err)
+		return nil, nil, fmt.Errorf("safetensors: %s: %w", path, err)
 	}
-	if err := f.verify(prefix[:], header); err != nil {
-		return nil, fmt.Errorf("safetensors: %s: %w", path, err)
-	}
-	return f, nil
+	return f, header, nil
 }
 
 // verify compares the checksums with the file, reading it once.
-func (f *File) verify(prefix, header []byte) error {
+func (f *File) verify(header []byte) error {
 	want, ok := f.meta[sha256Key]
 	if !ok {
 		return nil
@@ -154,7 +177,7 @@ func (f *File) verify(prefix, header []byte) error {
 			damaged = name
 		}
 	}
-	sum.Write(prefix)
+	sum.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(header))))
 	sum.Write(header[:digits])
 	sum.Write(zeroDigits)
 	sum.Write(header[digits+len(want):])

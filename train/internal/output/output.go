@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 )
 
 // System is what saving asks of the operating system. Tests put failures and crashes behind it.
@@ -89,6 +90,51 @@ func Replace(files System, path string, data []byte) error {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
+}
+
+// Folder gives dir the files that write leaves in the new folder that it is called with, or
+// leaves dir as it was: they lie beside it until all are whole, and take its name together.
+// Where dir has files already they join these one by one, those that last names at the end.
+func Folder(dir string, write func(temp string) error, last ...string) (err error) {
+	dir = filepath.Clean(dir)
+	parent := filepath.Dir(dir)
+	if err := (OS{}).MkdirAll(parent); err != nil {
+		return err
+	}
+	temp := filepath.Join(parent, fmt.Sprintf(".%s.%016x.tmp", filepath.Base(dir), rand.Uint64()))
+	if err := os.Mkdir(temp, 0o777); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(temp))
+		}
+	}()
+	if err := write(temp); err != nil {
+		return err
+	}
+	if info, err := os.Lstat(dir); err == nil && info.IsDir() {
+		os.Remove(dir) // where it is empty
+	}
+	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(os.Rename(temp, dir), SyncFolder(parent))
+	}
+	return join(dir, temp, last)
+}
+
+// join moves the files of a folder to another, and removes it.
+func join(dir, temp string, last []string) error {
+	names, err := (OS{}).Names(temp)
+	if err != nil {
+		return err
+	}
+	slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(slices.Index(last, a), slices.Index(last, b)) })
+	for _, name := range names {
+		if err := os.Rename(filepath.Join(temp, name), filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	return errors.Join(SyncFolder(dir), os.Remove(temp))
 }
 
 // OS is the System of the machine.
