@@ -4,9 +4,9 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/opstest"
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/ops"
-	"github.com/lemnos-ml/lemnos/ops/opstest"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 // A pass is cut into several submissions where it takes long, with the same logits.

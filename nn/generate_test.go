@@ -7,9 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/ops"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 // TestGenerate compares greedy generation past the end of the cache with the

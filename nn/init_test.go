@@ -6,9 +6,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/ops"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 // A model of one's own starts as its function says, from the seed alone, tensors

@@ -7,10 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/vk"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 func wantError(t testing.TB, what string, err error, want string) {

@@ -7,9 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/opstest"
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/ops"
-	"github.com/lemnos-ml/lemnos/ops/opstest"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 // masked is a mask of a shape, (B or 1, H or 1, T, T) or its last dimensions, that hides two keys of five, all of the first

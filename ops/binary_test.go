@@ -5,9 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/opstest"
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/ops"
-	"github.com/lemnos-ml/lemnos/ops/opstest"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 // binaries are the operations of opstest.Binaries, in that order.

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/opstest"
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/ops"
-	"github.com/lemnos-ml/lemnos/ops/opstest"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 // headed is logits = hidden·weightᵀ with a loss, of either kind.

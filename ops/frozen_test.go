@@ -4,10 +4,10 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/opstest"
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/ops"
-	"github.com/lemnos-ml/lemnos/ops/opstest"
 	"github.com/lemnos-ml/lemnos/vk"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 // Through frozen weights of every kind of operation that has some, the gradient of

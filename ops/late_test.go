@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/ops"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 // A run without the numbers of its step is refused, and nothing has run.

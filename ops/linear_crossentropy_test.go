@@ -5,10 +5,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/opstest"
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/ops"
-	"github.com/lemnos-ml/lemnos/ops/opstest"
 	"github.com/lemnos-ml/lemnos/vk"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 // linearResult is what one pass of LinearCrossEntropy returns.

@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/ops"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 func must(t testing.TB, err error) {

@@ -5,8 +5,8 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/ops"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 // Every operation takes a nil tensor for what it is: the graph's error, no panic.

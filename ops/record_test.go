@@ -8,9 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/opstest"
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/ops"
-	"github.com/lemnos-ml/lemnos/ops/opstest"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 // softsign64 returns softsign(x) and its slope.

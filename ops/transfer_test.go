@@ -7,10 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/opstest"
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/ops"
-	"github.com/lemnos-ml/lemnos/ops/opstest"
 	"github.com/lemnos-ml/lemnos/vk"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 var shapes = [][]int{{}, {1}, {3}, {4}, {5}, {2, 3}, {3, 4}, {7, 1}, {2, 3, 5}, {1, 2, 1, 9}}

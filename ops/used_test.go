@@ -10,9 +10,9 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/shaders"
 	"github.com/lemnos-ml/lemnos/vk"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 func TestMain(m *testing.M) { vktest.Main(m, everyKernelIsTested) }

@@ -5,10 +5,10 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/opstest"
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/ops"
-	"github.com/lemnos-ml/lemnos/ops/opstest"
 	"github.com/lemnos-ml/lemnos/optim"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 // The gradient of a step is the sum over its passes: exactly, in f32 and in

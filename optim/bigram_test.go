@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/opstest"
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/ops"
-	"github.com/lemnos-ml/lemnos/ops/opstest"
 	"github.com/lemnos-ml/lemnos/optim"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 // Twenty steps of a bigram model, everything on the device: the losses and

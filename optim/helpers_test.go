@@ -7,11 +7,11 @@ import (
 	"math"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/opstest"
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/ops"
-	"github.com/lemnos-ml/lemnos/ops/opstest"
 	"github.com/lemnos-ml/lemnos/optim"
 	"github.com/lemnos-ml/lemnos/vk"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 func TestMain(m *testing.M) { vktest.Main(m) }

@@ -7,10 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/opstest"
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/ops"
-	"github.com/lemnos-ml/lemnos/ops/opstest"
 	"github.com/lemnos-ml/lemnos/optim"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 // A run that is saved after 7 steps and restored into fresh objects goes on bit

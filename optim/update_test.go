@@ -6,10 +6,10 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/opstest"
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/ops"
-	"github.com/lemnos-ml/lemnos/ops/opstest"
 	"github.com/lemnos-ml/lemnos/optim"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 // A tied weight is one parameter with one gradient, the sum over its uses: it

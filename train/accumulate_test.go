@@ -6,11 +6,11 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/train"
 	"github.com/lemnos-ml/lemnos/train/data"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 // With a learning rate of 0, three steps of a batch each see what one step of

@@ -7,10 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/optim"
 	"github.com/lemnos-ml/lemnos/train/internal/check"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 func TestSchedulesByName(t *testing.T) {

@@ -16,11 +16,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/train/internal/check"
 	"github.com/lemnos-ml/lemnos/train/internal/dtype"
 	"github.com/lemnos-ml/lemnos/train/safetensors"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 // tuningRun is a run of two steps from a Hugging Face folder, as the command line

@@ -12,11 +12,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/train"
 	"github.com/lemnos-ml/lemnos/train/safetensors"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 // scaledLoss is a bigram model whose loss is multiplied by a factor.

@@ -4,11 +4,11 @@ import (
 	"math"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/train"
 	"github.com/lemnos-ml/lemnos/train/data"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 // sparing is a model of one's own that learns nothing of one token.

@@ -8,9 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/train"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 // rank is one of the processes that train together, here on a device of its own.

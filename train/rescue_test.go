@@ -7,9 +7,9 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/train"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 // An error that is none of the state's ends a run after the state was saved, and

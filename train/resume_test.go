@@ -10,10 +10,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/train/data"
 	"github.com/lemnos-ml/lemnos/train/internal/check"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 // runTo trains the run of c up to a step.

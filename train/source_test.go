@@ -5,9 +5,9 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/train/data"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 // TestSpec5ResidentAndPrefetchedBatchesAgree draws the same batches from tokens

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/train"
 	"github.com/lemnos-ml/lemnos/vk"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 // smallTransformer is a run of 100 steps that software devices do in seconds.

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/vk"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 // TestTexelBuffers: a kernel reads arguments as texels, at offsets, in whole and in parts of an item, and one that it

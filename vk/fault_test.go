@@ -4,9 +4,9 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/interpose"
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/vk"
-	"github.com/lemnos-ml/lemnos/vk/internal/interpose"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 // TestFaultsProgram fails each allocation, creation, submission and wait of three steps of programs in turn.

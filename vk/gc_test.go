@@ -12,10 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lemnos-ml/lemnos/internal/interpose"
+	"github.com/lemnos-ml/lemnos/internal/vktest"
+	"github.com/lemnos-ml/lemnos/internal/vktest/validation"
 	"github.com/lemnos-ml/lemnos/vk"
-	"github.com/lemnos-ml/lemnos/vk/internal/interpose"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
-	"github.com/lemnos-ml/lemnos/vk/vktest/validation"
 )
 
 // TestGarbageCollector opens devices, compiles kernels, records, submits and copies for 20 seconds (3 with

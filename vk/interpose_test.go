@@ -4,8 +4,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/lemnos-ml/lemnos/vk/internal/interpose"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
+	"github.com/lemnos-ml/lemnos/internal/interpose"
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 )
 
 // TestInterpose: the counters see a device's objects, and what vkGetDeviceProcAddr gives is counted too.

@@ -6,9 +6,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/interpose"
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/vk"
-	"github.com/lemnos-ml/lemnos/vk/internal/interpose"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 // TestLimits: a device of the least limits reports these.

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"unsafe"
 
-	"github.com/lemnos-ml/lemnos/vk/internal/hook"
+	"github.com/lemnos-ml/lemnos/internal/hook"
 	vulkan "github.com/vulkan-go/vulkan"
 )
 

@@ -3,7 +3,7 @@ package vk_test
 import (
 	"testing"
 
-	"github.com/lemnos-ml/lemnos/vk/vktest"
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 )
 
 func TestMain(m *testing.M) { vktest.Main(m) }

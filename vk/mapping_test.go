@@ -5,8 +5,8 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/vk"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 // TestMapFailures: a mapping that fails once is done without, or had in a smaller piece. Where no more can be

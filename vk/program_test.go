@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/vk"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 func TestDispatch(t *testing.T) {

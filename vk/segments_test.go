@@ -9,7 +9,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/lemnos-ml/lemnos/vk/internal/interpose"
+	"github.com/lemnos-ml/lemnos/internal/interpose"
 )
 
 // fills is a program of n fills of 16 MiB, the ith with i+1, each followed by a copy of a word of it to results.

@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"testing"
 
-	"github.com/lemnos-ml/lemnos/vk/vktest"
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 )
 
 // What specialization constants decide is what the values say that they are given, or their defaults.

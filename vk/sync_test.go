@@ -4,9 +4,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/vktest"
+	"github.com/lemnos-ml/lemnos/internal/vktest/validation"
 	"github.com/lemnos-ml/lemnos/vk"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
-	"github.com/lemnos-ml/lemnos/vk/vktest/validation"
 )
 
 // TestSynchronizationCanary shows that the silence of synchronization validation in all other tests means

@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/vk"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 // spinRounds is what one dispatch of spin.comp does: lavapipe ends loops after 65,535 passes.

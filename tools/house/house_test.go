@@ -25,13 +25,14 @@ const (
 
 // layers says what each top folder may import of ours: binding <- vk <- ops <- {nn, optim} <- train <- tools.
 var layers = map[string][]string{
-	"vk":      {},
-	"shaders": {},
-	"ops":     {"vk", "shaders"},
-	"nn":      {"vk", "ops"},
-	"optim":   {"vk", "shaders", "ops"},
-	"train":   {"vk", "ops", "nn", "optim"},
-	"tools":   {"vk", "shaders", "ops", "nn", "optim", "train"},
+	"internal": {"vk"},
+	"vk":       {"internal"},
+	"shaders":  {},
+	"ops":      {"vk", "shaders"},
+	"nn":       {"vk", "ops"},
+	"optim":    {"vk", "shaders", "ops"},
+	"train":    {"vk", "ops", "nn", "optim"},
+	"tools":    {"vk", "shaders", "ops", "nn", "optim", "train"},
 }
 
 // testLayers says what test files may import beyond layers and the packages of testSupport.
@@ -53,7 +54,7 @@ var rooms = map[string][]string{
 }
 
 // testSupport are packages for tests: only test files and each other import them.
-var testSupport = []string{"vk/vktest", "ops/opstest", "train/internal/check", "train/internal/hostile", "train/internal/torchtest"}
+var testSupport = []string{"internal/vktest", "internal/opstest", "train/internal/check", "train/internal/hostile", "train/internal/torchtest"}
 
 // root is the repository, seen from this folder.
 const root = "../.."
@@ -189,7 +190,7 @@ func importError(folder string, test bool, imported string) string {
 	allowed, known := layers[from]
 	switch {
 	case !known:
-		return "Go files belong into vk, shaders, ops, nn, optim, train or tools"
+		return "Go files belong into internal, vk, shaders, ops, nn, optim, train or tools"
 	case support(imported) && !test && !support(folder):
 		return "only tests import " + imported
 	case support(imported):
@@ -243,16 +244,18 @@ func TestImportRulesSeeUpwardArrows(t *testing.T) {
 		{"vk", true, "ops", true},
 		{"vk", true, "shaders", true},
 		{"vk", true, "train", true},
-		{"vk/vktest", false, "vk", false},
+		{"internal/vktest", false, "vk", false},
+		{"vk", false, "internal/hook", false},
+		{"vk", false, "internal/vktest", true},
 		{"shaders", true, "vk", true},
 		{"nn", false, "shaders", true},
 		{"nn", false, "ops", false},
 		{"nn", false, "optim", true},
 		{"nn", true, "optim", false},
 		{"optim", false, "nn", true},
-		{"optim", true, "ops/opstest", false},
-		{"optim", false, "ops/opstest", true},
-		{"ops/opstest", false, "vk/vktest", false},
+		{"optim", true, "internal/opstest", false},
+		{"optim", false, "internal/opstest", true},
+		{"internal/opstest", false, "internal/vktest", false},
 		{"train", false, "tools/bench", true},
 		{"train", false, "train/hf", false},
 		{"train/hf", false, "train/torch", false},

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/lemnos-ml/lemnos/vk/vktest"
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 )
 
 func TestMain(m *testing.M) { vktest.Main(m) }

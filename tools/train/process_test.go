@@ -18,10 +18,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/tools/internal/command"
 	"github.com/lemnos-ml/lemnos/train"
 	"github.com/lemnos-ml/lemnos/train/safetensors"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 // asTool makes the test binary the tool, so that tests can start it as a process.

@@ -12,10 +12,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/train/internal/check"
-	"github.com/lemnos-ml/lemnos/vk/vktest"
 )
 
 // The folders that testdata/make_huggingface.py made.

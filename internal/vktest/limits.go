@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/lemnos-ml/lemnos/vk/internal/interpose"
+	"github.com/lemnos-ml/lemnos/internal/interpose"
 )
 
 // Limits are what devices report at most, and what calls are held to; 0 is the device's own.

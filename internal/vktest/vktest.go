@@ -13,10 +13,10 @@ import (
 	"os"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/hook"
+	"github.com/lemnos-ml/lemnos/internal/interpose"
+	"github.com/lemnos-ml/lemnos/internal/vktest/validation"
 	"github.com/lemnos-ml/lemnos/vk"
-	"github.com/lemnos-ml/lemnos/vk/internal/hook"
-	"github.com/lemnos-ml/lemnos/vk/internal/interpose"
-	"github.com/lemnos-ml/lemnos/vk/vktest/validation"
 )
 
 // Main is the body of a TestMain: it runs the tests, if they pass what is to be checked after the last of them, and exits.

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lemnos-ml/lemnos/internal/interpose"
 	"github.com/lemnos-ml/lemnos/vk"
-	"github.com/lemnos-ml/lemnos/vk/internal/interpose"
 )
 
 var faults = []interpose.Fault{interpose.DeviceMemory, interpose.HostMemory, interpose.LostSubmit, interpose.LostWait}
