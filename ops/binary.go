@@ -108,7 +108,9 @@ func (g *Graph) binaryCall(o uint32, a, b, c, y *Tensor) Call {
 		third = a // not read
 	}
 	call.Args = []*Tensor{a, b, third, y}
-	for i, t := range call.Args[:3] { // what is repeated is read again after the first of its values in y is written
+	// y may take the memory of an operand that is not repeated, unless one that is lies
+	// there too: that is read again after parts of y have been written.
+	for i, t := range call.Args[:3] {
 		if t.Len() == y.Len() && !(spreadA && a.mem == t.mem) && !(spreadB && b.mem == t.mem) {
 			call.TakeOver = [2]int{3, i}
 			break

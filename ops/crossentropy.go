@@ -126,7 +126,7 @@ func (g *Graph) crossEntropyCall(logits, targets, each *Tensor, o *CrossEntropyO
 	}
 	spec[shaders.SpecLanes] = uint32(lanes) // invocations that share a row
 	keep := ceilDiv(logits.stride4(), lanes)
-	if keep <= g.tune.crossEntropyKeep4 { // groups that an invocation holds of a whole row
+	if keep <= g.tune.crossEntropyKeep4 { // registers hold the whole row, which is read once
 		spec[shaders.SpecTile4], spec[shaders.SpecWhole] = uint32((keep+3)/4*4), 1
 	}
 	if o.LabelSmoothing > 0 {

@@ -28,7 +28,7 @@ type Graph struct {
 	head      int                 // values of logits that LinearCrossEntropy holds at a time
 	inputs    []*input
 	outputs   []*output
-	means     map[*Tensor]*Tensor   // divisors of losses that are a mean or a sum
+	means     map[*Tensor]*Tensor   // what cross-entropy divides the sum by, for each loss that it returned: see SumOf
 	status    *Tensor               // u32[4]: node, position and value of the first bad index
 	owned     []*Tensor             // persistent memory the graph made for itself
 	random    *Tensor               // u32[4]: step and seed that Dropout draws from; nil: it drops nothing

@@ -98,7 +98,8 @@ func (p *Params) alloc(create func(*vk.Device, DType, ...int) (*Tensor, error)) 
 	case len(p.list) == 0:
 		return fmt.Errorf("ops: params: empty set")
 	}
-	// m and v are f32 whatever the values are, so the limit is that of f32 groups.
+	// Moments have a bank's layout in f32 whatever the values are stored as, so a bank
+	// must fit as f32.
 	limit := int(p.dev.Info().Caps.MaxStorageRange/16) / BankAlign * BankAlign
 	var sizes []int // groups of four per bank
 	for _, t := range p.list {

@@ -23,7 +23,7 @@ func (g *Graph) Recompute(x *Tensor, f func(x *Tensor) *Tensor) *Tensor {
 	if !g.ok(op, y) || !slices.ContainsFunc(inner, made) {
 		return y // it has no gradient, or is not made by f
 	}
-	delete(g.means, y) // its second run would still be what the first was made as
+	delete(g.means, y) // SumOf would change the first run of f, and the second would still return a mean
 	for _, e := range inner {
 		g.forgotten[e.out] = e.out != y
 	}

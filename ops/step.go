@@ -142,7 +142,7 @@ func Completed[T Number](s *Step, t *Tensor, dst []T) (run int64, err error) {
 		return 0, fmt.Errorf("ops: completed: %v is not an output of this step", t)
 	}
 	for run := s.runs; run > 0; run-- {
-		// Run has waited for the run whose ticket it replaced.
+		// Run s.runs-ring has finished: the last Run waited for it, whose ticket it took.
 		if run == s.runs-ring || s.dev.Done(s.tickets[(run-1)%ring]) {
 			raw := o.slot(run - 1)
 			if raw == nil {

@@ -57,14 +57,15 @@ func tune(i vk.Info) tuning {
 		t.sharedBlocks = 1
 	}
 	if i.Kind == vk.CPU {
-		// A workgroup is a loop over subgroups on one core there: one subgroup each,
-		// with much to do, spares the loop and every barrier, and goes through memory
-		// in one direction. To start an invocation costs SwiftShader, with subgroups
-		// of four, as much as to copy ten groups: with 1024 groups for each it copies
-		// 1.2 times as fast as with 64. On lavapipe rows that share 256 workgroups
-		// instead of having one each cross cross-entropy 1.6 times as fast at 1000
-		// logits. Rows of 768 held whole cross a norm three times as fast there as in
-		// tiles; SwiftShader runs no loop over registers that is not unrolled before.
+		// A processor runs a workgroup on one core, as a loop over its subgroups. With
+		// one subgroup for each workgroup, and much work for each invocation, there is
+		// no such loop and no barrier, and memory is read in order. To start an
+		// invocation costs SwiftShader, with subgroups of four, as much as to copy ten
+		// groups: it copies 1.2 times as fast with 1024 groups for each as with 64. On
+		// lavapipe cross-entropy of 1000 logits is 1.6 times as fast where 256
+		// workgroups stride over the rows as with one for each, and a norm of rows of
+		// 768 three times as fast where registers hold a row as in tiles. SwiftShader
+		// can't run loops over registers that glslc has not unrolled, hence the 0.
 		t.local, t.work, t.largeWork, t.normKeep4 = c.SubgroupSize, 64, 1024, 0
 		if c.SubgroupSize >= 8 {
 			t.work, t.largeWork, t.maxGroups, t.normKeep4 = 16, 16, 4096, 32
@@ -75,8 +76,9 @@ func tune(i vk.Info) tuning {
 				t.crossEntropyKeep4 = 32
 			}
 		} else {
-			// SwiftShader spends a third of cross-entropy's time on what it does once per
-			// row of 1000 logits: four rows at a time.
+			// SwiftShader spends a third of the time of cross-entropy, of rows of 1000
+			// logits, on what it does once per row. A row for each invocation makes that
+			// once per four rows.
 			t.ownRows = 256
 		}
 		t.workers, t.maxRows, t.scanLocal = 256, 256, 64

@@ -34,7 +34,7 @@ func (a *Optimizer) backward(g *ops.Graph, loss *ops.Tensor, factor float32) {
 	o := &ops.BackwardOptions{Seed: a.scaler.AsF32(), Accumulate: a.opts.Accumulate}
 	switch {
 	case factor == 1:
-	case a.opts.Scaler == nil: // known before the loss is: its gradient takes no pass of its own
+	case a.opts.Scaler == nil: // a constant is known before the loss is: cross-entropy writes loss and gradient in one pass
 		o.Seed = constant(g, "factor", []float32{factor})
 	default:
 		o.Seed = g.Scale(o.Seed, factor)

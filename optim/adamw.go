@@ -37,7 +37,7 @@ func (AdamW) Defaults() Hyper { return Hyper{LR: 1e-3, Beta1: 0.9, Beta2: 0.95, 
 
 // Numbers implements Rule.
 func (a AdamW) Numbers(h Hyper, t int64) (fixed [7]float64, step [2]float64) {
-	eps := max(h.Eps, 0x1p-126) // keeps 0/(0+ε) 0 when ε is: in the padding of rows, too
+	eps := max(h.Eps, 0x1p-126) // with ε = 0 a step of 0/(0+ε) would be NaN, in the padding of rows too
 	decay, first := h.LR*h.WeightDecay, 0.0
 	if a.Torch {
 		decay, first = 0, decay

@@ -55,7 +55,7 @@ type muonBatch struct {
 	count, rows, cols int
 	n4                int // groups of four values of a matrix
 	base4             int // where they begin in the arena of the moments
-	first, chunks     int // their chunks
+	first, chunks     int // their chunks in the table: so many, from number first on
 	parts             int // chunks of a matrix
 }
 
