@@ -21,6 +21,7 @@ import (
 // and a limit in Validate. File, flags, comparison and tests follow.
 type Config struct {
 	Model      string  `json:"model" resume:"same" usage:"architecture: transformer, or bigram, which has vocab alone"`
+	Custom     Custom  `json:"custom" resume:"same" usage:"structure of a custom model, a JSON object: for programs with one"`
 	Vocab      int     `json:"vocab" resume:"same" usage:"vocabulary size; 256 for text read as bytes"`
 	Layers     int     `json:"layers" resume:"same" usage:"blocks of the transformer"`
 	Heads      int     `json:"heads" resume:"same" usage:"attention heads"`

@@ -191,6 +191,8 @@ func kind(field any) string {
 		return "an integer that is not negative"
 	case *Betas:
 		return "two numbers"
+	case *Custom:
+		return "a JSON object"
 	case *ClipNorm:
 		return `a number or "none"`
 	default:
@@ -286,6 +288,8 @@ func (c *Config) Override(assignment string) error {
 		*p, err = strconv.ParseFloat(value, 64)
 	case *Betas:
 		err = p.UnmarshalJSON([]byte("[" + strings.Trim(value, "[]") + "]"))
+	case *Custom:
+		err = p.UnmarshalJSON([]byte(value))
 	case *ClipNorm:
 		if value == "none" {
 			value = "+Inf"

@@ -26,6 +26,7 @@ type fieldCase struct {
 // In the order of Config. Defaults of the reference notebook's fields are its own.
 var fieldCases = []fieldCase{
 	{"model", `"transformer"`, `"bigram"`, `bigram`, `1`, []string{`""`, `"Bigram"`, `"rnn"`}, false},
+	{"custom", `{}`, `{"depth":3}`, `{ "depth": 3 }`, `1`, nil, false},
 	{"vocab", `256`, `50257`, `50257`, `"256"`, []string{`0`, `-1`, `2147483648`}, false},
 	{"layers", `4`, `12`, `12`, `"4"`, []string{`0`, `-1`}, false},
 	{"heads", `16`, `8`, `8`, `1.5`, []string{`0`, `-16`, `3`, `512`}, false},
@@ -179,7 +180,7 @@ func TestSpec7WrongTypesNameTheField(t *testing.T) {
 			}
 		}
 	}
-	for _, assignment := range []string{"batch_size=", "batch_size=1.5", "seed=-1", "lr_max=fast", "betas=0.9", "betas=0.9,0.95,1",
+	for _, assignment := range []string{"batch_size=", "batch_size=1.5", "custom=", "custom={", "seed=-1", "lr_max=fast", "betas=0.9", "betas=0.9,0.95,1",
 		"betas=", "mixed_precision=maybe", "total_steps=99999999999999999999"} {
 		c := DefaultConfig()
 		key, value, _ := strings.Cut(assignment, "=")

@@ -12,11 +12,13 @@ import (
 	"github.com/lemnos-ml/lemnos/ops"
 )
 
-// Describer is a [Model] that says what it is, for the configuration that is
-// written with a run; of others that is the name of their type.
+// Describer is a custom [Model] that says what it is, for config.json and the
+// checkpoints; of others that is the name of their type.
 type Describer interface {
-	// Description returns a few words.
-	Description() string
+	// Description returns a name, or "" for that of the type, and the structure: what
+	// encoding/json writes as an object, or nil. A run is resumed only by a model with
+	// the same, and [OpenCustom] makes one from it.
+	Description() (name string, structure any)
 }
 
 // ownData is what a configuration that names no data says of data that was not
@@ -29,7 +31,8 @@ var structure = []string{"layers", "heads", "kv_heads", "width", "ffn", "norm", 
 
 // described returns the configuration of a run of model, whatever model it was
 // meant for: what is written must be what is trained.
-func (c Config) described(model Model) Config {
+func (c Config) described(model Model) (Config, error) {
+	c.Custom = ""
 	switch m := model.(type) {
 	case *nn.Transformer:
 		if meant := c; c.Transformer() != m.Config() {
@@ -39,10 +42,10 @@ func (c Config) described(model Model) Config {
 		}
 	case *nn.Bigram:
 		c.Model = "bigram"
-	case Describer:
-		c.Model = m.Description()
 	default:
-		c.Model = fmt.Sprintf("%T", model)
+		if err := c.describeCustom(model); err != nil {
+			return c, err
+		}
 	}
 	v := reflect.ValueOf(&c).Elem()
 	for i := range v.NumField() {
@@ -56,7 +59,31 @@ func (c Config) described(model Model) Config {
 	default:
 		c.MixedPrecision, c.HalfType = true, dt.String()
 	}
-	return c
+	return c, nil
+}
+
+func (c *Config) describeCustom(model Model) error {
+	c.Model = fmt.Sprintf("%T", model)
+	m, ok := model.(Describer)
+	if !ok {
+		return nil
+	}
+	name, structure := m.Description()
+	c.Model = cmp.Or(name, c.Model)
+	if c.known() {
+		return fmt.Errorf("train: a model of type %T describes itself as %q, which is one of this library's", model, name)
+	}
+	if structure == nil {
+		return nil
+	}
+	text, err := json.Marshal(structure)
+	if err == nil {
+		err = c.Custom.UnmarshalJSON(text)
+	}
+	if err != nil {
+		return fmt.Errorf("train: structure of model %s: %w", c.Model, err)
+	}
+	return nil
 }
 
 // known reports whether [NewModel] makes the model.
@@ -64,18 +91,14 @@ func (c Config) known() bool { return c.Model == "transformer" || c.Model == "bi
 
 func jsonName(v reflect.Value, i int) string { return v.Type().Field(i).Tag.Get("json") }
 
-// MarshalJSON writes the fields in their order; those of a transformer's structure
-// are left out for a model that is none of this library's.
+// MarshalJSON writes the fields in their order, but those of a transformer's structure
+// for a custom model, and custom where it is empty.
 func (c Config) MarshalJSON() ([]byte, error) {
-	type plain Config // without this method
-	if c.known() {
-		return json.Marshal(plain(c))
-	}
 	var b bytes.Buffer
 	v := reflect.ValueOf(c)
 	for i := range v.NumField() {
 		name := jsonName(v, i)
-		if slices.Contains(structure, name) {
+		if name == "custom" && c.Custom == "" || !c.known() && slices.Contains(structure, name) {
 			continue
 		}
 		value, err := json.Marshal(v.Field(i).Interface())

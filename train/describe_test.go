@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -20,10 +21,14 @@ import (
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
-// named is a model of one's own that says what it is.
-type named struct{ *sparing }
+// named is a custom model that says what it is.
+type named struct {
+	*sparing
+	name      string
+	structure any
+}
 
-func (named) Description() string { return "a table that spares one token" }
+func (n named) Description() (string, any) { return n.name, n.structure }
 
 // written is config.json as a run left it.
 func written(t testing.TB, c train.Config) map[string]any {
@@ -60,7 +65,8 @@ func TestConfigurationSaysWhatIsTrained(t *testing.T) {
 		want  map[string]any // of config.json
 	}{
 		{own(ops.BF16), map[string]any{"model": "*train_test.sparing", "mixed_precision": true, "half_type": "bf16", "layers": nil, "width": nil, "tied": nil, "dropout": nil}},
-		{named{own(ops.F32)}, map[string]any{"model": "a table that spares one token", "mixed_precision": false, "layers": nil, "vocab": 8.0}},
+		{named{own(ops.F32), "a table that spares one token", map[string]int{"spared": 3}}, map[string]any{"model": "a table that spares one token", "mixed_precision": false, "layers": nil, "vocab": 8.0, "custom": map[string]any{"spared": 3.0}}},
+		{named{own(ops.F32), "", nil}, map[string]any{"model": "train_test.named", "custom": nil}},
 		{decoder, map[string]any{"model": "transformer", "mixed_precision": false, "layers": 1.0, "width": 16.0, "norm": "layernorm", "tied": true, "context_len": 8.0, "max_context": 16.0}},
 	} {
 		cfg := train.DefaultConfig() // of a transformer of 4 layers
@@ -70,7 +76,7 @@ func TestConfigurationSaysWhatIsTrained(t *testing.T) {
 		fields := written(t, cfg)
 		c.want["data"] = "(the program's own)"
 		for name, want := range c.want {
-			if got, there := fields[name]; got != want || there != (want != nil) {
+			if got, there := fields[name]; !reflect.DeepEqual(got, want) || there != (want != nil) {
 				t.Errorf("%T: config.json has %s %v, want %v", c.model, name, got, want)
 			}
 		}

@@ -22,13 +22,13 @@
 // its metadata holds iteration, step counts, loss scale, configuration and what tells
 // the data from others. A tokenizer.json that the run uses is copied beside them, with
 // its BOS and EOS in generation_config.json. Files appear whole or not at all.
-// What they say of the model is what was trained: the structure of a transformer, else
-// its type or [Describer]'s description.
+// What they say of the model is what was trained: the structure of a transformer, or
+// the name and the structure that a custom one says, see [Describer].
 //
 // # Models from elsewhere
 //
 // [OpenModel] loads a checkpoint of a run or a Hugging Face folder of GPT-2's or
-// Llama's kind, [Generate] continues a text with it, and a run whose Config.From
+// Llama's kind, [OpenCustom] a checkpoint of a custom model, [Generate] continues a text, and a run whose Config.From
 // names one starts from its parameters. [ExportCheckpoint] writes such a folder.
 // Package tokenizer has bytes, GPT-2's, and those of a tokenizer.json; [data.Tokenize]
 // makes the token files that runs read, and [data.Open] says which tokenizer counts.

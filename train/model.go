@@ -9,9 +9,10 @@ import (
 )
 
 // Model is what the loop trains: parameters, and a loss that can be appended to
-// any graph. nn.Bigram is one; users write their own from ops alone. For these
+// any graph. nn.Bigram is one; a custom one is written from ops alone. For these
 // [Config.Model] and the fields of its structure are left as they are: they say what
-// [NewModel] makes, and a run writes what it trains, see [Describer].
+// [NewModel] makes, and a run writes what it trains, see [Describer]. With a method
+// Logits a model generates text, see [nn.NewSequence].
 type Model interface {
 	// Params returns the allocated parameters, always the same set.
 	Params() *ops.Params

@@ -81,13 +81,8 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, corpus da
 		return err
 	}
 	if !h.Fresh {
-		step, done, err := cfg.described(model).CheckResume()
-		if err != nil {
+		if done, err := finished(cfg, model, h); done || err != nil {
 			return err
-		}
-		if done {
-			h.Logger.Info("nothing to do: the run has come to its last step", "step", step, "total_steps", cfg.TotalSteps)
-			return nil
 		}
 	}
 	if corpus.Identity() == nil {
@@ -143,6 +138,19 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, corpus da
 	h.Logger.Info("training", "device", dev.Info().Name, "steps", cfg.TotalSteps, "from", t.Iteration(),
 		"unigram_entropy", fmt.Sprintf("%.4f", unigram), "kernels", dev.Stats().Kernels)
 	return r.advise(r.rescue(r.loop(ctx)))
+}
+
+// finished reports whether there is nothing to do, or why the run can't go on.
+func finished(cfg Config, model Model, h Hooks) (bool, error) {
+	cfg, err := cfg.described(model)
+	if err != nil {
+		return false, err
+	}
+	step, done, err := cfg.CheckResume()
+	if done {
+		h.Logger.Info("nothing to do: the run has come to its last step", "step", step, "total_steps", cfg.TotalSteps)
+	}
+	return done, err
 }
 
 // beforeSteps makes the error of an ended context that of an interrupted run.

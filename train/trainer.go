@@ -94,7 +94,10 @@ func newTrainer(dev *vk.Device, cfg Config, model Model, tokens *data.Tokens, re
 	if tokens == nil {
 		return nil, errors.New("train: new trainer: no tokens to train on")
 	}
-	cfg = cfg.described(model)
+	cfg, err := cfg.described(model)
+	if err != nil {
+		return nil, err
+	}
 	t := &Trainer{cfg: cfg, dev: dev, model: model, sets: paramSets(model), schedule: cfg.schedule(), reduce: reduce}
 	if err := t.build(tokens); err != nil {
 		t.Close()

@@ -1,0 +1,96 @@
+package train_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/lemnos-ml/lemnos/internal/vktest"
+	"github.com/lemnos-ml/lemnos/nn"
+	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/train"
+	"github.com/lemnos-ml/lemnos/train/data"
+	"github.com/lemnos-ml/lemnos/vk"
+)
+
+// tableStructure is that of a custom model.
+type tableStructure struct {
+	Tokens int     `json:"tokens"`
+	Scale  float64 `json:"scale"` // changes no shape
+}
+
+// reserveTable makes a custom model without values.
+func reserveTable(dev *vk.Device, dt ops.DType, name string, s tableStructure) (named, error) {
+	m := &sparing{params: ops.NewParams(dev, dt)}
+	m.table = m.params.Add("table", s.Tokens, s.Tokens)
+	return named{m, name, s}, m.params.Reserve()
+}
+
+// A checkpoint of a custom model has its structure: another one is refused, and the
+// model is made of it and read again, in another storage type too.
+func TestCustomModel(t *testing.T) {
+	dev := vktest.Open(t)
+	cfg := smallRun(t, t.TempDir())
+	cfg.Vocab, cfg.ContextLen, cfg.BatchSize, cfg.TotalSteps = 8, 8, 2, 2
+	text := make([]uint16, 400)
+	for i := range text {
+		text[i] = uint16(i * 7 % 8)
+	}
+	corpus := data.Corpus{Train: data.NewTokens(text), Val: data.NewTokens(text[:50])}
+	structure := tableStructure{8, 0.5}
+	m, err := reserveTable(dev, ops.BF16, "table", structure)
+	must(t, err)
+	defer m.params.Release()
+	must(t, train.Run(ctx, dev, cfg, m, corpus, train.Hooks{}))
+
+	for want, other := range map[string]named{
+		`custom is {"tokens":8,"scale":0.5}, want {"tokens":8,"scale":2}`: {m.sparing, "table", tableStructure{8, 2}},
+		`custom is {"tokens":8,"scale":0.5}, want {}]`:                    {m.sparing, "table", nil},
+		`model is "table", want "desk"`:                                   {m.sparing, "desk", structure},
+		`"bigram", which is one of this library's`:                        {m.sparing, "bigram", structure},
+		"structure of model table: json: unsupported":                     {m.sparing, "table", func() {}},
+		"structure of model table: train: custom is [1,2], want":          {m.sparing, "table", []int{1, 2}},
+	} {
+		mustFail(t, train.Run(ctx, dev, cfg, other, corpus, train.Hooks{}), want)
+	}
+
+	for _, dt := range []ops.DType{ops.F32, ops.BF16} {
+		opened, c, err := train.OpenCustom(ctx, cfg.Dir(), func(c train.Config, s tableStructure) (named, error) { return reserveTable(dev, dt, "table", s) })
+		must(t, err)
+		if opened.structure != any(structure) || c.Vocab != 8 || c.Custom != `{"tokens":8,"scale":0.5}` {
+			t.Errorf("opened %+v of %+v", opened.structure, c)
+		}
+		if dt == ops.BF16 && !slices.Equal(values(t, opened.table), values(t, m.table)) {
+			t.Error("the parameters are not those of the run")
+		}
+		opened.params.Release()
+	}
+	openedAs := func(name string) error {
+		_, _, err := train.OpenCustom(ctx, cfg.Dir(), func(_ train.Config, s tableStructure) (named, error) { return reserveTable(dev, ops.F32, name, s) })
+		return err
+	}
+	mustFail(t, openedAs("desk"), `model is "table", want "desk"`)
+	_, _, err = train.OpenCustom(ctx, cfg.Dir(), func(train.Config, struct{ Tokens int }) (named, error) { return m, nil })
+	mustFail(t, err, `custom: json: unknown field "scale"`)
+	_, _, err = train.OpenCustom(ctx, cfg.Dir(), func(_ train.Config, s tableStructure) (named, error) {
+		return reserveTable(dev, ops.F32, "table", tableStructure{Tokens: 9})
+	})
+	mustFail(t, err, `tensor "table" is F32[8 8], want F32, F16 or BF16 of [9 9]`)
+
+	_, _, err = train.OpenCustom(ctx, cfg.Dir(), func(train.Config, tableStructure) (train.Model, error) { return nil, nil })
+	mustFail(t, err, "the model is nil")
+
+	b, err := nn.NewBigram(dev, ops.F32, 8)
+	must(t, err)
+	defer b.Params().Release()
+	cfg.RunName = "bigram"
+	must(t, train.Run(ctx, dev, cfg, b, corpus, train.Hooks{}))
+	mustFail(t, openedAs("table"), `which OpenModel loads, want a custom one`)
+}
+
+// values are those of a tensor.
+func values(t *testing.T, x *ops.Tensor) []float32 {
+	t.Helper()
+	v := make([]float32, x.Len())
+	must(t, ops.Download(ctx, x, v))
+	return v
+}
