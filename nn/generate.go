@@ -3,6 +3,7 @@ package nn
 import (
 	"context"
 	"errors"
+	"fmt"
 )
 
 // Generate continues prompt by n tokens, each chosen by s from the logits of d,
@@ -15,6 +16,8 @@ func Generate(ctx context.Context, d Sequence, s *Sampler, prompt []int32, n int
 	switch {
 	case d == nil || s == nil || emit == nil:
 		return errors.New("nn: generate: the sequence, the sampler or emit is nil")
+	case n < 0:
+		return fmt.Errorf("nn: generate: %d tokens, want at least 0", n)
 	case len(prompt) == 0:
 		return errors.New("nn: generate: the prompt has no token")
 	}

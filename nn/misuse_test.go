@@ -3,6 +3,7 @@ package nn_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -46,6 +47,9 @@ func TestNilArguments(t *testing.T) {
 	} {
 		wantError(t, "Generate without "+what, err, "nn: generate: the sequence, the sampler or emit is nil")
 	}
+	wantError(t, "Generate", nn.Generate(ctx, d, s, []int32{1}, -1, emit), "nn: generate: -1 tokens, want at least 0")
+	larger := &nn.Sampler{Vocab: llama().Vocab + 1}
+	wantError(t, "Generate", nn.Generate(ctx, d, larger, []int32{1}, 1, emit), fmt.Sprintf("vocab is %d, the model has only %d logits", larger.Vocab, llama().Vocab))
 	if g := ops.NewGraph(nil); m.Loss(g, nil, nil) == nil || g.Err() == nil {
 		t.Errorf("Loss in a graph without a device: %v", g.Err())
 	}

@@ -27,7 +27,7 @@ type Sampler struct {
 	// as 1 does. One token is left at least.
 	TopP float64
 	// Vocab, when set, is how many ids there are to choose from: those below it.
-	// Models often have more logits than their tokenizer has tokens.
+	// Models often have more logits than their tokenizer has tokens; fewer are an error.
 	Vocab int
 	// Seed of the choices, read at the first call of Next.
 	Seed uint64
@@ -59,8 +59,11 @@ func (s *Sampler) Next(logits []float32) (int32, error) {
 	if err := s.Validate(); err != nil {
 		return 0, err
 	}
+	if s.Vocab > len(logits) {
+		return 0, fmt.Errorf("nn: sampler: vocab is %d, the model has only %d logits", s.Vocab, len(logits))
+	}
 	if s.Vocab > 0 {
-		logits = logits[:min(s.Vocab, len(logits))]
+		logits = logits[:s.Vocab]
 	}
 	best, err := likeliest(logits)
 	if err != nil || s.Temperature == 0 {

@@ -131,9 +131,9 @@ func TestSamplerVocab(t *testing.T) {
 			t.Errorf("temperature %v: the tokens were chosen %v times", temperature, counts)
 		}
 	}
-	s := &nn.Sampler{Vocab: 100}
+	s := &nn.Sampler{Vocab: 3}
 	if id, err := s.Next(logits[:3]); id != 2 || err != nil {
-		t.Errorf("a vocabulary larger than the logits: %d, %v", id, err)
+		t.Errorf("a vocabulary of all logits: %d, %v", id, err)
 	}
 }
 
@@ -153,6 +153,7 @@ func TestSamplerErrors(t *testing.T) {
 		{nn.Sampler{TopP: 1.1}, two, "top p is 1.1"},
 		{nn.Sampler{TopP: nan}, two, "top p is NaN"},
 		{nn.Sampler{Vocab: -1}, two, "vocab is -1"},
+		{nn.Sampler{Vocab: 3}, two, "vocab is 3, the model has only 2 logits"},
 		{nn.Sampler{}, nil, "0 logits"},
 		{nn.Sampler{}, []float32{0, float32(nan), 1}, "token 1 is NaN"},
 		{nn.Sampler{Temperature: 1}, []float32{0, 1, inf}, "token 2 is +Inf"},

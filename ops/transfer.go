@@ -91,8 +91,11 @@ func Download[T Number](ctx context.Context, t *Tensor, dst []T) error {
 // noMemory is why a tensor that is no intermediate has none.
 const noMemory = "allocate its parameter set first, or it was released"
 
-// Item returns the single value of an f32 scalar, such as a loss.
+// Item returns the single value of a tensor of a float type, such as a loss.
 func Item(ctx context.Context, t *Tensor) (float32, error) {
+	if t != nil && t.Len() != 1 {
+		return 0, fmt.Errorf("ops: Item wants one value, %v has %d: use Download", t, t.Len())
+	}
 	var v [1]float32
 	err := Download(ctx, t, v[:])
 	return v[0], err

@@ -178,6 +178,7 @@ func TestTransferErrors(t *testing.T) {
 		{ops.Download(ctx, out, six), "has not run yet"},
 		{completed(s, middle, six), "not an output"},
 		{completed(s, out, six[:1]), "1 values for"},
+		{item(out), "Item wants one value, f32[2 3] has 6"},
 		{newTensor(dev, ops.F32, 3, 0), "dimension 1 of f32[3 0] is 0"},
 		{newTensor(dev, ops.F32, -1), "dimension 0 of f32[-1] is -1"},
 		{newTensor(dev, ops.F32, 1<<31, 1<<33), "more than 2^32 values"},
@@ -192,6 +193,11 @@ func TestTransferErrors(t *testing.T) {
 
 func completed(s *ops.Step, t *ops.Tensor, dst []float32) error {
 	_, err := ops.Completed(s, t, dst)
+	return err
+}
+
+func item(t *ops.Tensor) error {
+	_, err := ops.Item(ctx, t)
 	return err
 }
 

@@ -57,12 +57,13 @@ func (c Cosine) At(step int64) float64 {
 	}
 }
 
-// Validate reports the first field that is negative, infinite or NaN, and an
-// End that comes before Warmup.
+// Validate reports the first field that is negative, infinite or NaN, a Min above
+// Max, and an End that comes before Warmup.
 func (c Cosine) Validate() error {
 	return firstError(
 		checkRate("Cosine.Max", c.Max),
 		checkRate("Cosine.Min", c.Min),
+		checkFall("Cosine", c.Max, c.Min),
 		checkStep("Cosine.Warmup", c.Warmup, "", 0),
 		checkStep("Cosine.End", c.End, "Cosine.Warmup", c.Warmup),
 	)
@@ -98,12 +99,13 @@ func (w WSD) At(step int64) float64 {
 	}
 }
 
-// Validate reports the first field that is negative, infinite or NaN, and
-// steps that are not in the order Warmup ≤ Decay ≤ End.
+// Validate reports the first field that is negative, infinite or NaN, a Min above
+// Max, and steps that are not in the order Warmup ≤ Decay ≤ End.
 func (w WSD) Validate() error {
 	return firstError(
 		checkRate("WSD.Max", w.Max),
 		checkRate("WSD.Min", w.Min),
+		checkFall("WSD", w.Max, w.Min),
 		checkStep("WSD.Warmup", w.Warmup, "", 0),
 		checkStep("WSD.Decay", w.Decay, "WSD.Warmup", w.Warmup),
 		checkStep("WSD.End", w.End, "WSD.Decay", w.Decay),
@@ -118,6 +120,14 @@ func warmup(top float64, step, n int64) float64 {
 func checkRate(field string, v float64) error {
 	if !(v >= 0) || math.IsInf(v, 0) {
 		return fmt.Errorf("optim: %s is %v, want a finite rate that is not negative", field, v)
+	}
+	return nil
+}
+
+// checkFall reports a schedule that would rise where it is to fall.
+func checkFall(schedule string, top, bottom float64) error {
+	if bottom > top {
+		return fmt.Errorf("optim: %s.Min is %v, above %[1]s.Max, which is %[3]v", schedule, bottom, top)
 	}
 	return nil
 }

@@ -37,12 +37,11 @@ func Generate(ctx context.Context, d nn.Sequence, s *nn.Sampler, tok *tokenizer.
 	if len(ids) == 0 {
 		ids = append(ids, special.Start)
 	}
-	own := *s
-	if own.Vocab == 0 {
-		own.Vocab = tok.Vocab()
+	if s.Vocab == 0 {
+		d = decodable{d, tok.Vocab()}
 	}
 	text := characters{w: w}
-	err = nn.Generate(ctx, d, &own, ids, n, func(id int32) error {
+	err = nn.Generate(ctx, d, s, ids, n, func(id int32) error {
 		if slices.Contains(special.End, id) {
 			return errEnd
 		}
@@ -57,6 +56,18 @@ func Generate(ctx context.Context, d nn.Sequence, s *nn.Sampler, tok *tokenizer.
 		err = nil
 	}
 	return tokens, errors.Join(err, text.write(true))
+}
+
+// decodable is a sequence without the logits of ids that a tokenizer doesn't have.
+type decodable struct {
+	nn.Sequence
+	vocab int
+}
+
+// Next implements [nn.Sequence].
+func (d decodable) Next(ctx context.Context, tokens []int32) ([]float32, error) {
+	logits, err := d.Sequence.Next(ctx, tokens)
+	return logits[:min(d.vocab, len(logits))], err
 }
 
 // errEnd stops generating.
