@@ -27,7 +27,7 @@ type TransformerConfig struct {
 
 	Tied    bool    // the output head is the token embedding
 	Bias    bool    // linear layers and LayerNorm add a bias; the head never does
-	Dropout float64 // of the embeddings and of what each sub-layer adds; not of attention weights
+	Dropout float64 // of the embeddings and of what each sub-layer adds, not of attention weights; a graph that trains calls [ops.Graph.Train]
 
 	// Recompute trades time for memory: only each block's input is kept for the
 	// backward pass, which runs the block forward once more.

@@ -114,7 +114,8 @@ func (m *Transformer) HiddenMatrices() (all []*ops.Tensor) {
 
 // Loss appends the mean cross-entropy of targets y given inputs x, both integer
 // (B, T), in nats per token. A target of -100 is left out. The (B, T, V) logits
-// never exist: see [ops.Graph.LinearCrossEntropy].
+// never exist: see [ops.Graph.LinearCrossEntropy]. With dropout a graph that trains
+// calls [ops.Graph.Train] first; one that evaluates does not, and drops nothing.
 func (m *Transformer) Loss(g *ops.Graph, x, y *ops.Tensor) *ops.Tensor {
 	ignore := -100
 	return g.LinearCrossEntropy(m.hidden(g, x, nil), m.head, y, &ops.CrossEntropyOptions{IgnoreIndex: &ignore})

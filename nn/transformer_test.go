@@ -151,6 +151,33 @@ func TestDecoderErrors(t *testing.T) {
 	}
 }
 
+// A model with dropout trains with it or not at all.
+func TestDropoutNeedsTrain(t *testing.T) {
+	dev := vktest.Open(t)
+	c := llama()
+	c.Dropout = 0.1
+	m := transformer(t, dev, ops.F32, c)
+	for _, train := range []bool{false, true} {
+		g := ops.NewGraph(dev)
+		if train {
+			g.Train(g.Input("random", ops.U32, 4))
+		}
+		loss := m.Loss(g, g.Input("x", ops.I32, 1, 4), g.Input("y", ops.I32, 1, 4))
+		g.Backward(loss, nil)
+		g.Output(loss)
+		step, err := g.Compile()
+		if train {
+			if err != nil {
+				t.Fatal(err)
+			}
+			step.Close()
+			continue
+		}
+		wantError(t, "Compile", err, "call Graph.Train before it")
+		wantError(t, "Compile", err, "Dropout (at transformer_test.go:")
+	}
+}
+
 // Initial values have the deviations that their recipe asks for, and the same seed gives the same ones.
 func TestInitialization(t *testing.T) {
 	dev := vktest.Open(t)

@@ -85,6 +85,7 @@ func (g *Graph) Backward(loss *Tensor, o *BackwardOptions) {
 	if !g.ok(op, loss) || !g.check(loss.dtype == F32 && loss.Len() == 1, op, "loss is %v, want one f32 value", loss) ||
 		!g.check(g.needs[loss], op, "no parameter feeds into the loss") ||
 		!g.check(len(g.grads) == 0, op, "called twice on one graph") ||
+		!g.check(g.undropped == "", op, "Dropout (at %s) would drop nothing: call Graph.Train before it, or train with a dropout of 0", g.undropped) ||
 		!g.check(len(g.updated) == 0, op, "an optimizer was recorded before it, which would use the gradients of the run before: call Backward first, then Record") {
 		return
 	}

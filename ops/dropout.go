@@ -1,6 +1,9 @@
 package ops
 
-import "math"
+import (
+	"cmp"
+	"math"
+)
 
 // Train turns [Graph.Dropout] on for the operations that follow. random is
 // u32[4] on the device, written before each run (an Input that is not is an error): (k low, k high, seed low,
@@ -16,7 +19,8 @@ func (g *Graph) Train(random *Tensor) {
 
 // Dropout returns x with each value set to 0 with probability p and scaled by
 // 1/(1−p) otherwise; without [Graph.Train], or with p = 0, x itself. d x is d y
-// with the same values dropped.
+// with the same values dropped. A graph without Train evaluates: its Backward is an
+// error where p is not 0 and the gradient would go through x.
 //
 // What is dropped is a pure function of seed and step, as given to Train, of
 // which dropout of the graph it is, and of the position: the same on every
@@ -32,7 +36,13 @@ func (g *Graph) Dropout(x *Tensor, p float64) *Tensor {
 		!g.check(p >= 0 && p < 1, op, "p is %v, want at least 0 and less than 1", p) {
 		return g.badLike(x)
 	}
-	if g.random == nil || p == 0 {
+	if p == 0 {
+		return x
+	}
+	if g.random == nil {
+		if g.wants(x) {
+			g.undropped = cmp.Or(g.undropped, g.source().where)
+		}
 		return x
 	}
 	random := g.random

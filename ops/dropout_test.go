@@ -142,6 +142,56 @@ func TestDropoutIsOffWithoutTrain(t *testing.T) {
 	g.Release()
 }
 
+// A backward pass through a dropout that is off is refused, as nobody asks for that:
+// before Train was called, in a segment that is computed again, and at once. Without
+// a backward pass, with p = 0, and where no gradient goes through, it is as it says.
+func TestDropoutWithoutTrainIsNoTraining(t *testing.T) {
+	dev := vktest.Open(t)
+	p, frozen := ops.NewParams(dev, ops.F32), ops.NewParams(dev, ops.F32)
+	w, f := p.Add("w", 4, 4), frozen.Add("f", 4, 4)
+	must(t, p.Alloc())
+	must(t, frozen.Alloc())
+	t.Cleanup(p.Release)
+	t.Cleanup(frozen.Release)
+	frozen.Freeze()
+	x, y := tensor(t, dev, ops.F32, []int{2, 4}, make([]float32, 8)), tensor(t, dev, ops.I32, []int{2}, []int32{1, 3})
+	at := tensor(t, dev, ops.U32, []int{4}, []uint32{1, 2, 3, 4})
+	off := func(g *ops.Graph, p float64) *ops.Tensor { return g.Dropout(g.Linear(x, w, nil), p) }
+	for _, c := range []struct {
+		name   string
+		build  func(g *ops.Graph) *ops.Tensor // logits
+		trains bool
+		want   string
+	}{
+		{"without Train", func(g *ops.Graph) *ops.Tensor { return off(g, 0.5) }, true, "call Graph.Train before it"},
+		{"before Train", func(g *ops.Graph) *ops.Tensor { h := off(g, 0.5); g.Train(at); return g.Dropout(h, 0.5) }, true, "call Graph.Train before it"},
+		{"computed again", func(g *ops.Graph) *ops.Tensor {
+			h := g.Linear(x, w, nil)
+			return g.Recompute(h, func(h *ops.Tensor) *ops.Tensor { return g.Dropout(g.SiLU(h), 0.5) })
+		}, true, "call Graph.Train before it"},
+		{"evaluation", func(g *ops.Graph) *ops.Tensor { return off(g, 0.5) }, false, ""},
+		{"p = 0", func(g *ops.Graph) *ops.Tensor { return off(g, 0) }, true, ""},
+		{"of constants", func(g *ops.Graph) *ops.Tensor { return g.Linear(g.Dropout(g.Linear(x, f, nil), 0.5), w, nil) }, true, ""},
+		{"under Train", func(g *ops.Graph) *ops.Tensor { g.Train(at); return off(g, 0.5) }, true, ""},
+	} {
+		for _, g := range []*ops.Graph{ops.NewGraph(dev), ops.NewImmediate(dev)} {
+			loss := g.CrossEntropy(c.build(g), y, nil)
+			g.Output(loss)
+			if c.trains {
+				g.Backward(loss, nil)
+			}
+			switch {
+			case c.want == "" && g.Err() != nil:
+				t.Errorf("%s: %v", c.name, g.Err())
+			case c.want != "":
+				wantError(t, c.name, g.Err(), "ops: backward: Dropout (at dropout_test.go:")
+				wantError(t, c.name, g.Err(), c.want)
+			}
+			g.Release()
+		}
+	}
+}
+
 // A segment that is computed again drops the same values, its own and not those of a dropout after it.
 func TestDropoutRecomputed(t *testing.T) {
 	dev := vktest.Open(t)

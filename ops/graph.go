@@ -33,6 +33,7 @@ type Graph struct {
 	owned     []*Tensor             // persistent memory the graph made for itself
 	random    *Tensor               // u32[4]: step and seed that Dropout draws from; nil: it drops nothing
 	drops     int                   // dropouts so far
+	undropped string                // where the first was that dropped nothing, though a parameter feeds into it
 	back      *tapeEntry            // the operation whose gradient is being recorded; nil outside of Backward
 	ropes     map[ropeTable]*Tensor // angles that RoPE has computed
 	helpers   []string              // functions that errors don't name, see Helper
