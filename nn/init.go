@@ -44,8 +44,6 @@ func Xavier(t *ops.Tensor) Init {
 //		}
 //		return nn.Xavier(t)
 //	})
-//
-// An optimizer that exists already needs SyncMaster after it.
 func Initialize(ctx context.Context, p *ops.Params, seed uint64, start func(t *ops.Tensor) Init) error {
 	if p == nil || start == nil {
 		return errors.New("nn: initialize: the parameters or start is nil")

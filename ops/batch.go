@@ -15,7 +15,10 @@ func (g *Graph) Batch(tokens *Tensor, b, m int, seed uint64) (x, y, at *Tensor) 
 	}
 	at = g.Input("batch", U32, 4)
 	g.Updater().StageEachRun(at, "Upload with the number of the batch")
-	at.mem.unwritten = false // 0 where it can't be written first
+	if g.immediate { // 0, as it can't be written first
+		at.mem.unwritten = false
+		at.wrote()
+	}
 	x, y = g.New(I32, b, m), g.New(I32, b, m)
 	g.add(op, Call{Kernel: "batch", Items: b * m, Spec: idSpec(tokens), Push: struct{ B, M, N, SeedLo, SeedHi uint32 }{
 		uint32(b), uint32(m), uint32(tokens.Len()), uint32(seed), uint32(seed >> 32)}, Args: []*Tensor{tokens, at, x, y}})

@@ -59,7 +59,8 @@ type layout struct {
 	mems            []*memory // of the arena
 	arena           []int64   // bytes of each of its buffers
 	inputs, outputs []int64   // bytes of the blocks of one slot of the rings
-	status          *output   // set when a call checks indices
+	status          *output   // set when a call checks indices, here or in a graph that is heeded
+	writes, reads   []*Tensor // what Tensor.Written tells of, of memory that is not the graph's
 }
 
 // layOut schedules the graph and places inputs, intermediates and outputs.
@@ -95,11 +96,12 @@ func (g *Graph) layOut() (*layout, error) {
 	}
 	l.arena = place(l.mems, align, limit)
 	for _, c := range calls {
-		if l.status == nil && c.node.checksIDs() {
+		if l.status == nil && (g.heeds || c.node.checksIDs()) {
 			g.outputs = append(g.outputs, &output{tensor: g.status})
 			l.status = g.output(g.status)
 		}
 	}
+	l.outside(g.status)
 	for _, o := range g.outputs {
 		o.block, o.offset = pack(&l.outputs, o.tensor.mem.size, align, limit)
 	}
@@ -299,10 +301,14 @@ func (g *Graph) runNow(n *node) error {
 			return fmt.Errorf("ops: %s: %w (at %s)", n.op, err, n.where)
 		}
 		for j, t := range n.calls[i].Args {
-			if t.mem.unwritten && k.Bindings()[j]&vk.Read != 0 {
+			unwritten := t.mem.unwritten || !t.dtype.Float() && t.mem != g.status.mem && t.Written() == 0
+			if unwritten && k.Bindings()[j]&vk.Read != 0 {
 				return fmt.Errorf("ops: %s: %v has no values yet: call Upload first (at %s)", n.op, t, n.where)
 			}
-			t.mem.unwritten = false // it is by this kernel
+			if k.Bindings()[j]&vk.Write != 0 {
+				t.mem.unwritten = false
+				t.wrote()
+			}
 		}
 		if err := g.dispatch(p, &scheduled{&n.calls[i], n, k}); err != nil {
 			return err
@@ -324,7 +330,7 @@ func (g *Graph) runNow(n *node) error {
 		if err := Download(background, g.status, st[:]); err != nil {
 			return err
 		}
-		return g.badIndex(st)
+		return n.badIndex(st)
 	}
 	return nil
 }

@@ -37,7 +37,7 @@
 // error too: an input that was never written, a Run without the numbers of its
 // step, a graph without outputs, what comes after Compile. A token id
 // outside the vocabulary can only be seen on the device: the step then updates
-// nothing and the next [Step.Wait] returns a [*BadIndexError].
+// nothing, and [Step.Wait] and all that reads its outputs return a [*BadIndexError].
 //
 // # Shapes, types and memory
 //

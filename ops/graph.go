@@ -29,7 +29,8 @@ type Graph struct {
 	inputs    []*input
 	outputs   []*output
 	means     map[*Tensor]*Tensor   // what cross-entropy divides the sum by, for each loss that it returned: see SumOf
-	status    *Tensor               // u32[4]: node, position and value of the first bad index
+	*faults                         // of the graph; after Heed those of the other
+	heeds     bool                  // Heed was called
 	owned     []*Tensor             // persistent memory the graph made for itself
 	random    *Tensor               // u32[4]: step and seed that Dropout draws from; nil: it drops nothing
 	drops     int                   // dropouts so far
@@ -136,6 +137,7 @@ func NewGraph(dev *vk.Device) *Graph {
 		g.fail("new graph", "%w", errNoDevice)
 		return g
 	}
+	g.faults = &faults{}
 	g.status, g.err = NewTensor(dev, U32, 4)
 	if g.err == nil {
 		g.owned = append(g.owned, g.status)

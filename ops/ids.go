@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/lemnos-ml/lemnos/shaders"
@@ -53,20 +54,27 @@ func (g *Graph) countIDs(op string, ids *Tensor, v int, ignore *int) *Tensor {
 }
 
 func (g *Graph) addIDs(op string, count, ids *Tensor, v int, ignore *int, flags uint32) *Tensor {
-	push := idsPush{N: uint32(ids.Len()), V: uint32(v), Flags: flags, Node: uint32(len(g.nodes) + 1)}
+	push := idsPush{N: uint32(ids.Len()), V: uint32(v), Flags: flags, Node: uint32(len(g.checks) + 1)}
 	if ignore != nil {
 		push.Ignore, push.Flags = int32(*ignore), flags|shaders.HasIgnore
 	}
-	g.add(op, Call{Kernel: "ids", Groups: 1, Local: g.tune.scanLocal, Spec: idSpec(ids), Push: push, Args: []*Tensor{ids, g.status, count}})
+	n := g.add(op, Call{Kernel: "ids", Groups: 1, Local: g.tune.scanLocal, Spec: idSpec(ids), Push: push, Args: []*Tensor{ids, g.status, count}})
+	g.checks = append(g.checks, n)
 	return count
 }
 
-// badIndex turns the status that kernel ids left into an error.
-func (g *Graph) badIndex(st [4]uint32) error {
-	if st[0] == 0 || int(st[0]) > len(g.nodes) {
+// faults is what a graph, and those that heed it, know of bad indices.
+type faults struct {
+	status  *Tensor // u32[4]: check, position and value of the first one since it was cleared
+	checks  []*node // what may find one, numbered from 1 in status
+	cleared int64   // how often status was
+}
+
+// badIndex turns the status that n, a check, has left into an error.
+func (n *node) badIndex(st [4]uint32) error {
+	if st[0] == 0 {
 		return nil
 	}
-	n := g.nodes[st[0]-1]
 	push := n.calls[0].Push.(idsPush)
 	e := &BadIndexError{Op: n.op, Where: n.where, Position: int(st[1]), Value: int64(int32(st[2])), Limit: int(push.V)}
 	if n.calls[0].Args[0].dtype != I32 {
@@ -76,4 +84,36 @@ func (g *Graph) badIndex(st [4]uint32) error {
 		e.Position = -1
 	}
 	return e
+}
+
+// refused returns the [*BadIndexError] for which a run, by its number from 0, has left
+// nothing of use in the outputs; nil when it went well.
+func (s *Step) refused(run int64) error {
+	if s.layout.status == nil {
+		return nil
+	}
+	raw := s.layout.status.slot(run)
+	if raw == nil { // the device is gone, and the outputs with it
+		return nil
+	}
+	var st [4]uint32
+	decode(st[:], s.graph.status, raw)
+	if st[0] == 0 || int(st[0]) > len(s.graph.checks) {
+		return nil
+	}
+	return s.graph.checks[st[0]-1].badIndex(st)
+}
+
+// report returns the error of the last run, which has finished, and lets the next one
+// start afresh. Until there is a next one it returns the same again.
+func (s *Step) report(ctx context.Context) error {
+	bad, f := s.refused(s.runs-1), s.graph.faults
+	if bad == nil || s.closed || f.status.mem.buf == nil || s.since != f.cleared {
+		return bad
+	}
+	if err := f.status.mem.buf.Upload(ctx, 0, make([]byte, 16)); err != nil {
+		return fmt.Errorf("ops: wait: %w", err)
+	}
+	f.cleared++
+	return bad
 }

@@ -125,6 +125,7 @@ func (p *Params) alloc(create func(*vk.Device, DType, ...int) (*Tensor, error)) 
 			p.Release()
 			return fmt.Errorf("ops: params: %w", err)
 		}
+		b.Values.mem.arena = b.Values
 		for _, t := range b.Tensors {
 			off := int64(t.param.off4) * 4 * int64(p.dtype.Size())
 			t.mem, t.offset = b.Values.mem, off

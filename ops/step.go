@@ -34,6 +34,7 @@ type Step struct {
 	batches [ring * outRing][]*vk.Program // upload, main, download: run r submits batches[r % (ring * outRing)]
 	tickets [ring]vk.Ticket
 	runs    int64
+	since   int64 // how often the status had been cleared at the last of them
 	closed  bool
 }
 
@@ -59,7 +60,10 @@ func (s *Step) Run() error {
 		return fmt.Errorf("ops: run: %w", err)
 	}
 	s.tickets[slot] = t
-	s.runs++
+	s.runs, s.since = s.runs+1, s.graph.cleared
+	for _, t := range s.layout.writes {
+		t.wrote()
+	}
 	for _, in := range s.graph.inputs {
 		in.staged = in.staged && in.call == ""
 	}
@@ -70,6 +74,11 @@ func (s *Step) Run() error {
 func (s *Step) missing() error {
 	if s.graph.err != nil { // of an operation that came after Compile
 		return s.graph.err
+	}
+	for _, t := range s.layout.reads {
+		if t.Written() == 0 {
+			return fmt.Errorf("%v has no values yet: Upload them before the first Run", t)
+		}
 	}
 	for _, in := range s.graph.inputs {
 		switch {
@@ -98,30 +107,21 @@ func (s *Step) Ready(ctx context.Context) error {
 	return nil
 }
 
-// Wait blocks until the last Run has finished. It returns a [*BadIndexError]
-// when an operation met an index outside its range; no parameter has been
-// updated since that run.
+// Wait blocks until the last Run has finished. It returns a [*BadIndexError] when that
+// run was refused, because an operation met an index outside its range, in it or in one
+// before it: such a run and those behind it update nothing, and their outputs are
+// void. Wait, and [Download] and [Item] of an output, return the error of the last run
+// as often as they are asked; the first of them lets the next Run start afresh.
 func (s *Step) Wait(ctx context.Context) error {
-	if s.runs == 0 || s.closed {
+	if s.runs == 0 {
 		return nil
 	}
-	if err := s.dev.WaitTicket(ctx, s.tickets[(s.runs-1)%ring]); err != nil {
-		return fmt.Errorf("ops: wait: %w", err)
+	if !s.closed {
+		if err := s.dev.WaitTicket(ctx, s.tickets[(s.runs-1)%ring]); err != nil {
+			return fmt.Errorf("ops: wait: %w", err)
+		}
 	}
-	if s.layout.status == nil {
-		return nil
-	}
-	var st [4]uint32
-	decode(st[:], s.graph.status, s.layout.status.slot(s.runs-1))
-	if st[0] == 0 {
-		return nil
-	}
-	// Clear it on the device and in the mirror, so that the next Run starts afresh.
-	clear(s.layout.status.slot(s.runs - 1))
-	if err := s.graph.status.mem.buf.Upload(ctx, 0, make([]byte, 16)); err != nil {
-		return fmt.Errorf("ops: wait: %w", err)
-	}
-	return s.graph.badIndex(st)
+	return s.report(ctx)
 }
 
 // Runs returns how many times Run was called.
@@ -129,7 +129,9 @@ func (s *Step) Runs() int64 { return s.runs }
 
 // Completed copies output t, as the newest finished run left it, to dst and
 // returns the number of that run, counted from 1; 0 when none has finished yet.
-// It never waits.
+// It never waits. Of a run that was refused it returns the [*BadIndexError] with the
+// number, and dst has what that left: the state of tensors that outlive the step, and
+// nothing of use of others. It is no report as [Step.Wait] makes one.
 func Completed[T Number](s *Step, t *Tensor, dst []T) (run int64, err error) {
 	if s == nil || s.graph == nil {
 		return 0, errors.New("ops: completed: no step: the graph was not compiled")
@@ -149,7 +151,7 @@ func Completed[T Number](s *Step, t *Tensor, dst []T) (run int64, err error) {
 				return 0, fmt.Errorf("ops: completed: %v: %w", t, errGone)
 			}
 			decode(dst, t, raw[t.offset:])
-			return run, nil
+			return run, s.refused(run - 1)
 		}
 	}
 	return 0, nil

@@ -30,7 +30,9 @@ type memory struct {
 	owned  bool       // Release frees buf
 	later  bool       // buf is allocated when it is needed: see Reserve
 
-	unwritten bool // an immediate graph's input before its first Upload
+	unwritten bool    // an immediate graph's input before its first Upload
+	writes    []write // by the host, see Tensor.Written
+	arena     *Tensor // all of it, where it holds the values of parameters
 
 	input  *input  // set for graph inputs
 	mirror *output // set once Graph.Output was called
@@ -40,7 +42,8 @@ type memory struct {
 }
 
 // NewTensor returns a tensor of zeros with memory of its own. A shape without
-// dimensions is a scalar. The caller releases it.
+// dimensions is a scalar. Integers are to be written before an operation reads them.
+// The caller releases it.
 func NewTensor(dev *vk.Device, dt DType, shape ...int) (*Tensor, error) {
 	t, err := Reserve(dev, dt, shape...)
 	if err != nil {

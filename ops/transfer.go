@@ -42,12 +42,13 @@ func Upload[T Number](ctx context.Context, t *Tensor, data []T) error {
 		return fmt.Errorf("ops: upload %v: %w", t, err)
 	}
 	t.mem.unwritten = false
+	t.wrote()
 	return nil
 }
 
 // Download copies the values of t to dst, which has t.Len() elements, after
 // waiting for the work submitted so far. For an output of a graph it waits for
-// the last Run only.
+// the last Run only, and returns the error of a run that was refused, see [Step.Wait].
 func Download[T Number](ctx context.Context, t *Tensor, dst []T) error {
 	if err := fits[T](t, len(dst)); err != nil {
 		return fmt.Errorf("ops: download: %w", err)

@@ -26,9 +26,9 @@ func (u Updater) Chunk4() int { return u.g.tune.chunk4 }
 func (u Updater) Status() *Tensor { return u.g.status }
 
 // Heed makes the graph obey the status of other instead of one of its own: after a bad
-// index in a run of other's step, its step updates nothing either until Wait of
-// the former has reported it. Call it before there are operations, and close that step
-// first or not run it any more.
+// index in a run of the step of one, those of both are refused until it was reported,
+// see [Step.Wait]. Call it before there are operations, and close that step first or
+// not run it any more.
 func (u Updater) Heed(other *Graph) {
 	g := u.g
 	if !g.check(other != nil, "heed", "no other graph") || !g.ok("heed", other.status) || !g.check(len(g.nodes) == 0, "heed", "the graph has operations already") {
@@ -36,7 +36,7 @@ func (u Updater) Heed(other *Graph) {
 	}
 	g.status.Release()
 	g.owned = slices.DeleteFunc(g.owned, func(t *Tensor) bool { return t == g.status })
-	g.status = other.status
+	g.faults, g.heeds = other.faults, true
 }
 
 // Own makes the graph release ts together with itself.

@@ -303,9 +303,35 @@ func TestHyperZeroValues(t *testing.T) {
 	p := newParams(t, dev, ops.F32, init)
 	a := newOptimizer(t, p, &optim.Options{Groups: []optim.Group{{Params: p.All(), Hyper: optim.Hyper{WeightDecay: 0.1}}}})
 	r := record(t, a, dev)
-	wantError(t, "no learning rate", r.Stage(r.step), "set Hyper.LR or call SetLR")
+	wantError(t, "no learning rate", r.Stage(r.step), "the learning rate of group 0 is 0: set Hyper.LR (to optim.Zero for 0), or call SetLR")
 	a.SetLR(0) // as at the start of a warm-up
 	must(t, r.Stage(r.step))
+}
+
+// One group without a rate is refused beside others that have one; a rate of Zero
+// leaves its values as they are.
+func TestRateOfEachGroup(t *testing.T) {
+	dev := vktest.Open(t)
+	for _, dt := range storage {
+		for _, lr := range []float64{0, optim.Zero} {
+			p := newParams(t, dev, dt, opstest.Uniform(1, 15, 1), opstest.Uniform(2, 15, 1))
+			a := newOptimizer(t, p, &optim.Options{Groups: []optim.Group{
+				{Params: p.All()[:1], Hyper: optim.DefaultHyper()}, {Params: p.All()[1:], Hyper: optim.Hyper{LR: lr, WeightDecay: 0.1}}}})
+			r := record(t, a, dev)
+			setGrads(t, p, [][]float32{opstest.Uniform(3, 15, 1), opstest.Uniform(4, 15, 1)})
+			if lr == 0 {
+				wantError(t, "a group without a rate", r.Stage(r.step), "the learning rate of group 1 is 0")
+				continue
+			}
+			before := stateOf(t, p, a).master
+			r.run(t)
+			after := stateOf(t, p, a).master
+			sameBits(t, "a group with a rate of Zero", after[15:], before[15:])
+			if after[0] == before[0] {
+				t.Error("the group with a rate did not move")
+			}
+		}
+	}
 }
 
 // A factor that is not finite would make all gradients so.

@@ -34,7 +34,8 @@ type Optimizer struct {
 	plain    bool // Backward was called
 	released bool
 
-	noRate bool // every group's learning rate is 0, because nobody has set one
+	synced int64 // writes up to this one, see ops.Tensor.Written, are in the master copies; -1: none is
+	noRate int   // the first group whose learning rate is 0 because nobody has set one; -1: none is
 
 	last  *Update // the update staged last; its newest runs may not be in steps yet
 	skips uint32  // skipped steps that steps takes into account
@@ -52,15 +53,15 @@ type home struct {
 func NewAdamW(p *ops.Params, o *Options) (*Optimizer, error) { return New(o, p) }
 
 // New allocates the state of an optimizer of one or more sets, of which it leaves
-// out the frozen ones. 16-bit parameters get a master copy of their values as they
-// are now: initialize them first, or call SyncMaster after. It refuses impossible
-// hyper-parameters, a parameter in two groups or twice in one, an empty group, two
+// out the frozen ones. 16-bit parameters get a master copy of their values, and
+// again whenever something else than an update sets these: of the two the one that was
+// written last counts. New refuses impossible hyper-parameters, a parameter in two groups or twice in one, an empty group, two
 // parameters of one name, and parameters of other sets.
 func New(o *Options, sets ...*ops.Params) (*Optimizer, error) {
 	if o == nil {
 		o = &Options{}
 	}
-	a := &Optimizer{opts: *o, groups: slices.Clone(o.Groups), home: map[*ops.Tensor]home{}}
+	a := &Optimizer{opts: *o, groups: slices.Clone(o.Groups), home: map[*ops.Tensor]home{}, synced: -1}
 	if a.opts.Rule == nil {
 		a.opts.Rule = AdamW{}
 	}
@@ -161,7 +162,7 @@ func (a *Optimizer) addGroups() error {
 			a.home[t] = h
 		}
 	}
-	a.noRate = !slices.ContainsFunc(a.groups, func(g Group) bool { return g.LR != 0 })
+	a.noRate = slices.IndexFunc(a.groups, func(g Group) bool { return g.LR == 0 })
 	return nil
 }
 
@@ -204,7 +205,7 @@ func (a *Optimizer) alloc() error {
 	if a.opts.Reserve {
 		return nil
 	}
-	return a.SyncMaster()
+	return a.syncMasters()
 }
 
 // arenas lists the large tensors of the state.
@@ -248,11 +249,20 @@ func (a *Optimizer) live() error {
 	return nil
 }
 
-// SyncMaster sets the master copy to the parameters' present values. It does
-// nothing for f32 parameters, which are their own master.
-func (a *Optimizer) SyncMaster() error {
+// syncMasters sets the master copies of what was written to parameters since it was
+// called last, and not to the copies after that, as from a checkpoint.
+func (a *Optimizer) syncMasters() error {
 	if err := a.live(); err != nil {
 		return fmt.Errorf("optim: %w", err)
+	}
+	newest := int64(0)
+	for _, p := range a.parts {
+		if p.master != nil {
+			newest = max(newest, p.Values.Written())
+		}
+	}
+	if newest <= a.synced {
+		return nil
 	}
 	g := ops.NewImmediate(a.sets[0].Device())
 	defer g.Release()
@@ -260,13 +270,20 @@ func (a *Optimizer) SyncMaster() error {
 		if p.master == nil {
 			continue
 		}
-		if p.asBank {
+		stale := slices.DeleteFunc(slices.Clone(p.tensors), func(t *ops.Tensor) bool {
+			w := t.Written()
+			return w <= a.synced || w < p.view(p.master, t).Written()
+		})
+		if p.asBank && len(stale) == len(p.tensors) {
 			g.CastTo(p.Values, p.master)
 			continue
 		}
-		for _, t := range p.tensors {
+		for _, t := range stale {
 			g.CastTo(t, p.view(p.master, t))
 		}
+	}
+	if g.Err() == nil {
+		a.synced = newest
 	}
 	return g.Err()
 }
@@ -290,7 +307,7 @@ func (a *Optimizer) Release() {
 // SetLR sets the learning rate of every group, for the steps staged from now
 // on; Stage refuses an impossible one.
 func (a *Optimizer) SetLR(lr float64) {
-	a.noRate = false
+	a.noRate = -1
 	for i := range a.groups {
 		a.groups[i].LR = lr
 	}
@@ -299,7 +316,7 @@ func (a *Optimizer) SetLR(lr float64) {
 // Groups returns the parameter groups; their hyper-parameters may be changed
 // between steps.
 func (a *Optimizer) Groups() []Group {
-	a.noRate = false // they are the caller's from now on
+	a.noRate = -1 // they are the caller's from now on
 	return a.groups
 }
 

@@ -23,8 +23,8 @@ type Options struct {
 	// Accumulate makes the gradient of a step the sum over several backward
 	// passes, see Optimizer.Backward: the update leaves zeros behind.
 	Accumulate bool
-	// Reserve leaves the memory of the state to the first use, and the master copy
-	// of 16-bit parameters to a call of SyncMaster.
+	// Reserve leaves the memory of the state, and the values of master copies, to the
+	// first use.
 	Reserve bool
 }
 

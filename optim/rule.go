@@ -71,7 +71,7 @@ type matrixRule interface{ matrices() }
 // Hyper are the hyper-parameters of a group. A Beta1, Beta2 or Eps of 0 is the
 // rule's default; [Zero] is 0 itself. Rules ignore what they don't have.
 type Hyper struct {
-	LR          float64 // learning rate α ≥ 0; here or by SetLR
+	LR          float64 // learning rate α ≥ 0, set here or by SetLR; Zero for one that stays 0
 	Beta1       float64 // decay of the first moment, or momentum, in [0, 1)
 	Beta2       float64 // decay of the second moment, in [0, 1)
 	Eps         float64 // ε ≥ 0, added to the root of the second moment
@@ -79,8 +79,8 @@ type Hyper struct {
 }
 
 // Zero asks for a Beta1, Beta2 or Eps of 0, which the fields of [Hyper] take for
-// their default. It is the smallest positive number: no step differs from one
-// with 0.
+// their default, or an LR of 0, which they take for one that was forgotten. It is the
+// smallest positive number: no step differs from one with 0.
 const Zero = math.SmallestNonzeroFloat64
 
 // DefaultHyper returns AdamW's: α = 1e-3, β = (0.9, 0.95), ε = 1e-8, λ = 0.

@@ -2,6 +2,7 @@ package optim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -16,9 +17,10 @@ type State struct {
 	Skips uint32           // steps skipped so far
 }
 
-// State waits for the steps that run and returns the counters.
+// State waits for the steps that run and returns the counters. It belongs to the
+// slots as they are after it.
 func (a *Optimizer) State(ctx context.Context) (State, error) {
-	if err := a.settle(ctx); err != nil {
+	if err := errors.Join(a.settle(ctx), a.syncMasters()); err != nil {
 		return State{}, err
 	}
 	var w [4]uint32

@@ -176,13 +176,16 @@ func (u *Update) Stage(step *ops.Step) error {
 	if a.released {
 		return errors.New("optim: stage: the optimizer was released")
 	}
-	if a.noRate {
-		return errors.New("optim: stage: the learning rate is 0: set Hyper.LR or call SetLR")
+	if a.noRate >= 0 {
+		return fmt.Errorf("optim: stage: the learning rate of group %d is 0: set Hyper.LR (to optim.Zero for 0), or call SetLR", a.noRate)
 	}
 	for i := range a.groups {
 		if err := a.groups[i].Hyper.Validate(); err != nil {
 			return fmt.Errorf("%w (group %d)", err, i)
 		}
+	}
+	if err := a.syncMasters(); err != nil {
+		return err
 	}
 	if u.step != step {
 		var norm [8]float32
@@ -264,6 +267,9 @@ func (u *Update) classify() error {
 func (u *Update) account() error {
 	var w [4]uint32
 	run, err := ops.Completed(u.step, u.scaler, w[:])
+	if _, bad := errors.AsType[*ops.BadIndexError](err); bad { // for Wait to tell: the counters are right
+		err = nil
+	}
 	if err != nil || run <= u.settled {
 		return err
 	}

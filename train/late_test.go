@@ -153,7 +153,6 @@ func (e *everything) addStep(t *testing.T) {
 	e.use("Update.Stage", true, func() error { return update.Stage(step) })
 	e.use("Update.Norm", false, quiet(func() { update.Norm(ctx); update.Skipped(ctx) }))
 	e.use("NewAdamW", true, func() error { _, err := optim.NewAdamW(p, nil); return err })
-	e.use("Optimizer.SyncMaster", true, opt.SyncMaster)
 	e.use("Optimizer.State", true, func() error { _, err := opt.State(ctx); return err })
 	e.use("Optimizer.SetState", true, func() error { return opt.SetState(ctx, optim.State{Scale: 1}) })
 	e.use("Optimizer.Record", true, func() error { g := ops.NewGraph(dev); defer g.Release(); opt.Record(g); return g.Err() })

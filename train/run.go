@@ -212,9 +212,7 @@ func (r *runner) resume(ctx context.Context) error {
 		err = r.trainer.StartFrom(ctx, r.cfg.From)
 	case r.hooks.Start != nil:
 		r.hooks.Logger.Info("initializing parameters")
-		if err = r.hooks.Start(ctx); err == nil {
-			err = r.trainer.opt.SyncMaster()
-		}
+		err = r.hooks.Start(ctx)
 	}
 	r.first = r.trainer.Iteration()
 	if ctx.Err() != nil {

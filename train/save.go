@@ -67,9 +67,6 @@ func Save(ctx context.Context, path string, params *ops.Params, opt *optim.Optim
 // returns the metadata. opt may be nil: the optimizer's state is then left out.
 // The whole file is checked before anything changes: checksums, and names, shapes
 // and types of all tensors, of which none may be missing or left over.
-//
-// Without opt an optimizer of 16-bit parameters that exists already needs
-// SyncMaster after it.
 func Load(ctx context.Context, path string, params *ops.Params, opt *optim.Optimizer) (meta map[string]string, err error) {
 	fail := func(err error) (map[string]string, error) { return nil, fmt.Errorf("train: load %s: %w", path, err) }
 	if err := checkState(params, opt); err != nil {

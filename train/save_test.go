@@ -176,3 +176,31 @@ func mustFail(t testing.TB, err error, want string) {
 		t.Errorf("error %v, want %q", err, want)
 	}
 }
+
+// Parameters that are loaded without the optimizer that exists for them are what
+// training goes on from, in every storage type.
+func TestSpec6LoadUnderAnOptimizer(t *testing.T) {
+	dev := vktest.Open(t)
+	for _, dt := range []ops.DType{ops.F32, ops.F16, ops.BF16} {
+		path := filepath.Join(t.TempDir(), "model.safetensors")
+		first := newLoop(t, dev, dt, 8)
+		first.run(t, 0, 40)
+		must(t, train.Save(ctx, path, first.model.Params(), nil, nil))
+		table := first.model.Params().All()[0]
+		want := make([]float32, table.Len())
+		must(t, ops.Download(ctx, table, want))
+
+		second := newLoop(t, dev, dt, 8)
+		second.run(t, 0, 2)
+		_, err := train.Load(ctx, path, second.model.Params(), nil)
+		must(t, err)
+		second.opt.SetLR(0) // the next step leaves what it finds
+		second.run(t, 2, 3)
+		got := make([]float32, table.Len())
+		must(t, ops.Download(ctx, second.model.Params().All()[0], got))
+		if !slices.Equal(got, want) || slices.Max(got) == 0 {
+			t.Errorf("%s: a step without a rate turns the loaded %v into %v", dt, want, got)
+		}
+		must(t, train.Save(ctx, path, second.model.Params(), second.opt, nil))
+	}
+}

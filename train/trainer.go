@@ -174,9 +174,6 @@ func (t *Trainer) compile() error {
 	if err := t.source.upload(); err != nil {
 		return err
 	}
-	if err := t.opt.SyncMaster(); err != nil {
-		return err
-	}
 	for _, r := range t.recordings() {
 		if err := r.compile(); err != nil {
 			return fmt.Errorf("train: %w", err)
