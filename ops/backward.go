@@ -27,6 +27,9 @@ type Optimizer interface {
 	// Backward appends the backward pass of factor·loss that the update expects,
 	// such as one that starts from a loss scale.
 	Backward(g *Graph, loss *Tensor, factor float32)
+	// Submitted tells that its backward pass was, or an update; the pass first where
+	// one step has both.
+	Submitted(update bool)
 }
 
 // record puts an operation on the tape: back receives d out and must hand
@@ -78,8 +81,9 @@ func (g *Graph) Grad(t *Tensor) *Tensor { return g.grads[t] }
 // It comes once, after the loss and before an optimizer's Record.
 //
 // Backward(loss, nil) is what the optimizer of the parameters needs (see
-// [Params.SetOptimizer]): it starts from the loss scale if there is one. With
-// options, be they empty, Backward does what they say.
+// [Params.Attach]): it starts from the loss scale if there is one, and Run is an error
+// while there is an optimizer that no graph records an update of. With options, be
+// they empty, Backward does what they say: for gradients alone.
 func (g *Graph) Backward(loss *Tensor, o *BackwardOptions) {
 	const op = "backward"
 	if !g.ok(op, loss) || !g.check(loss.dtype == F32 && loss.Len() == 1, op, "loss is %v, want one f32 value", loss) ||
@@ -90,6 +94,7 @@ func (g *Graph) Backward(loss *Tensor, o *BackwardOptions) {
 		return
 	}
 	if o == nil {
+		g.training = true
 		opt, err := g.onlyOptimizer()
 		switch {
 		case err != nil:
@@ -110,20 +115,46 @@ func (g *Graph) Backward(loss *Tensor, o *BackwardOptions) {
 	}
 	g.accumulate, g.overwrite, g.optimizer = o.Accumulate, o.Overwrite, o.Optimizer
 	g.walk(g.tape, loss, seed)
+	if g.immediate {
+		g.submitted()
+	}
+}
+
+// submitted tells optimizers of a run.
+func (g *Graph) submitted() {
+	if g.optimizer != nil {
+		g.optimizer.Submitted(false)
+	}
+	for _, o := range g.updaters {
+		o.Submitted(true)
+	}
 }
 
 // onlyOptimizer returns the optimizer of the parameter sets in this graph, nil
 // when they have none.
 func (g *Graph) onlyOptimizer() (only Optimizer, err error) {
 	for p := range g.sets {
-		if only != nil && p.optimizer != nil && p.optimizer != only {
+		if only != nil && p.backward != nil && p.backward != only {
 			return nil, errors.New("parameters of two optimizers: say which one's backward pass this is by calling its Backward")
 		}
-		if p.optimizer != nil {
-			only = p.optimizer
+		if p.backward != nil {
+			only = p.backward
 		}
 	}
 	return only, nil
+}
+
+// idle reports a backward pass for an optimizer of which nothing records an update.
+func (g *Graph) idle() error {
+	if !g.training || len(g.updated) > 0 {
+		return nil
+	}
+	for p := range g.sets {
+		if len(p.optimizers) > 0 && !slices.ContainsFunc(p.list, func(t *Tensor) bool { return t.param.by != nil }) {
+			return errors.New("the backward pass is for an optimizer of which no graph has an update: call its Record; for gradients alone give Backward options")
+		}
+	}
+	return nil
 }
 
 // walk follows a tape backwards from y, whose gradient is dy.

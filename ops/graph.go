@@ -25,6 +25,8 @@ type Graph struct {
 	sets      map[*Params]bool    // whose parameters operations read
 	optimizer Optimizer           // whose backward pass the graph has, if it is one's
 	updated   map[*Tensor]bool    // parameters that the graph updates
+	updaters  []Optimizer         // that update them
+	training  bool                // Backward was called for an optimizer, be there one or not
 	head      int                 // values of logits that LinearCrossEntropy holds at a time
 	inputs    []*input
 	outputs   []*output

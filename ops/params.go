@@ -2,6 +2,7 @@ package ops
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/lemnos-ml/lemnos/vk"
 )
@@ -19,7 +20,8 @@ type Params struct {
 	err    error
 	frozen bool
 
-	optimizer Optimizer
+	optimizers []Optimizer // that update parameters of the set
+	backward   Optimizer   // that of them whose backward pass Backward(loss, nil) is
 }
 
 // Bank is one flat arena of a parameter set: Values and Grads are vectors of
@@ -36,6 +38,7 @@ type param struct {
 	bank int
 	off4 int // groups of four values from the start of the bank
 	grad *Tensor
+	by   Optimizer // that updates it, once it was recorded
 }
 
 // BankAlign is where a parameter may start in an arena, in groups of four values:
@@ -167,13 +170,29 @@ func (p *Params) Release() {
 	p.banks = nil
 }
 
-// SetOptimizer makes Backward(loss, nil), of losses that depend on p, the backward
-// pass of o; of nil, the plain one. Optimizers that scale the loss or accumulate
-// gradients call it, so that no caller can forget to.
-func (p *Params) SetOptimizer(o Optimizer) { p.optimizer = o }
+// Attach says that o is there to update parameters of p. With backward it makes
+// Backward(loss, nil), of losses that depend on p, the backward pass of o, as
+// optimizers that scale the loss or accumulate gradients want it, so that no caller
+// can forget to.
+func (p *Params) Attach(o Optimizer, backward bool) {
+	p.optimizers = append(p.optimizers, o)
+	if backward {
+		p.backward = o
+	}
+}
 
-// Optimizer returns what SetOptimizer was called with last.
-func (p *Params) Optimizer() Optimizer { return p.optimizer }
+// Detach ends what Attach began.
+func (p *Params) Detach(o Optimizer) {
+	p.optimizers = slices.DeleteFunc(p.optimizers, func(other Optimizer) bool { return other == o })
+	if p.backward == o {
+		p.backward = nil
+	}
+	for _, t := range p.list {
+		if t.param.by == o {
+			t.param.by = nil
+		}
+	}
+}
 
 // All returns the parameters in the order they were added.
 func (p *Params) All() []*Tensor { return p.list }

@@ -64,6 +64,7 @@ func (s *Step) Run() error {
 	for _, t := range s.layout.writes {
 		t.wrote()
 	}
+	s.graph.submitted()
 	for _, in := range s.graph.inputs {
 		in.staged = in.staged && in.call == ""
 	}
@@ -74,6 +75,9 @@ func (s *Step) Run() error {
 func (s *Step) missing() error {
 	if s.graph.err != nil { // of an operation that came after Compile
 		return s.graph.err
+	}
+	if err := s.graph.idle(); err != nil {
+		return err
 	}
 	for _, t := range s.layout.reads {
 		if t.Written() == 0 {

@@ -59,21 +59,28 @@ func (u Updater) StageEachRun(t *Tensor, call string) {
 // from 1 and overwrites, or before Backward.
 func (u Updater) Optimizer() Optimizer { return u.g.optimizer }
 
-// Updates declares that the operations that follow change params by their
-// gradients. An optimizer calls it when it records. It fails when Backward has
-// yet to come, or did not find a gradient for one of them, or when the graph
-// updates one already.
-func (u Updater) Updates(op string, params ...*Tensor) {
+// Updates declares that the operations that follow are an update by o, which changes
+// params by their gradients. An optimizer calls it when it records. It fails when
+// Backward has yet to come, or did not find a gradient for one of them, when the graph
+// updates one already, and when another optimizer does that [Params.Detach] was not
+// called for: each keeps a state of its own, which the other would make wrong.
+func (u Updater) Updates(o Optimizer, params ...*Tensor) {
+	const op = "optimizer"
 	g := u.g
 	if !g.ok(op, params...) || !g.check(len(g.tape) == 0 || len(g.grads) > 0, op, "the gradients would be those of the run before: call Backward first, then Record") {
 		return
 	}
 	for _, t := range params {
 		if !g.check(len(g.grads) == 0 || g.grads[t] != nil, op, "the loss of this graph does not depend on %v, it has no gradient", t) ||
-			!g.check(!g.updated[t], op, "the graph updates %v already", t) {
+			!g.check(!g.updated[t], op, "the graph updates %v already", t) ||
+			!g.check(t.param != nil && (t.param.by == nil || t.param.by == o), op, "another optimizer updates %v: Release that one first", t) {
 			return
 		}
 		g.updated[t] = true
+	}
+	g.updaters = append(g.updaters, o)
+	for _, t := range params {
+		t.param.by = o
 	}
 }
 

@@ -94,6 +94,39 @@ func (a *Optimizer) BackwardSum(g *ops.Graph, sum, count *ops.Tensor, expect int
 	a.backward(g, sum, 1/float32(expect))
 }
 
+// Submitted implements [ops.Optimizer].
+func (a *Optimizer) Submitted(update bool) {
+	a.passes++
+	if update {
+		a.passes = 0
+	}
+}
+
+// Waiting returns of how many backward passes Options.Accumulate has added up the
+// gradients since the last update.
+func (a *Optimizer) Waiting() int64 {
+	if !a.opts.Accumulate {
+		return 0
+	}
+	return a.passes
+}
+
+// clearSums makes what passes add to zeros, where there is memory for it yet.
+func (a *Optimizer) clearSums() error {
+	a.passes = 0
+	if !a.opts.Accumulate {
+		return nil
+	}
+	g := ops.NewImmediate(a.sets[0].Device())
+	defer g.Release()
+	for _, t := range a.Gradients() {
+		if t.Allocated() > 0 {
+			g.Fill(t, 0)
+		}
+	}
+	return g.Err()
+}
+
 // Counted returns how many targets the passes of BackwardSum have counted since
 // the last update, an f32 scalar: what the sum of their losses is to be divided by.
 // It is nil before the first.

@@ -104,6 +104,7 @@ func TestSpec4ClipInsideUpdate(t *testing.T) {
 						before = append(before, g...)
 					}
 					checkClipped(t, ops.F32, stateOf(t, p, a).m, before, opstest.ClipScale64(norm, want.MaxNorm))
+					a.Release()
 				}
 			})
 		}

@@ -232,6 +232,16 @@ func TestRecordMisuse(t *testing.T) {
 			a.Record(now)
 			g.Fail("test", now.Err())
 		}, "record it in a graph from NewGraph"},
+		{"a second optimizer", func(g *ops.Graph) {
+			p, first := newTable(t, dev, ops.F32), ops.NewGraph(dev)
+			defer first.Release()
+			first.Backward(p.loss(t, first), nil)
+			one := newOptimizer(t, p.params, nil)
+			one.Record(first)
+			must(t, first.Err())
+			g.Backward(p.loss(t, g), nil)
+			newOptimizer(t, p.params, nil).Record(g)
+		}, "another optimizer updates table f32[6 6]: Release that one first"},
 		{"a released optimizer", func(g *ops.Graph) {
 			p := newTable(t, dev, ops.F32)
 			gone, err := optim.NewAdamW(p.params, &optim.Options{Scaler: &optim.Scaler{}})
@@ -256,15 +266,51 @@ func TestRecordMisuse(t *testing.T) {
 	}
 	// Two optimizers for parts of one set, as long as neither needs its own pass.
 	p := newParams(t, dev, ops.F32, []float32{1}, []float32{2})
+	var parts []*optim.Optimizer
+	for i := range 2 {
+		parts = append(parts, newOptimizer(t, p, &optim.Options{Groups: []optim.Group{{Params: p.All()[i : i+1], Hyper: optim.DefaultHyper()}}}))
+	}
 	for range 2 {
 		g := ops.NewGraph(dev)
 		g.Backward(g.Add(g.Scale(g.View(p.All()[0]), 1), g.Scale(g.View(p.All()[1]), 1)), nil)
-		for i := range 2 {
-			newOptimizer(t, p, &optim.Options{Groups: []optim.Group{{Params: p.All()[i : i+1], Hyper: optim.DefaultHyper()}}}).Record(g)
+		for _, part := range parts {
+			part.Record(g)
 		}
 		step, err := g.Compile()
 		must(t, err)
 		must(t, step.Close())
+	}
+}
+
+// A backward pass for an optimizer whose Record was forgotten does not run: nothing
+// would train. Gradients alone, and a pass whose update is elsewhere, do; so does the
+// update of another optimizer once the first is released.
+func TestRunNeedsRecord(t *testing.T) {
+	dev := vktest.Open(t)
+	for name, o := range map[string]*optim.Options{"plain": nil, "scaled": {Scaler: &optim.Scaler{}}, "accumulated": {Accumulate: true}} {
+		m := newTable(t, dev, ops.F32)
+		pass := func(b *ops.BackwardOptions) *ops.Step {
+			g := ops.NewGraph(dev)
+			loss := m.loss(t, g)
+			g.Backward(loss, b)
+			g.Output(loss)
+			step, err := g.Compile()
+			must(t, err)
+			t.Cleanup(func() { must(t, step.Close()) })
+			return step
+		}
+		must(t, pass(nil).Run()) // nobody is there to update
+		a, err := optim.NewAdamW(m.params, o)
+		must(t, err)
+		step := pass(nil)
+		wantError(t, name, step.Run(), "ops: run: the backward pass is for an optimizer of which no graph has an update: call its Record")
+		must(t, pass(&ops.BackwardOptions{}).Run())
+		r := record(t, a, dev)
+		must(t, step.Run())
+		r.run(t)
+		must(t, dev.Wait(ctx))
+		a.Release()
+		record(t, newOptimizer(t, m.params, nil), dev).run(t)
 	}
 }
 

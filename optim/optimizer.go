@@ -30,8 +30,9 @@ type Optimizer struct {
 	expect  int         // of BackwardSum; 0: its passes are by Backward
 	steps   []int64     // taken by each of params
 
-	recorded bool // Record was called
-	plain    bool // Backward was called
+	passes   int64 // submitted since the last update
+	recorded bool  // Record was called
+	plain    bool  // Backward was called
 	released bool
 
 	synced int64 // writes up to this one, see ops.Tensor.Written, are in the master copies; -1: none is
@@ -88,10 +89,8 @@ func New(o *Options, sets ...*ops.Params) (*Optimizer, error) {
 		a.Release()
 		return nil, err
 	}
-	if a.ownBackward() {
-		for _, p := range a.sets {
-			p.SetOptimizer(a)
-		}
+	for _, p := range a.sets {
+		p.Attach(a, a.ownBackward())
 	}
 	return a, nil
 }
@@ -202,8 +201,8 @@ func (a *Optimizer) alloc() error {
 	if err := ops.Upload(ctx, a.scaler, []uint32{math.Float32bits(float32(a.scaling.Init)), 0, 0, 0}); err != nil {
 		return err
 	}
-	if a.opts.Reserve {
-		return nil
+	if err := a.clearSums(); err != nil || a.opts.Reserve { // of what another pass has left there
+		return err
 	}
 	return a.syncMasters()
 }
@@ -298,9 +297,7 @@ func (a *Optimizer) Release() {
 	a.counted.Release()
 	a.released = true
 	for _, p := range a.sets {
-		if p.Optimizer() == ops.Optimizer(a) {
-			p.SetOptimizer(nil)
-		}
+		p.Detach(a)
 	}
 }
 

@@ -47,7 +47,7 @@ func (a *Optimizer) Record(g *ops.Graph, params ...*ops.Tensor) *Update {
 		g.Fail("optimizer", err)
 		return u
 	}
-	g.Updater().Updates("optimizer", params...)
+	g.Updater().Updates(a, params...)
 	classes := min(len(params), maxClasses)
 	u.words = make([]uint32, classes*16)
 	u.hyper = g.Input("hyper-parameters", ops.U32, classes, 16)

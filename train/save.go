@@ -19,7 +19,8 @@ import (
 // Save writes a model and its optimizer to path: the parameters and, unless opt
 // is nil, all that training needs of it to go on bit for bit (moments, step counts,
 // loss scale). meta is for what else belongs to them, such as the number of the
-// step. The file is as [safetensors.Save] writes it: path is the old file or the whole
+// step. Between the passes that an optimizer accumulates and their update it is an
+// error. The file is as [safetensors.Save] writes it: path is the old file or the whole
 // new one, with checksums. Save waits for the device. Values that are not finite
 // are an error that names the tensor, and nothing is written.
 func Save(ctx context.Context, path string, params *ops.Params, opt *optim.Optimizer, meta map[string]string) error {
@@ -38,6 +39,9 @@ func Save(ctx context.Context, path string, params *ops.Params, opt *optim.Optim
 	}
 	all[formatKey] = checkpointFormat
 	if opt != nil {
+		if n := opt.Waiting(); n > 0 {
+			return fail(fmt.Errorf("the gradients of %d backward passes wait for their update, and are not saved: run that first", n))
+		}
 		st, err := opt.State(ctx)
 		if err != nil {
 			return fail(err)

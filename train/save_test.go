@@ -204,3 +204,45 @@ func TestSpec6LoadUnderAnOptimizer(t *testing.T) {
 		must(t, train.Save(ctx, path, second.model.Params(), second.opt, nil))
 	}
 }
+
+// Passes that are added up are not saved, and dropped by Load.
+func TestSpec6SaveBetweenPassAndUpdate(t *testing.T) {
+	dev := vktest.Open(t)
+	path := filepath.Join(t.TempDir(), "state.safetensors")
+	m, err := nn.NewBigram(dev, ops.F32, 8)
+	must(t, err)
+	t.Cleanup(m.Params().Release)
+	opt, err := optim.NewAdamW(m.Params(), &optim.Options{Accumulate: true})
+	must(t, err)
+	t.Cleanup(opt.Release)
+	g, h := ops.NewGraph(dev), ops.NewGraph(dev)
+	x := g.Input("x", ops.I32, 1, 4)
+	g.Backward(m.Loss(g, x, x), nil)
+	update := opt.Record(h)
+	pass, err := g.Compile()
+	must(t, err)
+	t.Cleanup(func() { pass.Close() })
+	apply, err := h.Compile()
+	must(t, err)
+	t.Cleanup(func() { apply.Close() })
+	must(t, ops.Upload(ctx, x, []int32{1, 2, 3, 4}))
+	must(t, train.Save(ctx, path, m.Params(), opt, nil))
+	norm := func() float64 {
+		must(t, pass.Run())
+		mustFail(t, train.Save(ctx, path, m.Params(), opt, nil), "the gradients of 1 backward passes wait for their update")
+		must(t, update.Stage(apply))
+		must(t, apply.Run())
+		v, err := update.Norm(ctx)
+		must(t, err)
+		return v
+	}
+	want := norm()
+	_, err = train.Load(ctx, path, m.Params(), opt)
+	must(t, err)
+	must(t, pass.Run())
+	_, err = train.Load(ctx, path, m.Params(), opt)
+	must(t, err)
+	if got := norm(); got != want || got == 0 {
+		t.Errorf("the norm after a load between pass and update is %v, want %v", got, want)
+	}
+}

@@ -236,6 +236,8 @@ func optimizerMeta(text string) (st optim.State, err error) {
 		Scale *float32
 		Good  *uint32
 		Skips *uint32
+
+		Unscaled bool
 	}
 	dec := json.NewDecoder(strings.NewReader(text))
 	dec.DisallowUnknownFields()
@@ -259,5 +261,5 @@ func optimizerMeta(text string) (st optim.State, err error) {
 			return st, fmt.Errorf("%d steps of %q", n, name)
 		}
 	}
-	return optim.State{Steps: in.Steps, Scale: *in.Scale, Good: *in.Good, Skips: *in.Skips}, nil
+	return optim.State{Steps: in.Steps, Scale: *in.Scale, Good: *in.Good, Skips: *in.Skips, Unscaled: in.Unscaled}, nil
 }
