@@ -127,7 +127,10 @@ func (o *output) slot(run int64) []byte {
 }
 
 // NewGraph returns an empty graph on dev.
-func NewGraph(dev *vk.Device) *Graph {
+func NewGraph(dev *vk.Device) *Graph { return newGraph(dev, NewTensor) }
+
+// newGraph makes a graph whose status create makes.
+func newGraph(dev *vk.Device, create func(*vk.Device, DType, ...int) (*Tensor, error)) *Graph {
 	var info vk.Info
 	if dev != nil {
 		info = dev.Info()
@@ -140,7 +143,7 @@ func NewGraph(dev *vk.Device) *Graph {
 		return g
 	}
 	g.faults = &faults{}
-	g.status, g.err = NewTensor(dev, U32, 4)
+	g.status, g.err = create(dev, U32, 4)
 	if g.err == nil {
 		g.owned = append(g.owned, g.status)
 	}
@@ -150,7 +153,7 @@ func NewGraph(dev *vk.Device) *Graph {
 // NewImmediate returns a graph that runs each operation as it is called and
 // waits for it. Release frees the results.
 func NewImmediate(dev *vk.Device) *Graph {
-	g := NewGraph(dev)
+	g := newGraph(dev, Reserve) // most operations have no use for a status
 	g.immediate = true
 	return g
 }

@@ -254,7 +254,7 @@ func (a *Optimizer) syncMasters() error {
 	if err := a.live(); err != nil {
 		return fmt.Errorf("optim: %w", err)
 	}
-	newest := int64(0)
+	newest := int64(-1)
 	for _, p := range a.parts {
 		if p.master != nil {
 			newest = max(newest, p.Values.Written())

@@ -132,7 +132,7 @@ func (e *everything) addStep(t *testing.T) {
 	e.use("Download of an output", false, quiet(func() { item(loss)() }))
 	e.use("Completed", false, quiet(func() { ops.Completed(step, loss, make([]float32, 1)) }))
 	e.use("NewGraph", true, func() error { return ops.NewGraph(dev).Err() })
-	e.use("NewImmediate", true, func() error { g := ops.NewImmediate(dev); defer g.Release(); return g.Err() })
+	e.use("an operation of NewImmediate", true, func() error { g := ops.NewImmediate(dev); defer g.Release(); g.Scale(own, 2); return g.Err() })
 	e.use("immediate Graph.Scale", true, func() error { now.Scale(own, 3); return now.Err() })
 	e.use("Graph.Plan", false, quiet(func() { unbuilt.Plan() }))
 	e.use("Graph.Compile", true, func() error { _, err := unbuilt.Compile(); return err })
