@@ -50,16 +50,22 @@ func ExportCheckpoint(ctx context.Context, path, dir string) error {
 			return f.Bytes(name)
 		}}, ok
 	}
-	return m.Write(dir, func(to string) error { return exportTokenizer(to, path, cfg) })
+	base := "" // what training started from, if it is still there
+	if from.At(cfg.From) {
+		base = cfg.From
+	}
+	return m.Write(dir, func(to string) error { return exportTokenizer(to, path, base, cfg) })
 }
 
-// exportTokenizer writes the tokenizer that a run used, and copies what stood beside
-// it and beside the model that it started from, as far as they are still there.
-func exportTokenizer(dir, path string, cfg Config) error {
+// exportTokenizer writes the tokenizer that a run used, and copies what stands beside
+// it, or in the folder of the model that the run started from. Other folders, and ones
+// that hold another tokenizer by now, are none of this model's.
+func exportTokenizer(dir, path, base string, cfg Config) error {
 	name, _, err := modelTokenizer(path)
 	if err != nil {
 		return err
 	}
+	beside := base // where the tokenizer is one that is not read, all there is is in the model's folder
 	if name != "" {
 		tok, err := OpenTokenizer(path)
 		if err == nil {
@@ -68,17 +74,26 @@ func exportTokenizer(dir, path string, cfg Config) error {
 		if err != nil {
 			return fmt.Errorf("the tokenizer is missing: %w", err)
 		}
+		beside = ""
+		if !slices.Contains(tokenizer.Builtin, cfg.Tokenizer) && isTokenizer(cfg.Tokenizer, tok) {
+			beside = filepath.Dir(cfg.Tokenizer)
+		} else if base != "" && isTokenizer(tokenizerIn(base), tok) {
+			beside = base
+		}
 	}
-	switch {
-	case cfg.Tokenizer != "" && !slices.Contains(tokenizer.Builtin, cfg.Tokenizer):
-		err = hf.CopyTokenizer(dir, filepath.Dir(cfg.Tokenizer))
-	case cfg.Tokenizer != "bytes" && isHuggingFace(cfg.From):
-		err = hf.CopyTokenizer(dir, cfg.From)
+	if beside != "" {
+		err = hf.CopyTokenizer(dir, beside)
 	}
-	if err != nil || !isHuggingFace(cfg.From) {
+	if err != nil || base == "" {
 		return err
 	}
-	return hf.CopyGeneration(dir, cfg.From)
+	return hf.CopyGeneration(dir, base)
+}
+
+// isTokenizer reports whether the file of a name is that of a tokenizer.
+func isTokenizer(name string, tok *tokenizer.Tokenizer) bool {
+	there, err := tokenizer.Open(name)
+	return err == nil && there.ID().SHA256 == tok.ID().SHA256
 }
 
 // checkExport reports that the files of a run are in a folder.

@@ -19,6 +19,7 @@ import (
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/train/internal/dtype"
+	"github.com/lemnos-ml/lemnos/train/internal/input"
 	"github.com/lemnos-ml/lemnos/train/internal/output"
 	"github.com/lemnos-ml/lemnos/train/internal/transfer"
 	"github.com/lemnos-ml/lemnos/train/safetensors"
@@ -87,6 +88,15 @@ type Origin struct {
 
 // Origin returns what an export like this folder needs.
 func (f *Folder) Origin() Origin { return Origin{string(f.object.text), f.dtype()} }
+
+// At reports whether the model that was opened lies in a folder: its config.json is there.
+func (o Origin) At(dir string) bool {
+	if o.Config == "" || !Is(dir) {
+		return false
+	}
+	text, err := input.Read(filepath.Join(dir, configName), input.MaxSmall)
+	return err == nil && string(text) == o.Config
+}
 
 // Write writes the folder as [Export] does, or with an Origin as [Folder.Export]. It
 // overwrites no model. The folder appears whole, or not at all: what beside, unless it is nil,

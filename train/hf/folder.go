@@ -91,6 +91,9 @@ func (f *Folder) configuration() (kind string, err error) {
 // model type, which that of a run does not, or that can't be read: then it is for
 // [Open] to say why.
 func Is(path string) bool {
+	if path == "" { // names no folder, not the current one
+		return false
+	}
 	path = filepath.Join(path, configName)
 	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
 		return false
