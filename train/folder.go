@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/gofrs/flock"
-
 	"github.com/lemnos-ml/lemnos/train/internal/output"
 	"github.com/lemnos-ml/lemnos/train/tokenizer"
 )
@@ -96,26 +94,6 @@ func checkLink(path string) error {
 		return fmt.Errorf("train: %s is a link to %s, which is not there: create that folder or remove the link, or choose another run_name or ckpt_dir", path, target)
 	}
 	return nil
-}
-
-// lockFolder makes this process the only one that trains in a folder, which is
-// created when missing, until Unlock. The lock is the operating system's: it
-// ends with the process, however that ends, and the file means nothing.
-func lockFolder(dir string) (*flock.Flock, error) {
-	if err := (output.OS{}).MkdirAll(dir); err != nil {
-		return nil, fmt.Errorf("train: folder of the run: %w", err)
-	}
-	lock := flock.New(filepath.Join(dir, lockName), flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o666))
-	locked, err := lock.TryLock()
-	switch {
-	case errors.Is(err, errors.ErrUnsupported): // by this file system
-		return lock, nil
-	case err != nil:
-		return nil, fmt.Errorf("train: lock the folder of the run: %w", err)
-	case !locked:
-		return nil, fmt.Errorf("train: %s: %w: wait for it or stop it, or choose another run_name", dir, ErrRunning)
-	}
-	return lock, nil
 }
 
 // foreignFile returns the name of a file that a run in the folder would

@@ -64,7 +64,7 @@ func (h Hooks) withDefaults() Hooks {
 // from the start when there is none, until cfg.TotalSteps. It logs, evaluates
 // and saves as often as cfg says, and keeps metrics.jsonl and loss.png beside
 // the checkpoints; it holds a lock on the folder, so that another process is
-// refused with [ErrRunning]. When ctx ends it saves and returns an error that
+// refused with [ErrRunning], and makes the folder anew where it is taken away. When ctx ends it saves and returns an error that
 // wraps [ErrInterrupted]. A run that was stopped, in whatever way, and started
 // again ends with the same bits as one that was not.
 //
@@ -122,6 +122,7 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, corpus da
 		return err
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
+	h.files = lockedFiles{h.files, lock}
 	if err := errors.Join(t.compile(), eval.compile()); err != nil {
 		return err
 	}
@@ -130,7 +131,7 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, corpus da
 	if err != nil {
 		return beforeSteps(ctx, err)
 	}
-	r := &runner{cfg: cfg, hooks: h, trainer: t, eval: eval, tokenizer: corpus.Tokenizer, unigram: unigram}
+	r := &runner{cfg: cfg, hooks: h, lock: lock, trainer: t, eval: eval, tokenizer: corpus.Tokenizer, unigram: unigram}
 	defer func() { err = errors.Join(err, r.finish()) }()
 	if err := r.resume(ctx); err != nil {
 		return err
@@ -182,6 +183,7 @@ func plan(t *Trainer, eval *Evaluator, before vk.DeviceStats, h Hooks) error {
 type runner struct {
 	cfg       Config
 	hooks     Hooks
+	lock      *folderLock
 	trainer   *Trainer
 	eval      *Evaluator
 	tokenizer *tokenizer.Tokenizer // of the data, nil for none
@@ -226,16 +228,22 @@ func (r *runner) resume(ctx context.Context) error {
 	if err := removeRun(r.hooks.files, r.cfg.Dir(), r.hooks.Fresh); err != nil {
 		return err
 	}
-	if err := r.cfg.write(r.hooks.files, r.path(configName)); err != nil {
+	if err := r.describe(); err != nil {
 		return err
-	}
-	if r.tokenizer != nil && r.tokenizer.ID().Kind == "bpe" { // so that the folder can be moved
-		if err := writeTokenizer(r.hooks.files, r.cfg.Dir(), r.tokenizer); err != nil {
-			return err
-		}
 	}
 	r.metrics, err = openMetrics(r.hooks.files, r.path(metricsName), r.first)
 	return err
+}
+
+// describe writes what says how the run was made.
+func (r *runner) describe() error {
+	if err := r.cfg.write(r.hooks.files, r.path(configName)); err != nil {
+		return err
+	}
+	if r.tokenizer == nil || r.tokenizer.ID().Kind != "bpe" {
+		return nil
+	}
+	return writeTokenizer(r.hooks.files, r.cfg.Dir(), r.tokenizer) // so that the folder can be moved
 }
 
 // restore goes on from the checkpoint of a step.
@@ -344,8 +352,9 @@ func (r *runner) save() error {
 	if err != nil {
 		return err
 	}
-	r.warn("metrics not written", r.metrics.sync())
 	r.warn("checkpoint not saved", r.saved()) // one write at a time, oldest first
+	r.warn("nothing is written", r.keepFolder())
+	r.warn("metrics not written", r.metrics.sync())
 	r.saving = make(chan error, 1)
 	go func() {
 		path, err := saveCheckpoint(r.hooks.files, r.cfg.Dir(), checkpointName, s.Iteration, s.meta, s.entries, r.cfg.Keep)

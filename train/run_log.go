@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/lemnos-ml/lemnos/ops"
@@ -37,6 +38,7 @@ func (r *runner) log(ctx context.Context, evaluate bool) error {
 			return err
 		}
 	}
+	r.warn("nothing is written", r.keepFolder())
 	r.warn("metrics not written", r.metrics.Append(rec))
 	r.hooks.Logger.Info("step", attrs(rec)...)
 	if r.hooks.Progress != nil {
@@ -63,6 +65,22 @@ func (r *runner) checkFinite(ctx context.Context, rec Record) error {
 		return r.trainer.nonFinite(ctx, "held-out loss", *rec.ValLoss)
 	}
 	return nil
+}
+
+// keepFolder makes the folder of the run anew where it is gone, locked and whole but
+// for older checkpoints, so that what is trained can be saved. While another folder is
+// in its place nothing is written.
+func (r *runner) keepFolder() error {
+	gone := r.lock.held()
+	if !errors.Is(gone, fs.ErrNotExist) {
+		return gone
+	}
+	r.warn("checkpoint not saved", r.saved()) // it asks for the lock
+	if err := r.lock.renew(); err != nil {
+		return errors.Join(gone, err)
+	}
+	r.hooks.Logger.Warn("the run's folder is gone: it is made anew", "error", gone)
+	return errors.Join(r.describe(), r.metrics.Close(), r.metrics.rewrite())
 }
 
 // rescue saves what this call trained where an error ends the run that is none of

@@ -1,0 +1,104 @@
+package train_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/gofrs/flock"
+
+	"github.com/lemnos-ml/lemnos/internal/vktest"
+	"github.com/lemnos-ml/lemnos/train"
+	"github.com/lemnos-ml/lemnos/vk"
+)
+
+// A run whose folder, or lock, is taken away makes it anew, locked and whole: nothing
+// is lost, and no second process gets in.
+func TestRunKeepsItsFolder(t *testing.T) {
+	dev := vktest.Open(t)
+	straight := smallRun(t, t.TempDir())
+	want, err := runOnce(ctx, dev, straight)
+	must(t, err)
+	steps, err := train.ReadMetrics(filepath.Join(straight.Dir(), "metrics.jsonl"))
+	must(t, err)
+	for name, takeAway := range map[string]func(dir string) error{
+		"renamed":          func(dir string) error { return os.Rename(dir, dir+" old") },
+		"removed":          os.RemoveAll,
+		"the lock removed": func(dir string) error { return os.Remove(filepath.Join(dir, "run.lock")) },
+	} {
+		c := smallRun(t, t.TempDir())
+		var last train.Record
+		must(t, runHooked(ctx, dev, c, train.Hooks{Progress: func(r train.Record) {
+			switch last = r; r.Step {
+			case 10:
+				must(t, takeAway(c.Dir()))
+			case 20:
+				if _, err := runOnce(ctx, dev, c); !errors.Is(err, train.ErrRunning) {
+					t.Errorf("%s: a second run ends with %v", name, err)
+				}
+			}
+		}}))
+		if *last.ValLoss != *want.ValLoss {
+			t.Errorf("%s: the run ends with the loss %v, want %v", name, *last.ValLoss, *want.ValLoss)
+		}
+		if _, step, err := train.Latest(c.Dir(), "checkpoint"); err != nil || step != c.TotalSteps {
+			t.Errorf("%s: the checkpoint of step %d is the last; %v", name, step, err)
+		}
+		if got, err := train.ReadMetrics(filepath.Join(c.Dir(), "metrics.jsonl")); err != nil || len(got) != len(steps) {
+			t.Errorf("%s: %d records of metrics, want %d; %v", name, len(got), len(steps), err)
+		}
+		_, err := os.Stat(filepath.Join(c.Dir(), "config.json"))
+		must(t, err)
+		c.TotalSteps++
+		_, err = runOnce(ctx, dev, c)
+		must(t, err)
+	}
+}
+
+// Where another folder is in the place of a run's, nothing is written to it; once the
+// run's is back, it is saved, and else the run ends with the error.
+func TestRunWritesToNoOtherFolder(t *testing.T) {
+	dev := vktest.Open(t)
+	for name, c := range map[string]struct {
+		back bool
+		want error
+	}{"for good": {false, errors.New("another process may train there")}, "for a while": {true, nil}} {
+		err := runBeside(t, dev, smallRun(t, t.TempDir()), c.back)
+		if c.want == nil {
+			must(t, err)
+		} else {
+			mustFail(t, err, c.want.Error())
+		}
+		if t.Failed() {
+			t.Log(name)
+		}
+	}
+}
+
+// runBeside has another process lock a folder in the place of a run's from step 10 on,
+// and moves the run's back at step 30 if it is to be back.
+func runBeside(t *testing.T, dev *vk.Device, c train.Config, back bool) error {
+	away, other := c.Dir()+" away", c.Dir()+" other"
+	var lock *flock.Flock
+	return runHooked(ctx, dev, c, train.Hooks{Progress: func(r train.Record) {
+		switch {
+		case r.Step == 10:
+			must(t, os.Rename(c.Dir(), away))
+			must(t, os.Mkdir(c.Dir(), 0o777))
+			lock = flock.New(filepath.Join(c.Dir(), "run.lock"))
+			_, err := lock.TryLock()
+			must(t, err)
+			t.Cleanup(func() { lock.Unlock() })
+		case r.Step == 30:
+			list, err := os.ReadDir(c.Dir())
+			if err != nil || len(list) != 1 {
+				t.Errorf("the other folder holds %v; %v", list, err)
+			}
+			if back {
+				must(t, os.Rename(c.Dir(), other))
+				must(t, os.Rename(away, c.Dir()))
+			}
+		}
+	}})
+}
