@@ -72,7 +72,7 @@ func Latest(dir, run string) (path string, step int64, err error) {
 func openNewest(path string) (*safetensors.File, error) {
 	f, err := safetensors.OpenVerified(path)
 	step, ok := stepOf(filepath.Base(path), checkpointName)
-	if unopened := (*fs.PathError)(nil); err == nil || !ok || errors.As(err, &unopened) {
+	if unopened := (*fs.PathError)(nil); err == nil || !ok || errors.As(err, &unopened) && !errors.Is(err, fs.ErrNotExist) {
 		return f, err
 	}
 	steps, _, listErr := listRun(output.OS{}, filepath.Dir(path), checkpointName)

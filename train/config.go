@@ -45,7 +45,7 @@ type Config struct {
 	Tokenizer   string  `json:"tokenizer" resume:"free" usage:"what a token is: bytes, gpt2 (vocab 50257), a tokenizer.json or its folder; empty: the model's, the token file's, or bytes where vocab is 256"`
 	TokenWidth  int     `json:"token_width" resume:"free" usage:"bytes of a token in a .bin file: 2 or 4; 0: what its sidecar or header says, else 2 up to a vocab of 65536"`
 	NewData     bool    `json:"new_data" resume:"free" usage:"go on with other data, another tokenizer or another from than the run began with"`
-	ValFraction float64 `json:"val_fraction" resume:"same" usage:"part of the data, at its end, that is held out for evaluation"`
+	ValFraction float64 `json:"val_fraction" resume:"same" usage:"part of the data, at its end, that is held out for evaluation; 0: none, the run does not evaluate, and samples and plots as often"`
 	Seed        uint64  `json:"seed" resume:"same" usage:"seed of the batches and of the initial parameters"`
 	Rank        uint32  `json:"rank" resume:"free" usage:"this process among those that train together, from 0 on; each draws batches of its own"`
 	BatchSize   int     `json:"batch_size" resume:"same" usage:"sequences per batch"`
@@ -209,14 +209,12 @@ func (c Config) checkTogether() error {
 		return fmt.Errorf("train: width is %d and heads %d: %d values in a head, want a multiple of 4", c.Width, c.Heads, c.Width/c.Heads)
 	case c.KVHeads > 0 && c.Heads%c.KVHeads != 0:
 		return fmt.Errorf("train: kv_heads is %d, want 0 or a divisor of heads, which is %d", c.KVHeads, c.Heads)
-	case c.NormEps == 0:
-		return fmt.Errorf("train: norm_eps is 0, want a positive number")
+	case float32(c.NormEps) == 0:
+		return fmt.Errorf("train: norm_eps is %v, want a positive number that 32 bits hold, at least 1e-45", c.NormEps)
 	case c.RopeTheta == 0:
 		return fmt.Errorf("train: rope_theta is 0, want a positive number")
 	case c.TokenWidth != 0 && c.TokenWidth != 2 && c.TokenWidth != 4:
 		return fmt.Errorf("train: token_width is %d, want 0, 2 or 4", c.TokenWidth)
-	case c.ValFraction == 0:
-		return fmt.Errorf("train: val_fraction is 0: nothing would be left to evaluate on")
 	case c.BatchSize > math.MaxInt32/c.ContextLen:
 		return fmt.Errorf("train: batch_size is %d and context_len %d: more than %d tokens in a batch", c.BatchSize, c.ContextLen, math.MaxInt32)
 	case c.MaxContext != 0 && c.MaxContext < c.ContextLen:

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
 	"strconv"
@@ -54,7 +55,7 @@ func Configure(preset, file string, assignments []string) (Config, error) {
 	if err != nil {
 		return c, err
 	}
-	if err := c.overrideAll(assignments); err != nil {
+	if err := c.overrideAll(assignments, set); err != nil {
 		return c, err
 	}
 	if c.From != "" {
@@ -75,15 +76,16 @@ func (c *Config) startFrom(path string, set map[string]bool, assignments []strin
 	if err := c.ConfigureFrom(path); err != nil {
 		return err
 	}
+	given := maps.Clone(set)
 	for _, a := range assignments {
 		key, _, _ := strings.Cut(a, "=")
-		set[key] = true
+		given[key] = true
 	}
-	if err := asked.checkStructure(*c, set, path); err != nil {
+	if err := asked.checkStructure(*c, given, path); err != nil {
 		return err
 	}
 	source := *c
-	if err := c.overrideAll(assignments); err != nil {
+	if err := c.overrideAll(assignments, set); err != nil {
 		return err
 	}
 	return c.checkPositions(source, path)
@@ -131,7 +133,7 @@ func (c *Config) parse(data []byte) (set map[string]bool, err error) {
 	}
 	dec := json.NewDecoder(bytes.NewReader(data))
 	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
-		return nil, fmt.Errorf("starts with %v, want a JSON object", open)
+		return nil, fmt.Errorf("starts with %.20s, want a JSON object", bytes.TrimSpace(data))
 	}
 	before := *c
 	set = map[string]bool{}
@@ -160,10 +162,12 @@ func (c *Config) parse(data []byte) (set map[string]bool, err error) {
 	return set, nil
 }
 
-// keepWarmupShare makes the warm-up the part of TotalSteps that it was of before.
+// keepWarmupShare makes the warm-up the part of TotalSteps that it was of before, but
+// no longer than the schedule.
 func (c *Config) keepWarmupShare(before int64) {
 	if c.TotalSteps > 0 && before > 0 && c.TotalSteps != before {
-		c.WarmupIters = int64(float64(c.WarmupIters) * float64(c.TotalSteps) / float64(before))
+		share := int64(float64(c.WarmupIters) * float64(c.TotalSteps) / float64(before))
+		c.WarmupIters = min(share, c.lastIter())
 	}
 }
 
@@ -239,8 +243,9 @@ func (n ClipNorm) String() string {
 }
 
 // overrideAll overrides fields in the order given. With total_steps the warm-up
-// changes too, and with optimizer what depends on it, unless it is set.
-func (c *Config) overrideAll(assignments []string) error {
+// changes too, unless it is set, here or in the file whose fields inFile has, and with
+// optimizer what depends on it, unless that is set here.
+func (c *Config) overrideAll(assignments []string, inFile map[string]bool) error {
 	before, set := *c, map[string]bool{}
 	for _, a := range assignments {
 		if err := c.Override(a); err != nil {
@@ -249,7 +254,7 @@ func (c *Config) overrideAll(assignments []string) error {
 		key, _, _ := strings.Cut(a, "=")
 		set[key] = true
 	}
-	if !set["warmup_iters"] {
+	if !set["warmup_iters"] && !inFile["warmup_iters"] {
 		c.keepWarmupShare(before.TotalSteps)
 	}
 	c.followRule(before, func(field string) bool { return set[field] })

@@ -49,7 +49,7 @@ var fieldCases = []fieldCase{
 	{"tokenizer", `""`, `"gpt2"`, `gpt2`, `1`, []string{`"GPT2"`, `"tokenizer.model"`}, true},
 	{"token_width", `0`, `4`, `4`, `"2"`, []string{`1`, `3`, `8`}, true},
 	{"new_data", `false`, `true`, `true`, `"yes"`, nil, true},
-	{"val_fraction", `0.1`, `0.05`, `.05`, `"x"`, []string{`0`, `1`, `-0.1`}, false},
+	{"val_fraction", `0.1`, `0.05`, `.05`, `"x"`, []string{`1`, `-0.1`}, false},
 	{"seed", `1`, `18446744073709551615`, `18446744073709551615`, `-1`, nil, false},
 	{"rank", `0`, `3`, `3`, `-1`, nil, true},
 	{"batch_size", `32`, `64`, `64`, `1.5`, []string{`0`, `-32`, `2147483648`}, false},

@@ -46,7 +46,10 @@ func TestWarmupFollowsTotalSteps(t *testing.T) {
 		{"", "", "total_steps=7 total_steps=1400", 100},
 		{"gpt2-124m", "", "total_steps=60000", 200},
 		{"", file, "", 30},
-		{"", file, "total_steps=10", 3},
+		{"", file, "total_steps=60", 30}, // what is set is set, in a file too
+		{"", "", "cosine_iters=350", 50},
+		{"", "", "cosine_iters=40 total_steps=1000", 40},
+		{"", configFile(t, `{"warmup_iters": 3, "cosine_iters": 5, "total_steps": 20}`), "total_steps=40", 3},
 		{"", configFile(t, `{"total_steps": 100}`), "", 2},
 	} {
 		got, err := Configure(c.preset, c.file, strings.Fields(c.assignments))

@@ -88,7 +88,7 @@ func (e *Evaluator) Loss(ctx context.Context) (float64, error) {
 			return 0, fmt.Errorf("train: evaluation: %w", err)
 		}
 		if err := e.step.Wait(whole); err != nil {
-			return 0, fmt.Errorf("train: evaluation: %w", err)
+			return 0, fmt.Errorf("train: evaluation: %w", explainPad(err))
 		}
 		loss, err := ops.Item(whole, e.loss)
 		if err != nil {

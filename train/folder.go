@@ -63,7 +63,7 @@ func (c Config) CheckFolder(fresh bool, reads ...string) error {
 	}
 	if name, err := foreignFile(dir); err != nil || name != "" {
 		if err == nil {
-			err = fmt.Errorf("train: %s holds a %s that no run wrote: choose another run_name or ckpt_dir, or move the file away", dir, name)
+			err = fmt.Errorf("train: %s holds a %s that no run wrote, or a damaged one: choose another run_name or ckpt_dir, or move the file away", dir, name)
 		}
 		return err
 	}

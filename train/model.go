@@ -2,9 +2,11 @@ package train
 
 import (
 	"errors"
+	"fmt"
 	"reflect"
 
 	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/train/data"
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
@@ -17,7 +19,10 @@ type Model interface {
 	// Params returns the allocated parameters, always the same set.
 	Params() *ops.Params
 	// Loss appends the mean loss, in nats per token, of targets y given inputs x,
-	// both integer (B, T); a target of -100 does not count.
+	// both integer (B, T). A target of [data.PadTarget], which is -100, does not count;
+	// evaluation fills its last batch up with these:
+	//
+	//	return g.CrossEntropy(logits, y, &ops.CrossEntropyOptions{IgnoreIndex: new(data.PadTarget)})
 	Loss(g *ops.Graph, x, y *ops.Tensor) *ops.Tensor
 }
 
@@ -35,6 +40,16 @@ func paramSets(m Model) []*ops.Params {
 		return many.Sets()
 	}
 	return []*ops.Params{m.Params()}
+}
+
+// explainPad adds to the error of a model that takes the target which does not count
+// for a class what to do about it.
+func explainPad(err error) error {
+	var bad *ops.BadIndexError
+	if errors.As(err, &bad) && bad.Value == data.PadTarget {
+		return fmt.Errorf("%w; %d marks a target that does not count: the loss of the model needs the option IgnoreIndex: new(data.PadTarget)", err, data.PadTarget)
+	}
+	return err
 }
 
 // checkDevice reports that there is none.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"image"
 	"log/slog"
+	"math"
 	"path/filepath"
 	"slices"
 	"time"
@@ -90,6 +91,9 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, corpus da
 			return beforeSteps(ctx, err)
 		}
 	}
+	if corpus.Val == nil && cfg.ValFraction > 0 {
+		return errors.New("train: run: there are tokens to train on and none to evaluate on: give Val, or set val_fraction to 0")
+	}
 	if corpus.Name() == "" && cfg.Data == "" {
 		cfg.Data = ownData
 	}
@@ -109,11 +113,13 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, corpus da
 	cfg = t.cfg
 	t.data = corpus.Identity()
 	t.DetectAnomaly(h.DetectAnomaly)
-	eval, err := newEvaluator(dev, cfg, model, corpus.Val)
-	if err != nil {
-		return err
+	var eval *Evaluator // nil for a run that does not evaluate
+	if cfg.ValFraction > 0 {
+		if eval, err = newEvaluator(dev, cfg, model, corpus.Val); err != nil {
+			return err
+		}
+		defer eval.Close()
 	}
-	defer eval.Close()
 	if err := plan(t, eval, before, h); err != nil {
 		return err
 	}
@@ -123,13 +129,18 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, corpus da
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
 	h.files = lockedFiles{h.files, lock}
-	if err := errors.Join(t.compile(), eval.compile()); err != nil {
+	if err := t.compile(); err != nil {
 		return err
 	}
-	h.Logger.Info("counting tokens", "training", corpus.Train.Len(), "held_out", corpus.Val.Len())
-	unigram, err := eval.UnigramEntropy(ctx, corpus.Train, cfg.Vocab)
-	if err != nil {
-		return beforeSteps(ctx, err)
+	unigram := math.NaN()
+	if eval != nil {
+		if err := eval.compile(); err != nil {
+			return err
+		}
+		h.Logger.Info("counting tokens", "training", corpus.Train.Len(), "held_out", corpus.Val.Len())
+		if unigram, err = eval.UnigramEntropy(ctx, corpus.Train, cfg.Vocab); err != nil {
+			return beforeSteps(ctx, err)
+		}
 	}
 	r := &runner{cfg: cfg, hooks: h, lock: lock, trainer: t, eval: eval, tokenizer: corpus.Tokenizer, unigram: unigram}
 	defer func() { err = errors.Join(err, r.finish()) }()
@@ -168,8 +179,10 @@ func plan(t *Trainer, eval *Evaluator, before vk.DeviceStats, h Hooks) error {
 	if err != nil {
 		return err
 	}
-	if err := eval.memory(&plan); err != nil {
-		return err
+	if eval != nil {
+		if err := eval.memory(&plan); err != nil {
+			return err
+		}
 	}
 	info := t.dev.Info()
 	h.Logger.Info("memory plan", "device_bytes", plan.Total(), "host_bytes", plan.Host, "there", info.Memory)
@@ -185,7 +198,7 @@ type runner struct {
 	hooks     Hooks
 	lock      *folderLock
 	trainer   *Trainer
-	eval      *Evaluator
+	eval      *Evaluator           // nil for none
 	tokenizer *tokenizer.Tokenizer // of the data, nil for none
 	unigram   float64
 	metrics   *Metrics
@@ -328,7 +341,7 @@ func (r *runner) loop(ctx context.Context) error {
 // the start, and where the earlier call was stopped in it.
 func (r *runner) unmeasured() bool {
 	n := r.first
-	if n > 0 && n != r.cfg.TotalSteps && n%r.cfg.EvalEvery != 0 {
+	if r.eval == nil || n > 0 && n != r.cfg.TotalSteps && n%r.cfg.EvalEvery != 0 {
 		return false
 	}
 	return !slices.ContainsFunc(r.metrics.Records(), func(m Record) bool { return m.Step == n && m.ValLoss != nil })

@@ -29,7 +29,7 @@ func (r *runner) log(ctx context.Context, evaluate bool) error {
 			rec.TokensPerS = &rate
 		}
 	}
-	if evaluate {
+	if evaluate && r.eval != nil {
 		val, err := r.eval.Loss(ctx)
 		switch {
 		case err == nil:
@@ -44,7 +44,7 @@ func (r *runner) log(ctx context.Context, evaluate bool) error {
 	if r.hooks.Progress != nil {
 		r.hooks.Progress(rec)
 	}
-	if rec.ValLoss != nil {
+	if rec.ValLoss != nil || evaluate && r.eval == nil {
 		r.warn("loss curve not written", r.plot())
 		if r.hooks.Sample != nil {
 			r.hooks.Sample(rec.Step)

@@ -21,7 +21,8 @@ import (
 // loss scale). meta is for what else belongs to them, such as the number of the
 // step. Between the passes that an optimizer accumulates and their update it is an
 // error. The file is as [safetensors.Save] writes it: path is the old file or the whole
-// new one, with checksums. Save waits for the device. Values that are not finite
+// new one, with checksums; folders that are missing are made. Save waits for the
+// device. Values that are not finite
 // are an error that names the tensor, and nothing is written.
 func Save(ctx context.Context, path string, params *ops.Params, opt *optim.Optimizer, meta map[string]string) error {
 	fail := func(err error) error { return fmt.Errorf("train: save %s: %w", path, err) }

@@ -283,7 +283,7 @@ func (t *Trainer) Wait(ctx context.Context) error {
 	}
 	for _, r := range t.recordings() {
 		if err := r.step.Wait(ctx); err != nil {
-			return fmt.Errorf("train: step %d: %w", t.iter, err)
+			return fmt.Errorf("train: step %d: %w", t.iter, explainPad(err))
 		}
 	}
 	return nil

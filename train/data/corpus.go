@@ -36,7 +36,7 @@ type Options struct {
 	Path string
 	// Vocab is the size of the model's vocabulary, Context the length of its windows.
 	Vocab, Context int
-	// ValFraction of the tokens is held out.
+	// ValFraction of the tokens is held out; where it is 0 none are, nor is a name.val.bin read.
 	ValFraction float64
 	// TokenWidth is as in [TokenOptions].
 	TokenWidth int
@@ -114,8 +114,12 @@ func (l *loader) open(ctx context.Context) error {
 	return nil
 }
 
-// hold holds the end of the tokens out.
+// hold holds the end of the tokens out, if any is to be.
 func (l *loader) hold(all *Tokens) {
+	if l.o.ValFraction == 0 {
+		l.corpus.Train = all
+		return
+	}
 	cut := all.Len() - int64(float64(all.Len())*l.o.ValFraction)
 	l.corpus.Train, l.corpus.Val = all.Slice(0, cut), all.Slice(cut, all.Len())
 	l.corpus.Val.name = "the held-out part of " + all.name
@@ -130,7 +134,7 @@ func (l *loader) openTokens() error {
 		return err
 	}
 	l.hold(all)
-	if name, ok := strings.CutSuffix(path, trainExt); ok {
+	if name, ok := strings.CutSuffix(path, trainExt); ok && l.o.ValFraction > 0 {
 		val, err := l.openFile(name + valExt)
 		switch about := all.about; {
 		case err == nil && about != nil && about.HeldOut == nil:

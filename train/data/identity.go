@@ -61,11 +61,14 @@ func (c Corpus) Name() string { return c.name }
 // those that their sidecars describe. Both parts must have a window of this context.
 // It sets the identity.
 func (c *Corpus) Check(ctx context.Context, vocab, window int, log *slog.Logger) error {
-	if c.Train == nil || c.Val == nil {
-		return errors.New("data: there are no tokens to train on, or none to evaluate on")
+	if c.Train == nil {
+		return errors.New("data: there are no tokens to train on")
 	}
 	if c.files == nil { // made by hand
-		c.files = []*Tokens{c.Train, c.Val}
+		c.files = []*Tokens{c.Train}
+		if c.Val != nil {
+			c.files = append(c.files, c.Val)
+		}
 	}
 	id := &Identity{Name: cmp.Or(c.name, c.Train.Name())}
 	for _, tokens := range c.files {
@@ -81,17 +84,18 @@ func (c *Corpus) Check(ctx context.Context, vocab, window int, log *slog.Logger)
 		}
 		id.Files = append(id.Files, sum)
 	}
-	if about := c.files[0].about; about != nil && about.HeldOut != nil && *about.HeldOut != id.Files[len(id.Files)-1] {
+	if about := c.files[0].about; c.Val != nil && about != nil && about.HeldOut != nil && *about.HeldOut != id.Files[len(id.Files)-1] {
 		return fmt.Errorf("data: %s does not belong to %s: tokenize the text again", c.Val.Name(), c.files[0].Name())
 	}
 	if c.Tokenizer != nil {
 		id.Tokenizer = new(c.Tokenizer.ID())
 	}
 	c.identity = id
-	c.Train, c.Val = c.Train.below(vocab), c.Val.below(vocab)
-	if err := c.Train.Fits(window); err != nil {
+	c.Train = c.Train.below(vocab)
+	if err := c.Train.Fits(window); err != nil || c.Val == nil {
 		return err
 	}
+	c.Val = c.Val.below(vocab)
 	if err := c.Val.Fits(window); err != nil {
 		if len(c.files) == 1 {
 			err = fmt.Errorf("%w; it is val_fraction (%v) of %d tokens", err, c.valFraction, c.files[0].Len())

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/lemnos-ml/lemnos/train/internal/dtype"
 	"github.com/lemnos-ml/lemnos/train/internal/input"
@@ -134,6 +135,9 @@ func readHeader(r io.ReaderAt, size int64, path string) (f *File, header []byte,
 			if what == "" && head[0] == '{' {
 				what = "a text in JSON"
 			}
+			if what == "" && isText(head) {
+				what = "a text"
+			}
 			if what != "" {
 				return nil, nil, fmt.Errorf("safetensors: %s is not a safetensors file, but %s", path, what)
 			}
@@ -152,6 +156,20 @@ func readHeader(r io.ReaderAt, size int64, path string) (f *File, header []byte,
 		return nil, nil, fmt.Errorf("safetensors: %s: %w", path, err)
 	}
 	return f, header, nil
+}
+
+// isText reports whether a file that begins with head is plainly a text: characters in
+// UTF-8, of which the last may be cut, and no control bytes.
+func isText(head []byte) bool {
+	if bytes.ContainsFunc(head, func(r rune) bool { return r < ' ' && r != '\n' && r != '\r' && r != '\t' }) {
+		return false
+	}
+	for cut := range utf8.UTFMax {
+		if utf8.Valid(head[:max(0, len(head)-cut)]) {
+			return true
+		}
+	}
+	return false
 }
 
 // verify compares the checksums with the file, reading it once.

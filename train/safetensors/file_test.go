@@ -324,6 +324,10 @@ func TestSpec6SafetensorsHeaders(t *testing.T) {
 	huge := binary.LittleEndian.AppendUint64(nil, math.MaxUint64)
 	_, err := Open(check.File(t, "huge", append(huge, '{')))
 	check.Error(t, err, "18446744073709551615 bytes", "100000000")
+	for _, text := range []string{"Hello, World!\n", strings.Repeat("Überall ", 100)} {
+		_, err = Open(check.File(t, "text", []byte(text)))
+		check.Error(t, err, "not a safetensors file, but a text")
+	}
 	long := binary.LittleEndian.AppendUint64(nil, 50_000_000)
 	_, err = Open(check.File(t, "long", append(long, '{')))
 	check.Error(t, err, "should end at byte 50000008", "truncated")
