@@ -23,7 +23,10 @@ type Init struct {
 // what goes through it, forward and backward (Glorot and Bengio 2010), cut off at
 // three deviations (CS336): a deviation of √(2/(inputs+outputs)).
 func Xavier(t *ops.Tensor) Init {
-	s := t.Shape()
+	var s []int
+	if t != nil { // else a scalar
+		s = t.Shape()
+	}
 	inputs, outputs := 1, 1
 	if len(s) > 0 {
 		inputs = s[len(s)-1]

@@ -1,6 +1,10 @@
 package ops
 
-import "slices"
+import (
+	"maps"
+	"reflect"
+	"slices"
+)
 
 // Recompute returns f(x) and forgets what f computed on the way: the backward
 // pass runs f again and differentiates that second run (activation
@@ -18,7 +22,9 @@ func (g *Graph) Recompute(x *Tensor, f func(x *Tensor) *Tensor) *Tensor {
 		return g.badLike(x)
 	}
 	random, drops := g.random, g.drops
+	start := len(g.nodes)
 	y, inner := g.apart(x, f)
+	nodes := g.nodes[start:]
 	made := func(e tapeEntry) bool { return e.out == y }
 	if !g.ok(op, y) || !slices.ContainsFunc(inner, made) {
 		return y // it has no gradient, or is not made by f
@@ -34,9 +40,16 @@ func (g *Graph) Recompute(x *Tensor, f func(x *Tensor) *Tensor) *Tensor {
 	g.record(op, y, func(dy *Tensor) {
 		nowRandom, nowDrops := g.random, g.drops
 		g.random, g.drops = random, drops
+		start := len(g.nodes)
 		again, tape := g.apart(x, f)
 		g.random, g.drops = nowRandom, nowDrops
 		if g.ok(op, again) && g.check(len(tape) == recorded, op, "the function recorded %d operations, then %d", recorded, len(tape)) {
+			for i, e := range tape {
+				if n := other(callsOn(nodes, inner[i].out), callsOn(g.nodes[start:], e.out)); n != nil {
+					g.fail(op, "the function's %s (at %s) is another one the second time: it must do the same", n.op, n.inner)
+					return
+				}
+			}
 			g.walk(tape, again, dy)
 		}
 	}, y)
@@ -51,4 +64,36 @@ func (g *Graph) apart(x *Tensor, f func(x *Tensor) *Tensor) (*Tensor, []tapeEntr
 	inner := g.tape
 	g.tape, g.back = outer, back
 	return y, inner
+}
+
+// callsOn lists the calls that read or write the memory of t.
+func callsOn(nodes []*node, t *Tensor) (calls []*scheduled) {
+	for _, n := range nodes {
+		for i := range n.calls {
+			if slices.ContainsFunc(n.calls[i].Args, func(a *Tensor) bool { return a.mem == t.mem }) {
+				calls = append(calls, &scheduled{Call: &n.calls[i], node: n})
+			}
+		}
+	}
+	return calls
+}
+
+// other returns the first node of the second calls that are not those of the first.
+func other(first, second []*scheduled) *node {
+	for i, c := range second {
+		if i >= len(first) || !sameCall(first[i].Call, c.Call) {
+			return c.node
+		}
+	}
+	return nil
+}
+
+// sameCall reports whether two calls compute the same of intermediates, and read the
+// same of what is not the graph's.
+func sameCall(a, b *Call) bool {
+	outside := func(x, y *Tensor) bool {
+		return x.mem.graph != nil && y.mem.graph != nil || x.mem == y.mem && x.offset == y.offset
+	}
+	return slices.EqualFunc(a.Args, b.Args, outside) && a.Kernel == b.Kernel && slices.Equal(a.SPIRV, b.SPIRV) && [4]int{a.Items, a.Threads, a.Groups, int(a.Local)} == [4]int{b.Items, b.Threads, b.Groups, int(b.Local)} &&
+		maps.Equal(a.Spec, b.Spec) && reflect.DeepEqual(a.Push, b.Push)
 }

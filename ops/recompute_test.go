@@ -149,6 +149,20 @@ func TestRecomputeErrors(t *testing.T) {
 				return g.MatMul(x, w.layers[0])
 			})
 		},
+		"the function's scale (at recompute_test.go:": func(g *ops.Graph, x *ops.Tensor) *ops.Tensor {
+			runs := float32(0)
+			return g.Recompute(x, func(x *ops.Tensor) *ops.Tensor {
+				runs++
+				return g.Scale(g.MatMul(x, w.layers[0]), runs)
+			})
+		},
+		"the function's matmul (at recompute_test.go:": func(g *ops.Graph, x *ops.Tensor) *ops.Tensor {
+			runs := 0
+			return g.Recompute(x, func(x *ops.Tensor) *ops.Tensor {
+				runs++
+				return g.MatMul(x, w.layers[runs-1])
+			})
+		},
 		"argument 0 is nil": func(g *ops.Graph, x *ops.Tensor) *ops.Tensor {
 			return g.Recompute(x, func(x *ops.Tensor) *ops.Tensor { return nil })
 		},
