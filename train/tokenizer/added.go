@@ -19,7 +19,8 @@ type addedToken struct {
 }
 
 // addedTokens are looked for by their first byte and the lengths that begin with it,
-// the longest first.
+// the longest first. Of different ones that a normalizer makes equal, the first counts;
+// the tokenizers package draws one by chance.
 type addedTokens struct {
 	byContent map[string]addedToken
 	lengths   map[byte][]int
@@ -34,7 +35,9 @@ func newAddedTokens(tokens []addedToken) addedTokens {
 			a.heads += string([]byte{head})
 		}
 		a.lengths[head] = append(a.lengths[head], len(t.Content))
-		a.byContent[t.Content] = t
+		if _, twice := a.byContent[t.Content]; !twice {
+			a.byContent[t.Content] = t
+		}
 	}
 	for head, lengths := range a.lengths {
 		slices.SortFunc(lengths, func(x, y int) int { return y - x })
@@ -67,22 +70,23 @@ func (a addedTokens) cut(text string) (sections []section) {
 			continue
 		}
 		from, to := at, at+len(t.Content)
-		at = to
+		at = to // of white space that a token takes after it, other tokens are found too
 		if t.SingleWord && (endsWithWord(text[:from]) || startsWithWord(text[to:])) {
 			continue
 		}
 		if t.Left {
-			from = len(strings.TrimRightFunc(text[:from], unicode.IsSpace))
+			from = max(done, len(strings.TrimRightFunc(text[:from], unicode.IsSpace)))
 		}
-		from = max(from, done)
 		if t.Right {
 			to = len(text) - len(strings.TrimLeftFunc(text[to:], unicode.IsSpace))
 		}
 		if from > done {
 			sections = append(sections, section{text[done:from], -1})
 		}
-		sections = append(sections, section{text[from:to], t.ID})
-		done, at = to, max(at, to)
+		if to > from { // white space that is another's already makes no token
+			sections = append(sections, section{id: t.ID})
+		}
+		done = to
 	}
 	if done < len(text) {
 		sections = append(sections, section{text[done:], -1})

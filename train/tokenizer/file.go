@@ -216,16 +216,18 @@ func (b *builder) addAdded(added []addedToken) error {
 		}
 		b.t.text[a.ID] = a.Content
 		b.t.vocab = max(b.t.vocab, int(a.ID)+1)
-		if !a.Normalized || len(b.t.normalizer) == 0 {
+		if !a.Normalized {
 			raw = append(raw, a)
 			continue
 		}
+		content := word{text: a.Content}
 		for _, normalize := range b.t.normalizer {
 			var err error
-			if a.Content, err = normalize(a.Content, true); err != nil {
+			if content, err = normalize(content, true); err != nil {
 				return err
 			}
 		}
+		a.Content = content.text
 		if a.Content != "" {
 			normalized = append(normalized, a)
 		}
@@ -283,7 +285,7 @@ func (b *builder) hash(m *model, added []addedToken) string {
 	}
 	slices.SortFunc(added, func(x, y addedToken) int { return int(x.ID) - int(y.ID) })
 	for _, a := range added {
-		fmt.Fprintf(h, "%d %q %v %v %v %v\n", a.ID, a.Content, a.SingleWord, a.Left, a.Right, a.Normalized && len(b.t.normalizer) > 0)
+		fmt.Fprintf(h, "%d %q %v %v %v %v\n", a.ID, a.Content, a.SingleWord, a.Left, a.Right, a.Normalized)
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

@@ -65,11 +65,9 @@ func TestTokenizerJSONErrors(t *testing.T) {
 		{`"type":"Digits"`, `"type":"Split","pattern":{"Regex":"a"}`, `the behavior ""`},
 		{`"type":"Digits"`, `"type":"Split","behavior":"Isolated","pattern":{"Regex":"("}`, `the pattern "(" of a stage of type "Split"`},
 		{`"type":"Digits"`, `"type":"Split","behavior":"Isolated"`, "no pattern"},
-		{`"type":"Digits"`, `"type":"Split","behavior":"Isolated","pattern":{"Regex":"[\\p{L}&&[^a]]"}`, "intersection"},
-		{`"type":"Digits"`, `"type":"Split","behavior":"Isolated","pattern":{"Regex":"[a[^b]]"}`, "negated class inside"},
-		{`"type":"Digits"`, `"type":"Split","behavior":"Isolated","pattern":{"Regex":"[[:alpha:]]"}`, "[:alpha:]"},
-		{`"type":"Digits"`, `"type":"Split","behavior":"Isolated","pattern":{"Regex":"\\h"}`, `\h is not supported`},
 		{`"type":"Digits"`, `"type":"Split","behavior":"Isolated","pattern":{"Regex":"[a"}`, "does not end"},
+		{`"post_processor":null`, `"post_processor":{"type":"BertProcessing","cls":["<s>",-1],"sep":["</s>",0]}`, "the id -1 around a text"},
+		{`"post_processor":null`, `"post_processor":{"type":"TemplateProcessing","single":[{"Sequence":{"id":"A"}},{"SpecialToken":{"id":"<s>"}}],"special_tokens":{"<s>":{"ids":[50257]}}}`, "the id 50257 around a text"},
 		{`"decoder":null`, `"decoder":{"type":"CTC"}`, `a decoder of type "CTC" is not supported`},
 		{`"post_processor":null`, `"post_processor":{"type":"Other"}`, `a post_processor of type "Other" is not supported`},
 		{`"post_processor":null`, `"post_processor":{"type":"TemplateProcessing","single":[]}`, "has the text 0 times"},
@@ -194,5 +192,37 @@ func TestSpecial(t *testing.T) {
 	}
 	if _, err := Open(filepath.Join(dir, FileName)); err == nil || !strings.Contains(err.Error(), "config.json") {
 		t.Errorf("a broken config.json: %v", err)
+	}
+}
+
+// What Oniguruma reads in a way of its own is read so, which testdata/pipelines.json
+// shows, or refused by name.
+func TestExpressionErrors(t *testing.T) {
+	for expression, want := range map[string]string{
+		`\pL+`: `\p is not supported`, `\X`: `\X is not supported`, `(a)\1`: `\1 is not supported`, `\k<n>`: `\k is not supported`, `a\Kb`: `\K is not supported`,
+		`\cA`: `\c is not supported`, `\Qa.b\E`: `\Q is not supported`, `\xE4`: `\xE4 is not supported`, `[\R]`: `\R in a class`, `\p{Emoji}`: "the property Emoji",
+		`[[:graph:]]`: "the property graph", `(?x)a b`: "(?x) is not supported", `(?s).`: "the group (?s is", `(?~a)`: "the group (?~ is", `a{3,2}`: "the quantifier {3,2}",
+		`*a`: "* follows nothing", `{2}`: "{ follows nothing", `^*`: "* follows nothing", `(a`: "a group does not end", `a)`: "a group ends that did not begin", `(?#a`: "a comment does not end",
+		strings.Repeat("(", 1<<20): "nested more than 100 deep", strings.Repeat("[", 1<<20): "nested more than 100 deep",
+		`[a`: "a class does not end", `[a&&]`: "nothing after &&", `[&&a]`: "nothing before &&", `[a-c-e]`: "a - in the middle", `[b-a]`: "a - in the middle", `[a-\d]`: `\d in a class`,
+		`(?i)ss`: "which one character folds to", `(?i)ß`: "which folds to several characters", `(?i)[\p{Lu}]`: "under (?i), a class with", `(?<=a++)b`: "inside a look-behind",
+	} {
+		if text, _, err := fromOniguruma(expression); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %q and %v, want %q", expression, text, err, want)
+		}
+	}
+}
+
+// Of added tokens that a normalizer makes equal the first counts.
+func TestEqualAddedTokens(t *testing.T) {
+	for _, c := range []struct{ normalizer, first, second, text string }{{"Lowercase", "Hello", "HELLO", "hello"}, {"NFKC", "ﬁ", "fi", "ﬁ"}} {
+		tok, err := Parse(fmt.Appendf(nil, `{"normalizer":{"type":%q},"added_tokens":[{"id":1,"content":%q,"normalized":true},{"id":2,"content":%q,"normalized":true}],
+			"model":{"type":"BPE","vocab":{"x":0},"merges":[]}}`, c.normalizer, c.first, c.second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := encode(t, tok, c.text); !slices.Equal(got, []int32{1}) {
+			t.Errorf("%s: got %v, want [1]", c.normalizer, got)
+		}
 	}
 }

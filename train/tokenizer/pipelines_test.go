@@ -152,12 +152,17 @@ func TestPiecesHaveTheIDsOfTheWhole(t *testing.T) {
 			}
 		}
 		if len(cuts) == 1 {
-			whole++
+			if strings.HasPrefix(name, "model ") {
+				t.Errorf("%s: needs the whole text", name)
+			}
+			if !strings.HasPrefix(name, "oniguruma ") { // those look around
+				whole++
+			}
 		} else if len(cuts) < 10 {
 			t.Errorf("%s: %d cuts tested", name, len(cuts))
 		}
 	}
-	if whole > 20 { // those with a token over such a place, or a normalizer that looks further
+	if whole > 32 { // those with a token over such a place, or a normalizer that looks further
 		t.Errorf("%d of %d tokenizers need the whole text", whole, len(tokenizers))
 	}
 }

@@ -7,9 +7,35 @@ import (
 	"github.com/dlclark/regexp2/v2"
 )
 
-// splitter cuts words into smaller ones, and may change them. first is set when
-// words begins with the beginning of the text.
-type splitter func(words []string, first bool) ([]string, error)
+// word is a part of a text on its way to the model.
+type word struct {
+	text string
+	head int // how many bytes come from the first character of the whole text
+}
+
+// splitter cuts words into smaller ones, and may change them.
+type splitter func(words []word) ([]word, error)
+
+// slice returns a part of a word.
+func (w word) slice(from, to int) word {
+	return word{w.text[from:to], min(max(w.head-from, 0), to-from)}
+}
+
+// mapped changes each part of a word by itself.
+func (w word) mapped(change func(string) string) word {
+	if w.head == 0 {
+		return word{change(w.text), 0}
+	}
+	return word{change(w.text), len(change(w.text[:w.head]))}
+}
+
+// prefixed puts a text in front.
+func (w word) prefixed(prefix string) word {
+	if w.head > 0 {
+		w.head += len(prefix)
+	}
+	return word{prefix + w.text, w.head}
+}
 
 // span is a part of a text that a pattern matches, or that lies between matches.
 type span struct {
@@ -51,8 +77,12 @@ func expression(re *regexp2.Regexp) matcher {
 		if err != nil {
 			return nil, err
 		}
+		done := -1
 		for _, m := range matches {
-			spans = withGaps(spans, m[0], m[1])
+			if m[1] == done { // Oniguruma finds nothing empty after a match
+				continue
+			}
+			spans, done = withGaps(spans, m[0], m[1]), m[1]
 		}
 		return withRest(spans, text), nil
 	}
@@ -113,9 +143,9 @@ func (b *builder) addSplit(behavior string, invert bool, find matcher) error {
 		return fmt.Errorf("a pre_tokenizer has the behavior %q, want Removed, Isolated, MergedWithPrevious, MergedWithNext or Contiguous", behavior)
 	}
 	b.recipe("split", behavior, invert)
-	b.t.words = append(b.t.words, func(words []string, _ bool) (out []string, err error) {
-		for _, word := range words {
-			spans, err := find(word)
+	b.t.words = append(b.t.words, func(words []word) (out []word, err error) {
+		for _, w := range words {
+			spans, err := find(w.text)
 			if err != nil {
 				return nil, err
 			}
@@ -126,7 +156,7 @@ func (b *builder) addSplit(behavior string, invert bool, find matcher) error {
 			}
 			for _, s := range join(spans) {
 				if s.to > s.from {
-					out = append(out, word[s.from:s.to])
+					out = append(out, w.slice(s.from, s.to))
 				}
 			}
 		}

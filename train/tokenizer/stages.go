@@ -15,25 +15,29 @@ import (
 // fields it has depends on its type.
 type stage struct {
 	Type          string   `json:"type"`
-	Normalizers   []stage  `json:"normalizers,omitempty"`       // of Sequence
-	Pretokenizers []stage  `json:"pretokenizers,omitempty"`     // of Sequence
-	Decoders      []stage  `json:"decoders,omitempty"`          // of Sequence
-	PrefixSpace   *bool    `json:"add_prefix_space,omitempty"`  // of ByteLevel and Metaspace
-	UseRegex      *bool    `json:"use_regex,omitempty"`         // of ByteLevel
-	TrimOffsets   *bool    `json:"trim_offsets,omitempty"`      // of ByteLevel; concerns no ids
-	Individual    bool     `json:"individual_digits,omitempty"` // of Digits
-	Pattern       *pattern `json:"pattern,omitempty"`           // of Split and Replace
-	Behavior      string   `json:"behavior,omitempty"`          // of Split and Punctuation
-	Invert        bool     `json:"invert,omitempty"`            // of Split
-	Content       string   `json:"content,omitempty"`           // of Replace and Strip
-	Prepend       string   `json:"prepend,omitempty"`           // of Prepend
-	Left          bool     `json:"strip_left,omitempty"`        // of Strip
-	Right         bool     `json:"strip_right,omitempty"`       // of Strip
-	Replacement   string   `json:"replacement,omitempty"`       // of Metaspace
-	Scheme        string   `json:"prepend_scheme,omitempty"`    // of Metaspace
-	Split         *bool    `json:"split,omitempty"`             // of Metaspace
-	Delimiter     string   `json:"delimiter,omitempty"`         // of CharDelimiterSplit
-	Suffix        string   `json:"suffix,omitempty"`            // of BPEDecoder
+	Normalizers   []stage  `json:"normalizers,omitempty"`          // of Sequence
+	Pretokenizers []stage  `json:"pretokenizers,omitempty"`        // of Sequence
+	Decoders      []stage  `json:"decoders,omitempty"`             // of Sequence
+	PrefixSpace   *bool    `json:"add_prefix_space,omitempty"`     // of ByteLevel and Metaspace
+	UseRegex      *bool    `json:"use_regex,omitempty"`            // of ByteLevel
+	TrimOffsets   *bool    `json:"trim_offsets,omitempty"`         // of ByteLevel; concerns no ids
+	Individual    bool     `json:"individual_digits,omitempty"`    // of Digits
+	Pattern       *pattern `json:"pattern,omitempty"`              // of Split and Replace
+	Behavior      string   `json:"behavior,omitempty"`             // of Split and Punctuation
+	Invert        bool     `json:"invert,omitempty"`               // of Split
+	Content       string   `json:"content,omitempty"`              // of Replace and Strip
+	Prepend       string   `json:"prepend,omitempty"`              // of Prepend
+	Left          bool     `json:"strip_left,omitempty"`           // of Strip
+	Right         bool     `json:"strip_right,omitempty"`          // of Strip
+	Replacement   string   `json:"replacement,omitempty"`          // of Metaspace
+	Scheme        string   `json:"prepend_scheme,omitempty"`       // of Metaspace
+	Split         *bool    `json:"split,omitempty"`                // of Metaspace
+	Delimiter     string   `json:"delimiter,omitempty"`            // of CharDelimiterSplit
+	Clean         *bool    `json:"clean_text,omitempty"`           // of BertNormalizer
+	Chinese       *bool    `json:"handle_chinese_chars,omitempty"` // of BertNormalizer
+	Accents       *bool    `json:"strip_accents,omitempty"`        // of BertNormalizer
+	Lower         *bool    `json:"lowercase,omitempty"`            // of BertNormalizer
+	Suffix        string   `json:"suffix,omitempty"`               // of BPEDecoder
 }
 
 type pattern struct {
@@ -43,13 +47,13 @@ type pattern struct {
 
 // normalizer changes a text. Only where prepend is set it may put something in
 // front of it.
-type normalizer func(text string, prepend bool) (string, error)
+type normalizer func(text word, prepend bool) (word, error)
 
 // addNormalizer adds a normalizer and those inside it.
 func (b *builder) addNormalizer(s stage) error {
 	simple := func(f func(string) string) {
 		b.recipe("normalizer", s.Type)
-		b.t.normalizer = append(b.t.normalizer, func(text string, _ bool) (string, error) { return f(text), nil })
+		b.t.normalizer = append(b.t.normalizer, func(text word, _ bool) (word, error) { return text.mapped(f), nil })
 	}
 	switch s.Type {
 	case "Sequence":
@@ -69,26 +73,21 @@ func (b *builder) addNormalizer(s stage) error {
 	case "Lowercase":
 		simple(lower)
 	case "StripAccents":
-		simple(func(text string) string {
-			return strings.Map(func(r rune) rune {
-				if unicode.Is(unicode.M, r) {
-					return -1
-				}
-				return r
-			}, text)
-		})
+		simple(without(isAccent))
+	case "BertNormalizer":
+		b.addBertNormalizer(s)
 	case "ByteLevel":
 		simple(toLetters)
 		b.inLetters = true
 	case "Strip":
 		b.recipe("strip", s.Left, s.Right)
 		b.whole = true
-		b.t.normalizer = append(b.t.normalizer, func(text string, _ bool) (string, error) { return strip(text, s.Left, s.Right), nil })
+		b.t.normalizer = append(b.t.normalizer, func(text word, _ bool) (word, error) { return strip(text, s.Left, s.Right), nil })
 	case "Prepend":
 		b.recipe("prepend", s.Prepend)
-		b.t.normalizer = append(b.t.normalizer, func(text string, prepend bool) (string, error) {
-			if prepend && text != "" {
-				text = s.Prepend + text
+		b.t.normalizer = append(b.t.normalizer, func(text word, prepend bool) (word, error) {
+			if prepend && text.text != "" {
+				text = text.prefixed(s.Prepend)
 			}
 			return text, nil
 		})
@@ -100,14 +99,15 @@ func (b *builder) addNormalizer(s stage) error {
 	return nil
 }
 
-func strip(text string, left, right bool) string {
+func strip(text word, left, right bool) word {
+	from, to := 0, len(text.text)
 	if left {
-		text = strings.TrimLeftFunc(text, unicode.IsSpace)
+		from = to - len(strings.TrimLeftFunc(text.text, unicode.IsSpace))
 	}
 	if right {
-		text = strings.TrimRightFunc(text, unicode.IsSpace)
+		to = max(from, len(strings.TrimRightFunc(text.text, unicode.IsSpace)))
 	}
-	return text
+	return text.slice(from, to)
 }
 
 // lower is Lowercase of each character alone, which one of them makes longer.
@@ -122,17 +122,24 @@ func (b *builder) addReplace(s stage) error {
 	}
 	b.recipe("replace", s.Content)
 	b.whole = b.whole || s.Pattern.String == nil || len(*s.Pattern.String) > 1
-	b.t.normalizer = append(b.t.normalizer, func(text string, _ bool) (string, error) {
-		spans, err := find(text)
+	b.t.normalizer = append(b.t.normalizer, func(text word, _ bool) (word, error) {
+		spans, err := find(text.text)
 		var out strings.Builder
+		head := 0
 		for _, m := range spans {
 			if m.match {
 				out.WriteString(s.Content)
 			} else {
-				out.WriteString(text[m.from:m.to])
+				out.WriteString(text.text[m.from:m.to])
+			}
+			switch { // what replaces a text comes from its last character
+			case m.match && text.head > 0 && m.to <= text.head:
+				head += len(s.Content)
+			case !m.match && m.from < text.head:
+				head += min(m.to, text.head) - m.from
 			}
 		}
-		return out.String(), err
+		return word{out.String(), head}, err
 	})
 	return nil
 }
@@ -186,6 +193,11 @@ func (b *builder) addWords(s stage) error {
 	case "WhitespaceSplit":
 		b.recipe("characters", "space")
 		return b.addSplit("Removed", false, each(unicode.IsSpace))
+	case "BertPreTokenizer":
+		if err := b.addWords(stage{Type: "WhitespaceSplit"}); err != nil {
+			return err
+		}
+		return b.addWords(stage{Type: "Punctuation"})
 	case "CharDelimiterSplit":
 		b.recipe("characters", s.Delimiter)
 		return b.addSplit("Removed", false, each(func(r rune) bool { return string(r) == s.Delimiter }))
@@ -195,11 +207,6 @@ func (b *builder) addWords(s stage) error {
 	return nil
 }
 
-// isPunctuation reports ASCII's punctuation and symbols, and Unicode's punctuation.
-func isPunctuation(r rune) bool {
-	return r < 0x80 && (r >= '!' && r <= '/' || r >= ':' && r <= '@' || r >= '[' && r <= '`' || r >= '{' && r <= '~') || unicode.IsPunct(r)
-}
-
 // yes is the value of an option that is on unless the file says otherwise.
 func yes(option *bool) bool { return option == nil || *option }
 
@@ -207,10 +214,10 @@ func (b *builder) addByteLevel(s stage) error {
 	if yes(s.PrefixSpace) {
 		b.recipe("prefix space")
 		b.prefix = true
-		b.t.words = append(b.t.words, func(words []string, _ bool) ([]string, error) {
-			for i, word := range words {
-				if !strings.HasPrefix(word, " ") {
-					words[i] = " " + word
+		b.t.words = append(b.t.words, func(words []word) ([]word, error) {
+			for i, w := range words {
+				if !strings.HasPrefix(w.text, " ") {
+					words[i] = w.prefixed(" ")
 				}
 			}
 			return words, nil
@@ -228,9 +235,9 @@ func (b *builder) addByteLevel(s stage) error {
 	b.recipe("letters")
 	b.inLetters = true
 	b.lastLetters = len(b.t.words)
-	b.t.words = append(b.t.words, func(words []string, _ bool) ([]string, error) {
-		for i, word := range words {
-			words[i] = toLetters(word)
+	b.t.words = append(b.t.words, func(words []word) ([]word, error) {
+		for i, w := range words {
+			words[i] = w.mapped(toLetters)
 		}
 		return words, nil
 	})
@@ -248,13 +255,14 @@ func (b *builder) addMetaspace(s stage) error {
 	}
 	b.recipe("metaspace", mark, scheme)
 	b.prefix = b.prefix || scheme != "never"
-	b.t.words = append(b.t.words, func(words []string, first bool) ([]string, error) {
-		for i, word := range words {
-			word = strings.ReplaceAll(word, " ", mark)
-			if (scheme == "always" || scheme == "first" && first && i == 0) && !strings.HasPrefix(word, mark) {
-				word = mark + word
+	marked := replacing(" ", mark)
+	b.t.words = append(b.t.words, func(words []word) ([]word, error) {
+		for i, w := range words {
+			w = w.mapped(marked)
+			if (scheme == "always" || scheme == "first" && w.head > 0) && !strings.HasPrefix(w.text, mark) {
+				w = w.prefixed(mark)
 			}
-			words[i] = word
+			words[i] = w
 		}
 		return words, nil
 	})
@@ -275,7 +283,7 @@ func (b *builder) compile(s stage) (matcher, error) {
 		text, looks, err := fromOniguruma(*s.Pattern.Regex)
 		var re *regexp2.Regexp
 		if err == nil {
-			re, err = regexp2.Compile(text, regexp2.Multiline)
+			re, err = regexp2.Compile(text, regexp2.None)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("the pattern %.200q of a stage of type %q is not supported: %w", *s.Pattern.Regex, s.Type, err)
@@ -286,6 +294,7 @@ func (b *builder) compile(s stage) (matcher, error) {
 		return expression(re), nil
 	case s.Pattern != nil && s.Pattern.String != nil && *s.Pattern.String != "":
 		b.recipe("literal", *s.Pattern.String)
+		b.whole = b.whole || crosses(*s.Pattern.String)
 		return literal(*s.Pattern.String), nil
 	}
 	return nil, fmt.Errorf("a stage of type %q has no pattern", s.Type)

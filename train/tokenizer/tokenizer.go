@@ -169,17 +169,26 @@ type encoder struct {
 func (e *encoder) section(text string, prepend, first bool) error {
 	for len(text) > 0 {
 		valid := validPrefix(text)
-		section := text[:valid]
+		section := word{text[:valid], 0}
+		if first {
+			_, section.head = utf8.DecodeRuneInString(section.text)
+		}
 		var err error
 		for _, normalize := range e.normalizer {
 			if section, err = normalize(section, prepend); err != nil {
 				return fmt.Errorf("tokenizer: %w", err)
 			}
 		}
-		for i, part := range e.normalized.cut(section) {
+		for i, part := range e.normalized.cut(section.text) {
 			if part.id >= 0 {
 				e.ids = append(e.ids, part.id)
-			} else if err := e.ordinary(part.text, first && i == 0); err != nil {
+				continue
+			}
+			w := word{part.text, 0}
+			if i == 0 {
+				w = section.slice(0, len(part.text))
+			}
+			if err := e.ordinary(w); err != nil {
 				return err
 			}
 		}
@@ -195,15 +204,18 @@ func (e *encoder) section(text string, prepend, first bool) error {
 }
 
 // ordinary encodes a normalized text without added tokens.
-func (e *encoder) ordinary(text string, first bool) (err error) {
-	words := []string{text}
+func (e *encoder) ordinary(text word) (err error) {
+	if text.text == "" {
+		return nil
+	}
+	words := []word{text}
 	for _, split := range e.words {
-		if words, err = split(words, first); err != nil {
+		if words, err = split(words); err != nil {
 			return fmt.Errorf("tokenizer: %w", err)
 		}
 	}
-	for _, word := range words {
-		if err := e.word(word); err != nil {
+	for _, w := range words {
+		if err := e.word(w.text); err != nil {
 			return err
 		}
 	}

@@ -77,7 +77,8 @@ def fallback(model, unknown="<unk>"):
 metaspace = pre_tokenizers.Metaspace(prepend_scheme="never", split=False)
 texts += [" ", "  two  spaces ", "A\u030Angstr\u00F6m \uFB01 \u2460 \u212B", "\u0130stanbul \u03A3\u03A3 STRASSE", "a--b, (c)... d?!", "e\u0301\u0327 \u1EA5\u0323",
           "the<mask>the <mask>  the", "one <eos>two<bos>", "xMASKx MASK MASKS", "tab\tand\nline\r\n", "12 345.6789 \u0663\u0664 \u2167", "under_score caf\u00E9 na\u00EFve", "\u2581the \u2581",
-          "the quick brown fox jumps", "\u4E2D\u6587\u5B57 mixed \u0442\u0435\u043A\u0441\u0442", "\U0001F600\U0001F468\u200D\U0001F469", "a\u0007b\u200Bc", "one\ntwo\nthree\n", "हिन्दी भाषा। और ا،ب Ⅷ x[a]e-z"]
+          "the quick brown fox jumps", "\u4E2D\u6587\u5B57 mixed \u0442\u0435\u043A\u0441\u0442", "\U0001F600\U0001F468\u200D\U0001F469", "a\u0007b\u200Bc", "one\ntwo\nthree\n", "हिन्दी भाषा। और ا،ب Ⅷ x[a]e-z",
+          "x² m²/s 10½ cups \u2460\u2461 \u24B6b a\u200Db", "\u0301marks \u07FD\u08D4 \u166D \u061D", "I'LL DON'\u017F it'S  \r\n\r\n  end  ", "12345678 0xBEEF\x0b\x0c\x85\u2028ok", "a        b\n\n\n"]
 words = {
     "bytes": trained(pre_tokenizers.ByteLevel(add_prefix_space=False)),
     "chars": trained(metaspace, unk_token="<unk>"),
@@ -151,6 +152,25 @@ pipeline("deepseek", "bytes", sequence("p", split(r"\p{N}{1,3}", "Isolated"), sp
 pipeline("falcon", "bytes", sequence("p", {"type": "Punctuation", "behavior": "Contiguous"}, level, {"type": "Digits", "individual_digits": False}, split("[0-9][0-9][0-9]", "Isolated")))
 for name, pattern in {"bloom": r" ?[^(\s|[.,!?…。，、।۔،])]+", "lines": r"^[a-z]+|[a-z]+$", "words": r"\w+|[^\w\s]+", "brackets": r"[]\[a]|[^]e-]+", "boundaries": r"\b\w|\d+(?=\.)|(?<=t)h"}.items():
     pipeline("expression " + name, "bytes", sequence("p", split(pattern, "Isolated"), plain))
+oniguruma = {
+    "posix": r"[[:alpha:]_]+|[[:^alpha:]&&[^[:space:]]]+", "properties": r"\p{Upper}\p{^L}?|\p{Punct}+|[[:punct:]]", "intersection": r"[\p{L}&&[^a-mA-M]]+|[a[^\s\S]]",
+    "nested": r"[^a[^b-y ]]+", "hexadecimal": r"\h{,3}", "newlines": r"\R|(?m:x.+)", "stacked": r"\p{N}{2}?|[a-e]{1,2}+|t*?h", "quantifiers": r"a{2}{2}|(?:b|ab)*+", "boundary": r"\b|\B.",
+    "line ends": r"^\s*|.$|\s++$", "folds": r"(?i:'s|k|[r-t])+", "scope": r"th(?i)E|Q|x", "empty": r"a*|", "word": r"[\w]+|\w", "not word": r"[^\W\d_]+|\W", "escapes": r"\x{62}|\u0063|\x64|[\b\t-\r]|\e|\_",
+    "dash": r"[-a]+|[e-]|[^ -~]", "atomic": r"(?>a|ab)b?|(?<=t)h(?=e)|(?<!t)h(?!e)", "lower": r"[^[:lower:]\p{Nd}]{2,}"}
+for name, pattern in oniguruma.items():
+    pipeline("oniguruma " + name, "bytes", sequence("p", split(pattern, "Isolated"), plain))
+models_patterns = {
+    "gpt2": r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s",
+    "cl100k": r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s",
+    "o200k": r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    "tekken": r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    "kimi": r"[\p{Han}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    "qwen marks": r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"}
+for name, pattern in models_patterns.items():
+    pipeline("model " + name, "bytes", sequence("p", split(pattern, "Removed", True), plain))
+pipeline("bert", "bytes", sequence("p", {"type": "BertPreTokenizer"}, plain), {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None, "lowercase": True})
+pipeline("bert accents", "bytes", sequence("p", {"type": "BertPreTokenizer"}, plain), {"type": "BertNormalizer", "clean_text": False, "handle_chinese_chars": False, "strip_accents": True, "lowercase": False})
+pipeline("nothing left", "bytes", {**plain, "add_prefix_space": True}, {"type": "Replace", "pattern": {"Regex": r"\S"}, "content": ""})
 pipeline("prefix space", "bytes", {**level, "add_prefix_space": True})
 pipeline("prefix space each", "bytes", sequence("p", {"type": "Digits", "individual_digits": True}, {**plain, "add_prefix_space": True}))
 pipeline("digits", "bytes", sequence("p", {"type": "Digits", "individual_digits": False}, plain))
@@ -167,6 +187,15 @@ pipeline("roberta", "bytes", level, post={"type": "RobertaProcessing", "sep": ["
 for scheme in ["always", "first", "never"]:
     for cut in [True, False]:
         pipeline(f"metaspace {scheme} {cut}", "fused", {"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": cut}, tokens=tokens)
+first = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": False}
+pipeline("first after white space", "fused", sequence("p", {"type": "WhitespaceSplit"}, first))
+pipeline("first after punctuation", "fused", sequence("p", {"type": "Punctuation", "behavior": "Removed"}, first))
+pipeline("first after digits", "fused", sequence("p", {"type": "Digits", "individual_digits": True}, first))
+for name, normal in {"strip": {"type": "Strip", "strip_left": True, "strip_right": False}, "replace": {"type": "Replace", "pattern": {"Regex": "^[a-z]|x"}, "content": "y"},
+                     "shorter": {"type": "Replace", "pattern": {"Regex": "^.."}, "content": "y"}, "accents": {"type": "StripAccents"}, "prepend": {"type": "Prepend", "prepend": "y"}}.items():
+    pipeline("first after " + name, "fused", first, normal)
+pipeline("added spaces", "bytes", level, tokens=[added(1001, "  ", rstrip=True)])
+pipeline("added inside", "bytes", level, tokens=[added(1001, "a", rstrip=True), added(1002, "  ")])
 llama = sequence("n", {"type": "Prepend", "prepend": "▁"}, {"type": "Replace", "pattern": {"String": " "}, "content": "▁"})
 pipeline("llama", "fallback", None, llama, template("<bos>", "A"), sequence("d", {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
     {"type": "ByteFallback"}, {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}), tokens)
