@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 	"github.com/lemnos-ml/lemnos/train/internal/output"
 	"github.com/lemnos-ml/lemnos/train/tokenizer"
 )
@@ -27,7 +28,7 @@ func OpenTokenizer(path string) (*tokenizer.Tokenizer, error) {
 		return nil, fmt.Errorf("train: the tokenizer of %s: %w", path, err)
 	}
 	if want != nil && want.SHA256 != tok.ID().SHA256 {
-		return nil, fmt.Errorf("train: %s is not the tokenizer that %s was trained with: put that beside it as %s", name, path, tokenizer.FileName)
+		return nil, fault.Mismatchedf("train: %s is not the tokenizer that %s was trained with: put that beside it as %s", name, path, tokenizer.FileName)
 	}
 	return tok, nil
 }

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 	"github.com/lemnos-ml/lemnos/train/internal/input"
 	"github.com/lemnos-ml/lemnos/train/internal/output"
 )
@@ -101,7 +102,7 @@ func ReadConfig(path string) (Config, error) {
 		return Config{}, err
 	}
 	if err := c.Validate(); err != nil {
-		return Config{}, fmt.Errorf("%w (in %s)", err, path)
+		return Config{}, fault.Unsupportedf("%w (in %s)", err, path)
 	}
 	return c, nil
 }
@@ -127,6 +128,11 @@ func readConfig(path string, tuning bool) (c Config, set map[string]bool, err er
 // json.Unmarshal, which takes Batch_Size for batch_size, the last of two equal
 // keys, null for "keep the default", and an array of any length for [Betas].
 func (c *Config) parse(data []byte) (set map[string]bool, err error) {
+	set, err = c.set(data)
+	return set, fault.Unsupported(err)
+}
+
+func (c *Config) set(data []byte) (set map[string]bool, err error) {
 	var whole json.RawMessage
 	if err := json.Unmarshal(data, &whole); err != nil {
 		return nil, input.Explain(data, err)

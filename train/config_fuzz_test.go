@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 	"github.com/lemnos-ml/lemnos/train/internal/hostile"
 )
 
@@ -16,7 +17,7 @@ func readHostileConfig(t testing.TB, data []byte) error {
 		return err
 	}
 	if err := c.Validate(); err != nil {
-		return err
+		return fault.Unsupported(err) // as ReadConfig does
 	}
 	text, err := json.Marshal(c)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 
 	"github.com/lemnos-ml/lemnos/train/data"
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 	"github.com/lemnos-ml/lemnos/train/internal/input"
 )
 
@@ -31,7 +32,7 @@ func readIdentity(meta map[string]string) (*data.Identity, error) {
 	}
 	var d data.Identity
 	if err := input.Unmarshal([]byte(meta[identityKey]), &d); err != nil {
-		return nil, fmt.Errorf("metadata: data: %w", err)
+		return nil, fault.Damaged(fmt.Errorf("metadata: data: %w", err))
 	}
 	return &d, nil
 }

@@ -33,7 +33,8 @@
 // Package tokenizer has bytes, GPT-2's, and those of a tokenizer.json; [data.Tokenize]
 // makes the token files that runs read, and [data.Open] says which tokenizer counts.
 // No file from elsewhere is trusted: lengths, shapes and names are checked before
-// memory is taken for them.
+// memory is taken for them. What can't be used is [ErrDamaged], [ErrMismatched] or
+// [ErrUnsupported].
 //
 // # Memory
 //

@@ -32,9 +32,14 @@ func ExampleRun() {
 	defer model.Params().Release()
 
 	err = train.Run(context.Background(), dev, cfg, model, data, train.Hooks{})
-	if errors.Is(err, train.ErrInterrupted) {
+	switch {
+	case errors.Is(err, train.ErrInterrupted):
 		log.Print("saved; call again to go on")
-	} else if err != nil {
+	case errors.Is(err, train.ErrDamaged):
+		log.Print("the newest checkpoint is damaged: remove it to go on from the one before; ", err)
+	case errors.Is(err, train.ErrMismatched):
+		log.Print("the run was begun otherwise: choose another name for this one; ", err)
+	case err != nil:
 		log.Fatal(err)
 	}
 }

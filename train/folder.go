@@ -13,10 +13,6 @@ import (
 	"github.com/lemnos-ml/lemnos/train/tokenizer"
 )
 
-// ErrRunning is wrapped by the error of a run whose folder another process is
-// training in.
-var ErrRunning = errors.New("another process is training this run")
-
 // The files of a run's folder beside the checkpoints.
 const (
 	configName     = "config.json"

@@ -10,6 +10,7 @@ import (
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/optim"
 	"github.com/lemnos-ml/lemnos/train/internal/dtype"
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 	"github.com/lemnos-ml/lemnos/train/internal/names"
 	"github.com/lemnos-ml/lemnos/train/internal/transfer"
 	"github.com/lemnos-ml/lemnos/train/torch"
@@ -37,7 +38,7 @@ func (t *Trainer) ImportTorch(ctx context.Context, path string) error {
 	params := t.model.Params()
 	theirs, err := matchTorch(c, params)
 	if err != nil {
-		return fmt.Errorf("train: import %s: %w", path, err)
+		return fmt.Errorf("train: import %s: %w", path, fault.Mismatched(err))
 	}
 	states, err := c.StateByName(nil)
 	if err != nil {
@@ -67,7 +68,7 @@ func (t *Trainer) ImportTorch(ctx context.Context, path string) error {
 			continue
 		}
 		if !slices.Equal(s.ExpAvg.Shape, p.Shape()) {
-			return fmt.Errorf("train: import %s: moments of %q are %v, want %v", path, p.Name(), s.ExpAvg.Shape, p.Shape())
+			return fault.Mismatchedf("train: import %s: moments of %q are %v, want %v", path, p.Name(), s.ExpAvg.Shape, p.Shape())
 		}
 		for _, slot := range t.opt.Slots(p) {
 			switch slot.Name {
@@ -82,7 +83,7 @@ func (t *Trainer) ImportTorch(ctx context.Context, path string) error {
 	values := make([][]float32, len(uploads))
 	for i, u := range uploads {
 		if values[i], err = u.from.Floats(); err == nil {
-			err = errors.Join(dtype.CheckFinite(values[i], u.from.Shape), transfer.CheckStored(values[i], u.to.DType()))
+			err = errors.Join(fault.Damaged(dtype.CheckFinite(values[i], u.from.Shape)), transfer.CheckStored(values[i], u.to.DType()))
 		}
 		if err != nil {
 			return fmt.Errorf("train: import %s: %q: %w", path, u.to.Name(), err)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 	"github.com/lemnos-ml/lemnos/train/internal/input"
 	"github.com/lemnos-ml/lemnos/train/internal/output"
 )
@@ -196,7 +197,7 @@ func readMetrics(path string) (records []Record, torn bool, err error) {
 		}
 		var r Record
 		if err := json.Unmarshal(text, &r); err != nil {
-			return nil, false, fmt.Errorf("train: line %d of %s is no record of a run (%.80q): remove that line, or the file, which only the curve is drawn from", n, path, text)
+			return nil, false, fault.Damaged(fmt.Errorf("train: line %d of %s is no record of a run (%.80q): remove that line, or the file, which only the curve is drawn from", n, path, text))
 		}
 		records, data = append(records, r), rest
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/lemnos-ml/lemnos/optim"
 	"github.com/lemnos-ml/lemnos/train/hf"
 	"github.com/lemnos-ml/lemnos/train/internal/dtype"
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 	"github.com/lemnos-ml/lemnos/train/internal/transfer"
 	"github.com/lemnos-ml/lemnos/train/safetensors"
 	"github.com/lemnos-ml/lemnos/vk"
@@ -164,7 +165,7 @@ func openCheckpoint(path string) (*safetensors.File, Config, error) {
 		}
 	}
 	if err != nil {
-		return nil, cfg, errors.Join(fmt.Errorf("train: checkpoint %s: %w", path, err), f.Close())
+		return nil, cfg, errors.Join(fmt.Errorf("train: checkpoint %s: %w", path, fault.Damaged(err)), f.Close())
 	}
 	return f, cfg, nil
 }
@@ -206,10 +207,10 @@ func checkpointAt(path string) (string, error) {
 func checkSizes(f *safetensors.File, cfg Config) error {
 	c := cfg.Transformer()
 	if cfg.Model != "transformer" {
-		return fmt.Errorf("model is %q, want transformer", cfg.Model)
+		return fault.Unsupportedf("model is %q, want transformer", cfg.Model)
 	}
 	if c.Layers > len(f.Names()) {
-		return fmt.Errorf("%d layers, but only %d tensors", c.Layers, len(f.Names()))
+		return fault.Mismatchedf("%d layers, but only %d tensors", c.Layers, len(f.Names()))
 	}
 	want := []safetensors.Entry{
 		{Name: "token_embeddings.weight", Shape: []int{c.Vocab, c.Width}},
@@ -221,7 +222,7 @@ func checkSizes(f *safetensors.File, cfg Config) error {
 	}
 	for _, e := range want {
 		if _, shape, ok := f.Info(e.Name); !ok || !slices.Equal(shape, e.Shape) {
-			return fmt.Errorf("tensor %q is %v, want %v", e.Name, shape, e.Shape)
+			return fault.Mismatchedf("tensor %q is %v, want %v", e.Name, shape, e.Shape)
 		}
 	}
 	return nil
@@ -235,7 +236,7 @@ func loadParams(ctx context.Context, f *safetensors.File, params *ops.Params, ma
 	for _, p := range params.All() {
 		kind, shape, ok := f.Info(weights(f, p.Name()))
 		if !ok || !transfer.Fits(p.Shape(), shape, p.Name()) || !dtype.Floating(kind) {
-			return fmt.Errorf("train: %s: tensor %q is %s%v, want F32, F16 or BF16 of %v", f.Path(), p.Name(), kind, shape, p.Shape())
+			return fault.Mismatchedf("train: %s: tensor %q is %s%v, want F32, F16 or BF16 of %v", f.Path(), p.Name(), kind, shape, p.Shape())
 		}
 	}
 	for _, p := range params.All() {

@@ -12,13 +12,14 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 	"github.com/lemnos-ml/lemnos/train/internal/input"
 	"github.com/lemnos-ml/lemnos/train/safetensors"
 )
 
 // ErrOtherModel is wrapped by the error of a run that would go on with another
 // [Config.From] than it began with.
-var ErrOtherModel = errors.New("from is not the model that the run began with")
+var ErrOtherModel = fault.Mismatchedf("from is not the model that the run began with")
 
 // CheckResume reports why a run of c can't go on from the newest checkpoint in its
 // folder, as far as the checkpoint's metadata says so: it is of another configuration,
@@ -55,7 +56,7 @@ func (c Config) CheckResume() (step int64, done bool, err error) {
 // checkBefore compares what must be the same with the configuration of a checkpoint.
 func (c Config) checkBefore(before Config) error {
 	if diff := c.Diff(before); len(diff) > 0 {
-		return fmt.Errorf("is of another configuration: %v%s", diff, c.otherFrom(before))
+		return fault.Mismatchedf("is of another configuration: %v%s", diff, c.otherFrom(before))
 	}
 	return nil
 }
@@ -118,7 +119,7 @@ func readModelIdentity(meta map[string]string) (*modelIdentity, error) {
 	}
 	var m modelIdentity
 	if err := input.Unmarshal([]byte(meta[modelKey]), &m); err != nil {
-		return nil, fmt.Errorf("metadata: %s: %w", modelKey, err)
+		return nil, fault.Damaged(fmt.Errorf("metadata: %s: %w", modelKey, err))
 	}
 	return &m, nil
 }

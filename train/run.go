@@ -17,10 +17,6 @@ import (
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
-// ErrInterrupted is what Run returns when its context ended: what was trained is
-// saved, and the same call goes on from there.
-var ErrInterrupted = errors.New("train: interrupted")
-
 // Hooks are called by Run at each log and evaluation; nil ones are not.
 type Hooks struct {
 	// Progress receives every record written to the metrics file.

@@ -12,6 +12,7 @@ import (
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/optim"
 	"github.com/lemnos-ml/lemnos/train/internal/dtype"
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 	"github.com/lemnos-ml/lemnos/train/internal/transfer"
 	"github.com/lemnos-ml/lemnos/train/safetensors"
 )
@@ -84,16 +85,16 @@ func Load(ctx context.Context, path string, params *ops.Params, opt *optim.Optim
 	defer f.Close()
 	meta = maps.Clone(f.Meta())
 	if meta[formatKey] != checkpointFormat {
-		return fail(fmt.Errorf("metadata: format is %q, this version reads %q", meta[formatKey], checkpointFormat))
+		return fail(fault.Unsupportedf("metadata: format is %q, this version reads %q", meta[formatKey], checkpointFormat))
 	}
 	var st optim.State
 	switch text, saved := meta[optimizerKey]; {
 	case opt == nil:
 	case !saved:
-		return fail(errors.New("it was saved without an optimizer"))
+		return fail(fault.Mismatchedf("it was saved without an optimizer"))
 	default:
 		if st, err = optimizerMeta(text); err != nil {
-			return fail(fmt.Errorf("metadata: optimizer: %w", err))
+			return fail(fault.Damaged(fmt.Errorf("metadata: optimizer: %w", err)))
 		}
 	}
 	tensors := stateTensors(opt, params)

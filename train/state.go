@@ -12,6 +12,7 @@ import (
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/optim"
 	"github.com/lemnos-ml/lemnos/train/internal/dtype"
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 	"github.com/lemnos-ml/lemnos/train/internal/input"
 	"github.com/lemnos-ml/lemnos/train/internal/transfer"
 	"github.com/lemnos-ml/lemnos/train/safetensors"
@@ -176,26 +177,26 @@ func checkTensors(f *safetensors.File, tensors []stateTensor, st optim.State, le
 		dt, shape, ok := f.Info(x.name)
 		switch {
 		case !ok:
-			return fmt.Errorf("tensor %q is missing", x.name)
+			return fault.Mismatchedf("tensor %q is missing", x.name)
 		case dt != transfer.DType(x.DType()) || !slices.Equal(shape, x.Shape()):
-			return fmt.Errorf("tensor %q is %s%v, want %s%v", x.name, dt, shape, transfer.DType(x.DType()), x.Shape())
+			return fault.Mismatchedf("tensor %q is %s%v, want %s%v", x.name, dt, shape, transfer.DType(x.DType()), x.Shape())
 		}
 		raw, err := f.Bytes(x.name)
 		if err != nil {
 			return err
 		}
 		if i := dtype.FirstNonFinite(dt, raw); i >= 0 {
-			return fmt.Errorf("tensor %q is not finite: value %d is %v", x.name, i, dtype.Float32(dt, raw[int64(i)*dtype.Size[dt]:]))
+			return fault.Damaged(fmt.Errorf("tensor %q is not finite: value %d is %v", x.name, i, dtype.Float32(dt, raw[int64(i)*dtype.Size[dt]:])))
 		}
 	}
 	for _, name := range f.Names() {
 		if !want[name] && !(leaveOut && isMoment(name)) {
-			return fmt.Errorf("tensor %q is not one of this model", name)
+			return fault.Mismatchedf("tensor %q is not one of this model", name)
 		}
 	}
 	for name := range st.Steps {
 		if !want[name] {
-			return fmt.Errorf("optimizer: steps of %q, which is no parameter of this model", name)
+			return fault.Mismatchedf("optimizer: steps of %q, which is no parameter of this model", name)
 		}
 	}
 	return nil
@@ -207,13 +208,18 @@ const checkpointFormat = "lemnos-1"
 // checkpointMeta reads the metadata that Snapshot writes. All of it must be
 // there; errors name the field.
 func checkpointMeta(meta map[string]string) (iter int64, st optim.State, cfg Config, err error) {
+	iter, st, cfg, err = readMeta(meta)
+	return iter, st, cfg, fault.Damaged(err)
+}
+
+func readMeta(meta map[string]string) (iter int64, st optim.State, cfg Config, err error) {
 	for _, key := range []string{"format", "iteration", "optimizer", "config"} {
 		if meta[key] == "" {
 			return 0, st, cfg, fmt.Errorf("metadata: %s is missing: not a checkpoint of a training run", key)
 		}
 	}
 	if meta["format"] != checkpointFormat {
-		return 0, st, cfg, fmt.Errorf("metadata: format is %q, this version reads %q", meta["format"], checkpointFormat)
+		return 0, st, cfg, fault.Unsupportedf("metadata: format is %q, this version reads %q", meta["format"], checkpointFormat)
 	}
 	iter, err = strconv.ParseInt(meta["iteration"], 10, 64)
 	if err != nil || iter < 0 || strconv.FormatInt(iter, 10) != meta["iteration"] {

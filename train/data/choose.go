@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 	"github.com/lemnos-ml/lemnos/train/tokenizer"
 )
 
@@ -41,7 +42,7 @@ func (l *loader) openTokenizer(name string) (*tokenizer.Tokenizer, error) {
 func (l *loader) tokenTokenizer(about *sidecar) (*tokenizer.Tokenizer, error) {
 	o := l.o
 	if about != nil && about.Vocab > o.Vocab {
-		return nil, fmt.Errorf("data: %s was made with a vocabulary of %d, vocab is %d", l.corpus.name, about.Vocab, o.Vocab)
+		return nil, fault.Mismatchedf("data: %s was made with a vocabulary of %d, vocab is %d", l.corpus.name, about.Vocab, o.Vocab)
 	}
 	name := o.Tokenizer
 	if name == "" && about != nil {
@@ -59,7 +60,7 @@ func (l *loader) tokenTokenizer(about *sidecar) (*tokenizer.Tokenizer, error) {
 		l.log.Warn("what the tokens mean can't be told: samples are ids", "error", err)
 		return nil, nil
 	case about != nil && about.Tokenizer.SHA256 != tok.ID().SHA256:
-		return nil, fmt.Errorf("data: %s was made with another tokenizer (%s %.8s) than %s (%s %.8s): tokenize the text again",
+		return nil, fault.Mismatchedf("data: %s was made with another tokenizer (%s %.8s) than %s (%s %.8s): tokenize the text again",
 			o.Path, about.Tokenizer.Kind, about.Tokenizer.SHA256, name, tok.ID().Kind, tok.ID().SHA256)
 	}
 	return tok, nil

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 	"github.com/lemnos-ml/lemnos/train/tokenizer"
 )
 
@@ -138,9 +139,9 @@ func (l *loader) openTokens() error {
 		val, err := l.openFile(name + valExt)
 		switch about := all.about; {
 		case err == nil && about != nil && about.HeldOut == nil:
-			return fmt.Errorf("data: %s does not belong to %s, which was tokenized without held-out tokens: remove it, or tokenize again", val.name, path)
+			return fault.Mismatchedf("data: %s does not belong to %s, which was tokenized without held-out tokens: remove it, or tokenize again", val.name, path)
 		case err == nil && about == nil && val.about != nil:
-			return fmt.Errorf("data: %s%s is missing, which says that %s belongs to it: tokenize again, or remove %s%s", path, sidecarExt, val.name, val.name, sidecarExt)
+			return fault.Mismatchedf("data: %s%s is missing, which says that %s belongs to it: tokenize again, or remove %s%s", path, sidecarExt, val.name, val.name, sidecarExt)
 		case err == nil:
 			l.corpus.Train, l.corpus.Val = all, val
 		case !errors.Is(err, fs.ErrNotExist):

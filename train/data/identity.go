@@ -9,12 +9,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 	"github.com/lemnos-ml/lemnos/train/tokenizer"
 )
 
 // ErrOtherData is wrapped by the error of a run that would go on with other tokens,
 // or another tokenizer, than it began with.
-var ErrOtherData = errors.New("the data are not those that the run began with")
+var ErrOtherData = fault.Mismatchedf("the data are not those that the run began with")
 
 // Identity is what a checkpoint remembers, as JSON, of the data of its run: enough to
 // tell them from others, wherever they lie.
@@ -85,7 +86,7 @@ func (c *Corpus) Check(ctx context.Context, vocab, window int, log *slog.Logger)
 		id.Files = append(id.Files, sum)
 	}
 	if about := c.files[0].about; c.Val != nil && about != nil && about.HeldOut != nil && *about.HeldOut != id.Files[len(id.Files)-1] {
-		return fmt.Errorf("data: %s does not belong to %s: tokenize the text again", c.Val.Name(), c.files[0].Name())
+		return fault.Mismatchedf("data: %s does not belong to %s: tokenize the text again", c.Val.Name(), c.files[0].Name())
 	}
 	if c.Tokenizer != nil {
 		id.Tokenizer = new(c.Tokenizer.ID())

@@ -8,6 +8,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 )
 
 // npyArray is a one-dimensional array of integers inside a file.
@@ -26,6 +28,11 @@ const npyMagic = "\x93NUMPY"
 // parseNPY reads the header of a .npy file of the given size.
 // Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html, versions 1.0, 2.0 and 3.0.
 func parseNPY(r io.ReaderAt, size int64) (npyArray, error) {
+	a, err := readNPY(r, size)
+	return a, fault.Damaged(err)
+}
+
+func readNPY(r io.ReaderAt, size int64) (npyArray, error) {
 	var start [12]byte
 	n, err := r.ReadAt(start[:], 0)
 	if err != nil && err != io.EOF {
@@ -41,7 +48,7 @@ func parseNPY(r io.ReaderAt, size int64) (npyArray, error) {
 	case (major == 2 || major == 3) && minor == 0:
 		headerStart, length = 12, int64(binary.LittleEndian.Uint32(start[8:]))
 	default:
-		return npyArray{}, fmt.Errorf("unknown .npy version %d.%d", major, minor)
+		return npyArray{}, fault.Unsupportedf("unknown .npy version %d.%d", major, minor)
 	}
 	if length > size-headerStart {
 		return npyArray{}, fmt.Errorf("truncated .npy file: its header should end at byte %d, the file has %d", headerStart+length, size)
@@ -109,17 +116,17 @@ func (a *npyArray) set(key string, s *npyScanner) error {
 		descr := s.quoted()
 		t, ok := npyTypes[descr]
 		if s.err == nil && !ok {
-			return fmt.Errorf("descr %q is not a little-endian integer type", descr)
+			return fault.Unsupportedf("descr %q is not a little-endian integer type", descr)
 		}
 		a.width, a.signed = t.width, t.signed
 	case "fortran_order":
 		if !s.accept("False") {
-			return errors.New("fortran_order is not False")
+			return fault.Unsupportedf("fortran_order is not False")
 		}
 	case "shape":
 		shape := s.tuple()
 		if s.err == nil && len(shape) != 1 {
-			return fmt.Errorf("the array has %d dimensions, want 1", len(shape))
+			return fault.Unsupportedf("the array has %d dimensions, want 1", len(shape))
 		}
 		if s.err == nil {
 			a.n = shape[0]

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 	"github.com/lemnos-ml/lemnos/train/internal/input"
 	"github.com/lemnos-ml/lemnos/train/internal/output"
 	"github.com/lemnos-ml/lemnos/train/tokenizer"
@@ -48,13 +49,14 @@ func readSidecar(path string) (*sidecar, error) {
 		err = input.Unmarshal(data, &s)
 	}
 	if err == nil && s.Format != sidecarFormat {
-		err = fmt.Errorf("format is %.40q", s.Format)
+		err = fault.Unsupportedf("format is %.40q", s.Format)
 	}
 	if err != nil {
+		err = fault.Damaged(err)
 		return nil, fmt.Errorf("%s is not a description of a token file in the format %s: remove it, or tokenize again (%w)", path, sidecarFormat, err)
 	}
 	if s.Width != 2 && s.Width != 4 || s.Tokens < 0 || s.Vocab < 1 {
-		return nil, fmt.Errorf("%s says %d tokens of %d bytes and a vocabulary of %d, which can't be", path, s.Tokens, s.Width, s.Vocab)
+		return nil, fault.Damaged(fmt.Errorf("%s says %d tokens of %d bytes and a vocabulary of %d, which can't be", path, s.Tokens, s.Width, s.Vocab))
 	}
 	return &s, nil
 }
@@ -69,7 +71,7 @@ func (s *sidecar) write(path string) error {
 
 // stale is the error of a sidecar that is not of the file beside it.
 func stale(path, format string, args ...any) error {
-	return fmt.Errorf("data: %s%s is not of %s: %s; tokenize again, or remove it", path, sidecarExt, path, fmt.Sprintf(format, args...))
+	return fault.Mismatchedf("data: %s%s is not of %s: %s; tokenize again, or remove it", path, sidecarExt, path, fmt.Sprintf(format, args...))
 }
 
 // tokenizerName returns the name of the tokenizer that made the file at path, as

@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 	"github.com/lemnos-ml/lemnos/train/internal/input"
 )
 
@@ -52,7 +53,7 @@ func openText(path string, log *slog.Logger) (*textFile, int64, error) {
 	what := notText(head)
 	if isPointer(head) {
 		file.Close()
-		return nil, 0, fmt.Errorf("%s is %s", path, what)
+		return nil, 0, fault.Unsupportedf("%s is %s", path, what)
 	}
 	if what != "" {
 		log.Warn("the data do not look like a text; every byte is taken as it is", "file", path, "looks_like", what)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 	"github.com/lemnos-ml/lemnos/train/internal/input"
 )
 
@@ -60,10 +61,10 @@ func tokenLayout(file *input.Mapped, path string, o *TokenOptions) (layout npyAr
 		return rawLayout(file, path, o)
 	}
 	if layout, err = read(file, file.Size()); err != nil {
-		return layout, nil, fmt.Errorf("data: %s: %w", path, err)
+		return layout, nil, fmt.Errorf("data: %s: %w", path, fault.Damaged(err))
 	}
 	if o.Width != 0 && o.Width != layout.width {
-		return layout, nil, fmt.Errorf("data: %s holds ids of %d bytes, but a token width of %d was asked for", path, layout.width, o.Width)
+		return layout, nil, fault.Mismatchedf("data: %s holds ids of %d bytes, but a token width of %d was asked for", path, layout.width, o.Width)
 	}
 	return layout, nil, nil
 }
@@ -80,7 +81,7 @@ func rawLayout(file *input.Mapped, path string, o *TokenOptions) (npyArray, *sid
 			return npyArray{}, nil, stale(path, "it says %d tokens of %d bytes, the file has %d bytes", about.Tokens, about.Width, size)
 		}
 		if width != 0 && width != about.Width {
-			return npyArray{}, nil, fmt.Errorf("data: %s%s says that tokens have %d bytes, but a token width of %d was asked for", path, sidecarExt, about.Width, width)
+			return npyArray{}, nil, fault.Mismatchedf("data: %s%s says that tokens have %d bytes, but a token width of %d was asked for", path, sidecarExt, about.Width, width)
 		}
 		return npyArray{n: about.Tokens, width: about.Width}, about, nil
 	}
@@ -89,13 +90,13 @@ func rawLayout(file *input.Mapped, path string, o *TokenOptions) (npyArray, *sid
 		return npyArray{}, nil, err
 	}
 	if what := notTokens(head); what != "" {
-		return npyArray{}, nil, fmt.Errorf("data: %s is no token file, but %s", path, what)
+		return npyArray{}, nil, fault.Unsupportedf("data: %s is no token file, but %s", path, what)
 	}
 	if width == 0 {
 		width = tokenWidth(o.Vocab)
 	}
 	if size%int64(width) != 0 {
-		return npyArray{}, nil, fmt.Errorf("data: the length of %s, %d bytes, is not a multiple of the token size %d", path, size, width)
+		return npyArray{}, nil, fault.Damaged(fmt.Errorf("data: the length of %s, %d bytes, is not a multiple of the token size %d", path, size, width))
 	}
 	layout := npyArray{n: size / int64(width), width: width}
 	return layout, nil, checkWider(file, path, layout)
@@ -111,7 +112,7 @@ func checkWider(file *input.Mapped, path string, layout npyArray) error {
 		if wide > 4 {
 			advice = "Save them with 4 bytes, as with numpy's astype('<u4'), or as a .npy file"
 		}
-		return fmt.Errorf("data: read as tokens of %d bytes, every second one of %s, or more, is 0: they probably have %d bytes. %s", layout.width, path, wide, advice)
+		return fault.Mismatchedf("data: read as tokens of %d bytes, every second one of %s, or more, is 0: they probably have %d bytes. %s", layout.width, path, wide, advice)
 	}
 	return nil
 }
@@ -165,7 +166,7 @@ func readIDs[T int32 | uint16](s *tokenFile, dst []T, i int64, limit uint64, bad
 		count := min(len(dst), len(block)/width)
 		raw := block[:count*width]
 		if _, err := s.file.ReadAt(raw, s.layout.offset+i*int64(width)); err != nil {
-			return fmt.Errorf("data: tokens from position %d on: %w", i, err)
+			return fault.Damaged(fmt.Errorf("data: tokens from position %d on: %w", i, err))
 		}
 		for j := range count {
 			id := littleEndian(raw[j*width:], width)

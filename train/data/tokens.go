@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math"
+
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 )
 
 // Tokens is a flat array of token ids, in memory or in a memory-mapped file that is never read whole.
@@ -154,7 +156,7 @@ func (t *Tokens) check(ctx context.Context, v int, p *progress) (Sum, error) {
 		raw = raw[:0]
 		for _, id := range ids {
 			if int(id) >= v {
-				return fmt.Errorf("data: token %d at position %d of %s is outside the vocabulary of %d", id, i, t.name, v)
+				return fault.Mismatchedf("data: token %d at position %d of %s is outside the vocabulary of %d", id, i, t.name, v)
 			}
 			raw = binary.LittleEndian.AppendUint32(raw, uint32(id))
 			i++
@@ -178,7 +180,7 @@ func (t *Tokens) Fits(m int) error {
 		return fmt.Errorf("data: context length %d is not positive", m)
 	}
 	if t.n-1 < int64(m) {
-		return fmt.Errorf("data: %s has %d tokens, but one window of context length %d needs %d", t.name, t.n, m, uint(m)+1)
+		return fault.Mismatchedf("data: %s has %d tokens, but one window of context length %d needs %d", t.name, t.n, m, uint(m)+1)
 	}
 	return nil
 }
@@ -230,9 +232,9 @@ func (s memory[T]) read16(dst []uint16, i int64) error {
 }
 
 func badToken(id string, position int64, name string) error {
-	return fmt.Errorf("data: token %s at position %d of %s is not an id: ids go from 0 to %d", id, position, name, math.MaxInt32)
+	return fault.Damaged(fmt.Errorf("data: token %s at position %d of %s is not an id: ids go from 0 to %d", id, position, name, math.MaxInt32))
 }
 
 func badToken16(id string, position int64, name string) error {
-	return fmt.Errorf("data: token %s at position %d of %s does not fit in 16 bits", id, position, name)
+	return fault.Mismatchedf("data: token %s at position %d of %s does not fit in 16 bits", id, position, name)
 }

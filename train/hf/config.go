@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/lemnos-ml/lemnos/nn"
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 )
 
 // gpt2Vocab is the vocabulary of the models that OpenAI published.
@@ -88,7 +89,7 @@ var meaning = map[string][]string{
 func (o object) checkMeaning() error {
 	for _, key := range slices.Sorted(maps.Keys(meaning)) {
 		if value, ok := o.get(key); ok && !slices.Contains(meaning[key], value) {
-			return fmt.Errorf("%s: %s is %.200s, which is not supported", o.place(key), key, value)
+			return fault.Unsupportedf("%s: %s is %.200s, which is not supported", o.place(key), key, value)
 		}
 	}
 	return nil
@@ -114,10 +115,10 @@ func (o object) structure() (c nn.TransformerConfig, kind string, err error) {
 		c, err = o.llama(kind)
 		kind = "llama"
 	default:
-		err = fmt.Errorf("model_type is %q, want gpt2, llama or mistral", kind)
+		err = fault.Unsupportedf("model_type is %q, want gpt2, llama or mistral", kind)
 	}
 	if err == nil {
-		err = c.Validate()
+		err = fault.Damaged(c.Validate())
 	}
 	return c, kind, err
 }
@@ -151,7 +152,7 @@ func (o object) gpt2() (nn.TransformerConfig, error) {
 	case "silu", "swish":
 		c.Activation = "silu"
 	default:
-		return c, fmt.Errorf("activation_function is %q, want gelu_new, gelu_pytorch_tanh, gelu_fast, gelu, silu or swish", h.Activation)
+		return c, fault.Unsupportedf("activation_function is %q, want gelu_new, gelu_pytorch_tanh, gelu_fast, gelu, silu or swish", h.Activation)
 	}
 	return c, nil
 }
@@ -172,11 +173,11 @@ func (o object) llama(kind string) (nn.TransformerConfig, error) {
 		Tied: h.Tied, Bias: h.AttentionBias, Init: "truncated_normal"}
 	switch {
 	case h.Activation != "silu" && h.Activation != "swish":
-		return c, fmt.Errorf("hidden_act is %q, want silu", h.Activation)
+		return c, fault.Unsupportedf("hidden_act is %q, want silu", h.Activation)
 	case h.HeadSize != 0 && h.Heads != 0 && h.HeadSize*h.Heads != h.Width:
-		return c, fmt.Errorf("head_dim is %d, want hidden_size/num_attention_heads, which is %d/%d", h.HeadSize, h.Width, h.Heads)
+		return c, fault.Unsupportedf("head_dim is %d, want hidden_size/num_attention_heads, which is %d/%d", h.HeadSize, h.Width, h.Heads)
 	case h.AttentionBias != h.FFNBias:
-		return c, fmt.Errorf("attention_bias is %v and mlp_bias %v: only biases everywhere or nowhere are supported", h.AttentionBias, h.FFNBias)
+		return c, fault.Unsupportedf("attention_bias is %v and mlp_bias %v: only biases everywhere or nowhere are supported", h.AttentionBias, h.FFNBias)
 	}
 	window, err := o.window(kind)
 	if err != nil {
@@ -193,7 +194,7 @@ func (o object) llama(kind string) (nn.TransformerConfig, error) {
 		switch _, set := o.get("rope_theta"); {
 		case theta == 0:
 		case key == "rope_scaling" && set && theta != float64(h.RopeTheta): // versions of transformers differ
-			return c, fmt.Errorf("%s: rope_scaling has rope_theta %v, beside rope_theta %v", o.place(key), theta, h.RopeTheta)
+			return c, fault.Unsupportedf("%s: rope_scaling has rope_theta %v, beside rope_theta %v", o.place(key), theta, h.RopeTheta)
 		default:
 			c.RopeTheta = theta
 		}
@@ -216,7 +217,7 @@ func (o object) window(kind string) (int, error) {
 		return 0, err
 	}
 	if h.Window < 0 {
-		return 0, fmt.Errorf("%s: sliding_window is %d, want a positive number or null", o.place("sliding_window"), h.Window)
+		return 0, fault.Unsupportedf("%s: sliding_window is %d, want a positive number or null", o.place("sliding_window"), h.Window)
 	}
 	slides := kind == "mistral" // in all layers, whatever else is said; Llama itself heeds no window
 	for i, t := range h.Layers {
@@ -225,7 +226,7 @@ func (o object) window(kind string) (int, error) {
 		case "sliding_attention":
 			slides = true
 		default:
-			return 0, fmt.Errorf("%s: layer_types has %q for layer %d, want full_attention", o.place("layer_types"), t, i)
+			return 0, fault.Unsupportedf("%s: layer_types has %q for layer %d, want full_attention", o.place("layer_types"), t, i)
 		}
 	}
 	if !slides || !h.Used && kind != "mistral" {
@@ -247,10 +248,10 @@ func (o object) rope(key string, context int) (theta float64, err error) {
 	if !ok {
 		return 0, nil
 	}
-	refused := fmt.Errorf("%s: %s is %.300s: only plain RoPE is supported", o.place(key), key, text)
+	refused := fault.Unsupportedf("%s: %s is %.300s: only plain RoPE is supported", o.place(key), key, text)
 	inner, err := parseObject([]byte(text))
 	if err != nil {
-		return 0, fmt.Errorf("%s: %s is %.300s, want an object", o.place(key), key, text)
+		return 0, fault.Unsupportedf("%s: %s is %.300s, want an object", o.place(key), key, text)
 	}
 	h := struct {
 		Type      string `json:"rope_type"`

@@ -19,6 +19,7 @@ import (
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/train/internal/dtype"
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 	"github.com/lemnos-ml/lemnos/train/internal/input"
 	"github.com/lemnos-ml/lemnos/train/internal/output"
 	"github.com/lemnos-ml/lemnos/train/internal/transfer"
@@ -153,9 +154,9 @@ func (e Model) parts(t tensor) ([]Tensor, error) {
 		case !ok && strings.HasSuffix(name, ".bias") && !e.Config.Bias:
 			s = Tensor{e.DType, t.ourShape(), func() ([]byte, error) { return make([]byte, int64(t.ourShape()[0])*dtype.Size[e.DType]), nil }}
 		case !ok:
-			return nil, fmt.Errorf("parameter %q is missing", name)
+			return nil, fault.Mismatchedf("parameter %q is missing", name)
 		case !slices.Equal(s.Shape, t.ourShape()):
-			return nil, fmt.Errorf("parameter %q is %v, want %v", name, s.Shape, t.ourShape())
+			return nil, fault.Mismatchedf("parameter %q is %v, want %v", name, s.Shape, t.ourShape())
 		}
 		parts = append(parts, s)
 	}
@@ -193,7 +194,7 @@ func (e Model) adapt(ours object) (object, error) {
 		ok, err = same()
 	}
 	if err == nil && !ok {
-		err = fmt.Errorf("the config.json that training started from can't describe the model: %s", differences(c, e.Config))
+		err = fault.Mismatchedf("the config.json that training started from can't describe the model: %s", differences(c, e.Config))
 	}
 	return o, err
 }
@@ -254,7 +255,7 @@ func fieldsOf(c nn.TransformerConfig, dtype string) (fields any, kind string, er
 	}
 	kvHeads := cmp.Or(c.KVHeads, c.Heads)
 	unfit := func(field, value, want string) error {
-		return fmt.Errorf("%s is %s, want %s: with the rest it is not a model of Hugging Face's", field, value, want)
+		return fault.Unsupportedf("%s is %s, want %s: with the rest it is not a model of Hugging Face's", field, value, want)
 	}
 	switch c.Norm {
 	case "layernorm":
@@ -327,7 +328,7 @@ func convert(raw []byte, from, to string) ([]byte, error) {
 			out = binary.LittleEndian.AppendUint16(out, ops.BF16.Bits(v))
 		}
 		if !math.IsInf(float64(v), 0) && math.IsInf(float64(dtype.Float32(to, out[len(out)-int(dtype.Size[to]):])), 0) {
-			return nil, fmt.Errorf("value %d is %v, which %s does not hold", i/size, v, torchTypes[to])
+			return nil, fault.Mismatchedf("value %d is %v, which %s does not hold", i/size, v, torchTypes[to])
 		}
 	}
 	return out, nil

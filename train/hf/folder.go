@@ -14,6 +14,7 @@ import (
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/train/internal/dtype"
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 	"github.com/lemnos-ml/lemnos/train/internal/input"
 	"github.com/lemnos-ml/lemnos/train/internal/names"
 	"github.com/lemnos-ml/lemnos/train/internal/transfer"
@@ -81,7 +82,7 @@ func (f *Folder) configuration() (kind string, err error) {
 		err = f.object.decode(&ids)
 	}
 	if err != nil {
-		return "", fmt.Errorf("hf: %s: %w", path, err)
+		return "", fmt.Errorf("hf: %s: %w", path, fault.Damaged(err))
 	}
 	f.BOS, f.EOS, f.Pad = ids.BOS, ids.EOS, ids.Pad
 	return kind, nil
@@ -142,7 +143,7 @@ func (f *Folder) open() error {
 		Files map[string]string `json:"weight_map"`
 	}
 	if err := input.Unmarshal(data, &index); err != nil {
-		return fmt.Errorf("hf: %s: %w", path, err)
+		return fmt.Errorf("hf: %s: %w", path, fault.Damaged(err))
 	}
 	return f.openShards(path, index.Files)
 }
@@ -151,7 +152,7 @@ func (f *Folder) open() error {
 func (f *Folder) noModel() error {
 	for _, name := range []string{"pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack", "adapter_model.safetensors"} {
 		if _, err := os.Stat(filepath.Join(f.dir, name)); err == nil {
-			return fmt.Errorf("hf: %s has no model.safetensors, but %s, which is not read: save the model with safe_serialization, or take it from where it is stored as safetensors", f.dir, name)
+			return fault.Unsupportedf("hf: %s has no model.safetensors, but %s, which is not read: save the model with safe_serialization, or take it from where it is stored as safetensors", f.dir, name)
 		}
 	}
 	return fmt.Errorf("hf: %s has neither model.safetensors nor model.safetensors.index.json: %w", f.dir, fs.ErrNotExist)
@@ -164,7 +165,7 @@ func (f *Folder) openShards(path string, index map[string]string) error {
 	for _, name := range names {
 		base := index[name]
 		if base != filepath.Base(base) || strings.ContainsAny(base, `/\`) || filepath.Ext(base) != ".safetensors" {
-			return fmt.Errorf("hf: %s: tensor %q is in %q, which is not a safetensors file of the folder", path, name, base)
+			return fault.Damaged(fmt.Errorf("hf: %s: tensor %q is in %q, which is not a safetensors file of the folder", path, name, base))
 		}
 		if _, seen := opened[base]; seen {
 			continue
@@ -188,7 +189,7 @@ func (f *Folder) openShards(path string, index map[string]string) error {
 	for _, name := range names {
 		file := opened[index[name]]
 		if _, _, ok := file.Info(name); !ok {
-			return fmt.Errorf("hf: %s: tensor %q is not in %s", path, name, index[name])
+			return fault.Mismatchedf("hf: %s: tensor %q is not in %s", path, name, index[name])
 		}
 		f.source[name] = file
 	}
@@ -199,7 +200,7 @@ func (f *Folder) openShards(path string, index map[string]string) error {
 func (f *Folder) match(kind string) error {
 	// Also keeps a made-up number of layers from making a list without end.
 	if f.Config.Layers > len(f.source) {
-		return fmt.Errorf("hf: %s: %d layers, but only %d tensors", f.dir, f.Config.Layers, len(f.source))
+		return fault.Mismatchedf("hf: %s: %d layers, but only %d tensors", f.dir, f.Config.Layers, len(f.source))
 	}
 	layout, base := gpt2Layout, "transformer."
 	if kind == "llama" {
@@ -213,14 +214,14 @@ func (f *Folder) match(kind string) error {
 		name, ok := f.theirs[t.name]
 		file := f.source[name]
 		if !ok {
-			return fmt.Errorf("hf: %s: tensor %q is missing", f.dir, t.name)
+			return fault.Mismatchedf("hf: %s: tensor %q is missing", f.dir, t.name)
 		}
 		kind, shape, _ := file.Info(name)
 		if !dtype.Floating(kind) {
-			return fmt.Errorf("hf: %s: tensor %q is of type %s, want F32, F16 or BF16", file.Path(), name, kind)
+			return fault.Unsupportedf("hf: %s: tensor %q is of type %s, want F32, F16 or BF16", file.Path(), name, kind)
 		}
 		if !slices.Equal(shape, t.shape) {
-			return fmt.Errorf("hf: %s: tensor %q is %v, want %v", file.Path(), name, shape, t.shape)
+			return fault.Mismatchedf("hf: %s: tensor %q is %v, want %v", file.Path(), name, shape, t.shape)
 		}
 	}
 	return nil
@@ -244,10 +245,10 @@ func (f *Folder) name(base string) error {
 		other, twice := f.theirs[name]
 		switch {
 		case !ok && !names.Ignored(theirs, shapeOf(f.source[theirs], theirs)):
-			return fmt.Errorf("hf: %s: tensor %q is not one of this model", f.source[theirs].Path(), theirs)
+			return fault.Mismatchedf("hf: %s: tensor %q is not one of this model", f.source[theirs].Path(), theirs)
 		case !ok:
 		case twice:
-			return fmt.Errorf("hf: %s: tensors %q and %q are both %q of this model", f.source[theirs].Path(), other, theirs, name)
+			return fault.Mismatchedf("hf: %s: tensors %q and %q are both %q of this model", f.source[theirs].Path(), other, theirs, name)
 		default:
 			f.theirs[name] = theirs
 		}
@@ -305,15 +306,15 @@ func (f *Folder) checkNames(params *ops.Params) error {
 			known[name] = true
 			switch p := params.ByName(name); {
 			case p == nil:
-				return fmt.Errorf("hf: %s has %q, which is no parameter of this model", f.dir, name)
+				return fault.Mismatchedf("hf: %s has %q, which is no parameter of this model", f.dir, name)
 			case !transfer.Fits(p.Shape(), t.ourShape(), name):
-				return fmt.Errorf("hf: %s has %q as %v, this model as %v", f.dir, name, t.ourShape(), p.Shape())
+				return fault.Mismatchedf("hf: %s has %q as %v, this model as %v", f.dir, name, t.ourShape(), p.Shape())
 			}
 		}
 	}
 	for _, p := range params.All() {
 		if !known[p.Name()] {
-			return fmt.Errorf("hf: %s has nothing for the parameter %q", f.dir, p.Name())
+			return fault.Mismatchedf("hf: %s has nothing for the parameter %q", f.dir, p.Name())
 		}
 	}
 	return nil

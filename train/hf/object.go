@@ -11,6 +11,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 	"github.com/lemnos-ml/lemnos/train/internal/input"
 )
 
@@ -30,7 +31,7 @@ type field struct {
 func parseObject(text []byte) (object, error) {
 	o := object{map[string]field{}, text}
 	if !utf8.Valid(text) {
-		return o, errors.New("it is not UTF-8")
+		return o, fault.Damaged(errors.New("it is not UTF-8"))
 	}
 	clean := quoteNonFinite(text)
 	var whole json.RawMessage
@@ -39,7 +40,7 @@ func parseObject(text []byte) (object, error) {
 	}
 	dec := json.NewDecoder(bytes.NewReader(clean))
 	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
-		return o, fmt.Errorf("it starts with %v, want a JSON object", open)
+		return o, fault.Damaged(fmt.Errorf("it starts with %v, want a JSON object", open))
 	}
 	for dec.More() { // the syntax is right: Token and Decode can't fail
 		key, _ := dec.Token()
@@ -100,7 +101,7 @@ func (o object) decode(into any) error {
 		}
 		raw := o.fields[key].raw
 		if err := json.Unmarshal(quoteNonFinite([]byte(raw)), s.Field(i).Addr().Interface()); err != nil {
-			return fmt.Errorf("%s: %s is %.80s, want %s", o.place(key), key, raw, kindOf(s.Field(i).Interface()))
+			return fault.Damaged(fmt.Errorf("%s: %s is %.80s, want %s", o.place(key), key, raw, kindOf(s.Field(i).Interface())))
 		}
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/lemnos-ml/lemnos/train/internal/dtype"
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 	"github.com/lemnos-ml/lemnos/train/internal/input"
 )
 
@@ -64,7 +65,7 @@ func OpenVerified(path string) (*File, error) {
 	}
 	if f.meta[sha256Key] == "" {
 		err := fmt.Errorf("safetensors: %s has no checksum (metadata %q): it is not a checkpoint of this library, or damaged", path, sha256Key)
-		return nil, errors.Join(err, f.Close())
+		return nil, errors.Join(fault.Damaged(err), f.Close())
 	}
 	return f, nil
 }
@@ -112,13 +113,18 @@ func read(r io.ReaderAt, size int64, path string) (*File, error) {
 		return nil, err
 	}
 	if err := f.verify(header); err != nil {
-		return nil, fmt.Errorf("safetensors: %s: %w", path, err)
+		return nil, fmt.Errorf("safetensors: %s: %w", path, fault.Damaged(err))
 	}
 	return f, nil
 }
 
 // readHeader also returns the header, without its length.
 func readHeader(r io.ReaderAt, size int64, path string) (f *File, header []byte, err error) {
+	f, header, err = parseHeader(r, size, path)
+	return f, header, fault.Damaged(err)
+}
+
+func parseHeader(r io.ReaderAt, size int64, path string) (f *File, header []byte, err error) {
 	f = &File{path: path, data: r, tensors: map[string]fileTensor{}, meta: map[string]string{}}
 	var prefix [8]byte
 	if size < int64(len(prefix)) {
@@ -139,7 +145,7 @@ func readHeader(r io.ReaderAt, size int64, path string) (f *File, header []byte,
 				what = "a text"
 			}
 			if what != "" {
-				return nil, nil, fmt.Errorf("safetensors: %s is not a safetensors file, but %s", path, what)
+				return nil, nil, fault.Unsupportedf("safetensors: %s is not a safetensors file, but %s", path, what)
 			}
 		}
 		return nil, nil, fmt.Errorf("safetensors: %s is not a safetensors file: its header would have %d bytes, more than the %d allowed", path, length, maxHeader)
@@ -249,7 +255,7 @@ func (f *File) Info(name string) (dtype string, shape []int, ok bool) {
 // Open returns the values of a tensor: little-endian, row-major, without padding.
 func (f *File) Open(name string) (*io.SectionReader, error) {
 	if _, ok := f.tensors[name]; !ok {
-		return nil, fmt.Errorf("safetensors: %s has no tensor %q", f.path, name)
+		return nil, fault.Mismatchedf("safetensors: %s has no tensor %q", f.path, name)
 	}
 	return f.section(name), nil
 }
@@ -275,11 +281,11 @@ func (f *File) Floats(name string) ([]float32, error) {
 	}
 	t := f.tensors[name]
 	if !dtype.Floating(t.dtype) {
-		return nil, fmt.Errorf("safetensors: %s: tensor %q is of type %s, want F32, F16 or BF16", f.path, name, t.dtype)
+		return nil, fault.Unsupportedf("safetensors: %s: tensor %q is of type %s, want F32, F16 or BF16", f.path, name, t.dtype)
 	}
 	values := dtype.Floats(t.dtype, raw)
 	if err := dtype.CheckFinite(values, t.shape); err != nil {
-		return nil, fmt.Errorf("safetensors: %s: tensor %q: %w", f.path, name, err)
+		return nil, fault.Damaged(fmt.Errorf("safetensors: %s: tensor %q: %w", f.path, name, err))
 	}
 	return values, nil
 }

@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/lemnos-ml/lemnos/train/internal/dtype"
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 )
 
 // parse reads the JSON header. encoding/json alone would let repeated keys and broken UTF-8 pass.
@@ -201,7 +202,7 @@ func (p headerParser) tensor() (fileTensor, error) {
 func tensorBytes[I int | int64](kind string, shape []I) (int64, error) {
 	size, ok := dtype.Size[kind]
 	if !ok {
-		return 0, fmt.Errorf("unknown dtype %.40q", kind)
+		return 0, fault.Unsupportedf("unknown dtype %.40q", kind)
 	}
 	for _, dim := range shape {
 		if dim < 0 || int64(int(dim)) != int64(dim) {

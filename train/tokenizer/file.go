@@ -13,6 +13,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 	"github.com/lemnos-ml/lemnos/train/internal/input"
 )
 
@@ -65,9 +66,10 @@ func openFile(path string) (*Tokenizer, error) {
 func Parse(data []byte) (*Tokenizer, error) {
 	var f file
 	if err := input.Unmarshal(data, &f); err != nil {
-		return nil, fmt.Errorf("not a tokenizer.json as Hugging Face's tokenizers package saves it: %w", err)
+		return nil, fault.Damaged(fmt.Errorf("not a tokenizer.json as Hugging Face's tokenizers package saves it: %w", err))
 	}
-	return f.build("bpe", data)
+	t, err := f.build("bpe", data)
+	return t, fault.Damaged(err)
 }
 
 // builder makes a Tokenizer of a file.
@@ -90,19 +92,19 @@ func (f *file) build(kind string, data []byte) (*Tokenizer, error) {
 	m := &f.Model
 	switch {
 	case m.Type != "BPE" && (m.Type != "" || len(m.Vocab) == 0): // older files have no type
-		return nil, fmt.Errorf("the model is %q, want BPE", m.Type)
+		return nil, fault.Unsupportedf("the model is %q, want BPE", m.Type)
 	case m.Dropout != nil && *m.Dropout != 0:
-		return nil, fmt.Errorf("a BPE with dropout (%v) is not supported", *m.Dropout)
+		return nil, fault.Unsupportedf("a BPE with dropout (%v) is not supported", *m.Dropout)
 	}
 	b := &builder{t: &Tokenizer{file: data, text: map[int32]string{}}, lastLetters: -1}
 	if f.Normalizer != nil {
 		if err := b.addNormalizer(*f.Normalizer); err != nil {
-			return nil, err
+			return nil, fault.Unsupported(err)
 		}
 	}
 	if f.Pre != nil {
 		if err := b.addWords(*f.Pre); err != nil {
-			return nil, err
+			return nil, fault.Unsupported(err)
 		}
 	}
 	t := b.t
@@ -113,13 +115,13 @@ func (f *file) build(kind string, data []byte) (*Tokenizer, error) {
 		return nil, err
 	}
 	if err := b.addDecoder(f.Decoder); err != nil {
-		return nil, err
+		return nil, fault.Unsupported(err)
 	}
 	if err := b.addAdded(f.Added); err != nil {
 		return nil, err
 	}
 	if err := b.addTemplate(f.Post); err != nil {
-		return nil, err
+		return nil, fault.Unsupported(err)
 	}
 	for _, id := range slices.Concat(t.special.Before, t.special.After) {
 		if id < 0 || int(id) >= t.Vocab() {

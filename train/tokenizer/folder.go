@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 	"github.com/lemnos-ml/lemnos/train/internal/input"
 )
 
@@ -31,11 +32,11 @@ func Find(dir string) (path string, err error) {
 		if err = checkPair(dir); err == nil {
 			return path, nil
 		}
-		return "", fmt.Errorf("no %s, and %w; %s", FileName, err, convert)
+		return "", fault.Unsupportedf("no %s, and %w; %s", FileName, err, convert)
 	}
 	for _, old := range []string{vocabName, "tokenizer.model", "spiece.model", "vocab.txt"} {
 		if exists(filepath.Join(dir, old)) {
-			return "", fmt.Errorf("no %s, only %s, which is not read; %s", FileName, old, convert)
+			return "", fault.Unsupportedf("no %s, only %s, which is not read; %s", FileName, old, convert)
 		}
 	}
 	return "", fmt.Errorf("no %s, so what its ids mean is not known", FileName)
@@ -74,7 +75,7 @@ func checkPair(dir string) error {
 			err = input.Unmarshal(data, into)
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%s: %w", name, err)
+			return fault.Damaged(fmt.Errorf("%s: %w", name, err))
 		}
 	}
 	const only = "of which " + vocabName + " and " + mergesName + " do not say all"
@@ -96,7 +97,7 @@ func openPair(path string) (*Tokenizer, error) {
 	dir := filepath.Dir(path)
 	fail := func(err error) (*Tokenizer, error) { return nil, fmt.Errorf("tokenizer: %s: %w", path, err) }
 	if err := checkPair(dir); err != nil {
-		return fail(err)
+		return fail(fault.Unsupported(err))
 	}
 	data, err := input.Read(path, maxFile)
 	if err != nil {
@@ -104,7 +105,7 @@ func openPair(path string) (*Tokenizer, error) {
 	}
 	f := builtinFile()
 	if err := input.Unmarshal(data, &f.Model.Vocab); err != nil {
-		return fail(err)
+		return fail(fault.Damaged(err))
 	}
 	merges, err := input.Read(filepath.Join(dir, mergesName), maxFile)
 	if err != nil {

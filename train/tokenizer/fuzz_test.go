@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 )
 
 // reversible reports whether a file's tokens say all of a text: nothing is removed,
@@ -42,6 +44,9 @@ func checkFile(t testing.TB, data []byte, text string) (read bool) {
 	}
 	tok, err := Parse(data)
 	if err != nil {
+		if !fault.Known(err) {
+			t.Fatalf("error %v says neither that the file is damaged nor unsupported", err)
+		}
 		return false
 	}
 	ids, err := tok.Encode(nil, text)

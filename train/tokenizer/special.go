@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 	"github.com/lemnos-ml/lemnos/train/internal/input"
 )
 
@@ -166,7 +167,7 @@ func (t *Tokenizer) readSpecial(dir string) error {
 			err = input.Unmarshal(data, &f)
 		}
 		if err != nil {
-			return fmt.Errorf("tokenizer: the BOS and EOS of %s: %w", path, err)
+			return fault.Damaged(fmt.Errorf("tokenizer: the BOS and EOS of %s: %w", path, err))
 		}
 		if begin == nil {
 			begin = t.listed(f.Begin, f.BeginToken)

@@ -19,6 +19,8 @@ import (
 	"strings"
 	"sync"
 	"unicode/utf8"
+
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 )
 
 // Tokenizer turns text into ids and back. Any number of goroutines may use it.
@@ -97,7 +99,7 @@ func CheckName(name string) error {
 		return nil
 	}
 	if strings.EqualFold(filepath.Ext(name), ".model") {
-		return fmt.Errorf("tokenizer %q is a file of SentencePiece, which is not read: name a %s; %s", name, FileName, convert)
+		return fault.Unsupportedf("tokenizer %q is a file of SentencePiece, which is not read: name a %s; %s", name, FileName, convert)
 	}
 	return fmt.Errorf("tokenizer is %q, want bytes, gpt2 or the path of a tokenizer.json or of its folder", name)
 }

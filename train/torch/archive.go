@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/lemnos-ml/lemnos/train/internal/dtype"
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 	"github.com/lemnos-ml/lemnos/train/internal/input"
 )
 
@@ -59,7 +60,7 @@ func openArchive(path string) (*archive, error) {
 func readArchive(r io.ReaderAt, size int64, path string) (*archive, error) {
 	a := &archive{data: r, size: size, entries: map[string]*zip.File{}, storages: map[string]*storage{}}
 	if err := a.index(); err != nil {
-		return nil, fmt.Errorf("torch: %s: %w", path, err)
+		return nil, fmt.Errorf("torch: %s: %w", path, fault.Damaged(err))
 	}
 	return a, nil
 }
@@ -71,13 +72,13 @@ func (a *archive) index() error {
 	}
 	// Files of before PyTorch 1.6 begin with a pickled magic number.
 	if start[0] == 0x80 && string(start[2:13]) == "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50" {
-		return errors.New("the format of before PyTorch 1.6 is not read: load and save it again with a newer PyTorch")
+		return fault.Unsupportedf("the format of before PyTorch 1.6 is not read: load and save it again with a newer PyTorch")
 	}
 	archive, err := zip.NewReader(a.data, a.size)
 	if err != nil {
 		head := make([]byte, min(512, a.size))
 		if _, err := a.data.ReadAt(head, 0); err == nil && !bytes.HasPrefix(head, []byte("PK")) && input.Foreign(head) != "" {
-			return errors.New("it is " + input.Foreign(head))
+			return fault.Unsupportedf("it is %s", input.Foreign(head))
 		}
 		return fmt.Errorf("not a file of torch.save, or truncated: %w", err)
 	}
@@ -102,7 +103,7 @@ func (a *archive) index() error {
 			return err
 		}
 		if string(order) != "little" {
-			return fmt.Errorf("byte order %q, want little", order)
+			return fault.Unsupportedf("byte order %q, want little", order)
 		}
 	}
 	return nil
@@ -111,7 +112,7 @@ func (a *archive) index() error {
 // locate checks that an entry is stored as it is and inside the file, and returns where.
 func (a *archive) locate(entry *zip.File) (offset int64, err error) {
 	if entry.Method != zip.Store || entry.CompressedSize64 != entry.UncompressedSize64 {
-		return 0, fmt.Errorf("zip entry %q is compressed, which torch.save does not do", entry.Name)
+		return 0, fault.Unsupportedf("zip entry %q is compressed, which torch.save does not do", entry.Name)
 	}
 	if offset, err = entry.DataOffset(); err != nil {
 		return 0, fmt.Errorf("zip entry %q: %w", entry.Name, err)
@@ -165,7 +166,7 @@ func (a *archive) storage(id any) (any, error) {
 	count, isCount := tuple[4].(int64)
 	valueType, ok := storageTypes[kind.name]
 	if !ok || kind.module != "torch" {
-		return nil, fmt.Errorf("a storage of type %s, which is not supported", describePickle(tuple[1]))
+		return nil, fault.Unsupportedf("a storage of type %s, which is not supported", describePickle(tuple[1]))
 	}
 	if !isKey || !isCount {
 		return nil, fmt.Errorf("a storage with the key %s and %s values", describePickle(tuple[2]), describePickle(tuple[4]))
@@ -232,7 +233,7 @@ func call(f pickleGlobal, args pickleTuple) (any, error) {
 			}
 		}
 	default:
-		return nil, fmt.Errorf("asks for %s, which is not among the few that a checkpoint needs; nothing was executed", describePickle(f))
+		return nil, fault.Unsupportedf("asks for %s, which is not among the few that a checkpoint needs; nothing was executed", describePickle(f))
 	}
 	return nil, fmt.Errorf("%s with %d unexpected arguments", describePickle(f), len(args))
 }

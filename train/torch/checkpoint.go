@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 	"github.com/lemnos-ml/lemnos/train/internal/names"
 )
 
@@ -65,8 +66,8 @@ func Open(path string) (*Checkpoint, error) {
 func (a *archive) checkpoint(path string) (*Checkpoint, error) {
 	c := &Checkpoint{path: path, archive: a, Model: map[string]*Tensor{}, State: map[int]State{}}
 	object, err := a.unpickle()
-	if err == nil {
-		err = c.extract(object)
+	if err = fault.Damaged(err); err == nil {
+		err = fault.Unsupported(c.extract(object)) // it is whole, and holds something else
 	}
 	if err != nil {
 		return nil, fmt.Errorf("torch: %s: %w", path, err)
@@ -240,11 +241,11 @@ func (c *Checkpoint) StateByName(order []string) (map[string]State, error) {
 		case len(c.Groups) == 1:
 			order = c.parameters()
 		default:
-			return nil, fmt.Errorf("torch: %s: the optimizer has %d groups and no names: say the names of its parameters", c.path, len(c.Groups))
+			return nil, fault.Mismatchedf("torch: %s: the optimizer has %d groups and no names: say the names of its parameters", c.path, len(c.Groups))
 		}
 	}
 	if len(order) != len(params) {
-		return nil, fmt.Errorf("torch: %s: %d names for the optimizer's %d parameters: say the names of its parameters (%s)",
+		return nil, fault.Mismatchedf("torch: %s: %d names for the optimizer's %d parameters: say the names of its parameters (%s)",
 			c.path, len(order), len(params), strings.Join(order, ", "))
 	}
 	states := map[string]State{}
@@ -252,14 +253,14 @@ func (c *Checkpoint) StateByName(order []string) (map[string]State, error) {
 		name, ok := names.Unwrap(order[i], func(name string) (string, bool) { return name, c.Model[name] != nil })
 		t := c.Model[name]
 		if _, twice := states[name]; !ok || twice {
-			return nil, fmt.Errorf("torch: %s: optimizer parameter %d is called %q, which is no tensor of the model or used twice", c.path, index, order[i])
+			return nil, fault.Mismatchedf("torch: %s: optimizer parameter %d is called %q, which is no tensor of the model or used twice", c.path, index, order[i])
 		}
 		s, ok := c.State[index]
 		if !ok {
 			continue
 		}
 		if !slices.Equal(s.ExpAvg.Shape, t.Shape) {
-			return nil, fmt.Errorf("torch: %s: tensor %q has shape %v, its optimizer state (parameter %d) %v", c.path, name, t.Shape, index, s.ExpAvg.Shape)
+			return nil, fault.Mismatchedf("torch: %s: tensor %q has shape %v, its optimizer state (parameter %d) %v", c.path, name, t.Shape, index, s.ExpAvg.Shape)
 		}
 		states[name] = s
 	}

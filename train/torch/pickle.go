@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 )
 
 // A pickle is a program for a small stack machine. This reader knows the instructions that torch.save needs and nothing
@@ -122,7 +124,7 @@ func (r *pickleReader) step(op byte) error {
 	case opProto:
 		version, err := r.uint(1)
 		if err == nil && (version < 2 || version > 5) {
-			err = fmt.Errorf("protocol %d, want 2 to 5", version)
+			err = fault.Unsupportedf("protocol %d, want 2 to 5", version)
 		}
 		return err
 	case opFrame:
@@ -184,7 +186,7 @@ func (r *pickleReader) step(op byte) error {
 	case opBinPersID, opReduce, opBuild:
 		return r.object(op)
 	}
-	return fmt.Errorf("instruction %#02x, which torch.save does not use", op)
+	return fault.Unsupportedf("instruction %#02x, which torch.save does not use", op)
 }
 
 var errPickleTruncated = errors.New("truncated")

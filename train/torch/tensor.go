@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/lemnos-ml/lemnos/train/internal/dtype"
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 )
 
 // Tensor is a tensor in a file of torch.save: a view of a storage, whose values are read when they are asked for.
@@ -148,7 +149,7 @@ func (r *stridedReader) advance() bool {
 func (t *Tensor) Floats() ([]float32, error) {
 	size := int(dtype.Size[t.DType])
 	if !strings.Contains(" F32 F16 BF16 F64 ", " "+t.DType+" ") {
-		return nil, fmt.Errorf("torch: values of type %s, want floating point", t.DType)
+		return nil, fault.Unsupportedf("torch: values of type %s, want floating point", t.DType)
 	}
 	values := make([]float32, t.Len())
 	block := make([]byte, min(1<<16, len(values)*size))

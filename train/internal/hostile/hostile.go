@@ -12,6 +12,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 )
 
 // Format is a reader under test.
@@ -65,6 +67,9 @@ func (f Format) Check(t testing.TB, data []byte) error {
 		time.Sleep(time.Duration(wait) * 10 * time.Millisecond)
 	}
 	f.checkMemory(t, data, used, buffers)
+	if err != nil && !fault.Known(err) {
+		t.Fatalf("%s: error %v says neither that the file is damaged, nor mismatched, nor unsupported", f.Name, err)
+	}
 	return err
 }
 
@@ -140,15 +145,19 @@ func (f Format) Fuzz(fuzz *testing.F) {
 	fuzz.Fuzz(func(t *testing.T, data []byte) {
 		// Reading these counters stops nothing; they lag behind by some blocks for each size of object.
 		var counters [2][1]metrics.Sample
+		var err error
 		start := time.Now()
 		for i := range counters {
 			if i == 1 {
-				f.Read(t, data)
+				err = f.Read(t, data)
 			}
 			counters[i][0].Name = "/gc/heap/allocs:bytes"
 			metrics.Read(counters[i][:])
 		}
 		f.checkMemory(t, data, counters[1][0].Value.Uint64()-counters[0][0].Value.Uint64(), 4<<20)
+		if err != nil && !fault.Known(err) {
+			t.Fatalf("error %v says neither that the file is damaged, nor mismatched, nor unsupported", err)
+		}
 		if took := time.Since(start); took > 5*time.Second {
 			t.Fatalf("%d bytes took %v", len(data), took)
 		}

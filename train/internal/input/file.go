@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 )
 
 // Regular reports a path that is there and no regular file, for readers that need
@@ -60,12 +62,12 @@ func Read(path string, most int64) ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case int64(len(data)) > most:
-		return nil, fmt.Errorf("%s has more than %d bytes", path, most)
+		return nil, fault.Damaged(fmt.Errorf("%s has more than %d bytes", path, most))
 	case len(bytes.TrimSpace(data)) == 0:
-		return nil, fmt.Errorf("%s is empty", path)
+		return nil, fault.Damaged(fmt.Errorf("%s is empty", path))
 	}
 	if what := Foreign(data); what != "" {
-		return nil, fmt.Errorf("%s is %s", path, what)
+		return nil, fault.Unsupportedf("%s is %s", path, what)
 	}
 	return bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), nil
 }

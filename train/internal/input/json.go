@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 )
 
 // Unmarshal is that of package json, with errors in words: line and column, the
@@ -19,7 +21,7 @@ func Explain(data []byte, err error) error {
 	var mismatch *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &syntax):
-		return fmt.Errorf("%s: %w", Place(data, syntax.Offset-1), err)
+		return fault.Damaged(fmt.Errorf("%s: %w", Place(data, syntax.Offset-1), err))
 	case errors.As(err, &mismatch):
 		is := mismatch.Value
 		switch first, rest, _ := strings.Cut(is, " "); {

@@ -5,11 +5,11 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 
 	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/train/internal/fault"
 )
 
 // CheckParams reports parameters without memory.
@@ -31,7 +31,7 @@ func CheckStored(values []float32, dt ops.DType) error {
 	}
 	for i, v := range values {
 		if math.Abs(float64(v)) >= limit {
-			return fmt.Errorf("value %d is %v, more than %v holds", i, v, dt)
+			return fault.Mismatchedf("value %d is %v, more than %v holds", i, v, dt)
 		}
 	}
 	return nil
