@@ -37,7 +37,7 @@ type Config struct {
 	Tied       bool    `json:"tied" resume:"same" usage:"the output head is the token embedding"`
 	Bias       bool    `json:"bias" resume:"same" usage:"biases in linear layers and in layernorm"`
 	Init       string  `json:"init" resume:"same" usage:"initial parameters: truncated_normal or gpt2"`
-	From       string  `json:"from" resume:"free" usage:"model to start from, its structure included: Hugging Face folder, run's folder or checkpoint"`
+	From       string  `json:"from" resume:"free" usage:"model to start from, its structure included: Hugging Face folder, run's folder or checkpoint; or a file of torch.save (.pt), for a model of this structure"`
 	Dropout    float64 `json:"dropout" resume:"free" usage:"part of the activations that training drops"`
 	Recompute  bool    `json:"recompute" resume:"free" usage:"run each block again in the backward pass instead of keeping its activations"`
 

@@ -20,7 +20,7 @@ import (
 // BaseConfig returns what [Configure] starts from: a preset, a JSON file on top of
 // the defaults (one of both may be named), or the first preset. Where the file or
 // the assignments set from, preset finetune takes the place of the defaults and of
-// the first preset.
+// the first preset, unless it is a file of torch.save, which does not say its structure.
 func BaseConfig(preset, file string, assignments []string) (Config, error) {
 	c, _, err := baseConfig(preset, file, assignments)
 	return c, err
@@ -38,8 +38,8 @@ func baseConfig(preset, file string, assignments []string) (c Config, set map[st
 	case preset != "" && file != "":
 		return c, nil, fmt.Errorf("train: preset %s and file %s are both places to start from: give one", preset, file)
 	case file != "":
-		return readConfig(file, from != "")
-	case preset == "" && from != "":
+		return readConfig(file, tunes(from))
+	case preset == "" && tunes(from):
 		preset = "finetune"
 	case preset == "":
 		preset = presets[0].name
@@ -50,7 +50,8 @@ func baseConfig(preset, file string, assignments []string) (c Config, set map[st
 
 // Configure puts a configuration together as tools/train does: [BaseConfig], below
 // assignments as [Config.Override] takes them. With from, the structure of that
-// model stands between the two, see [Config.ConfigureFrom].
+// model stands between the two, see [Config.ConfigureFrom]; of a file of torch.save it
+// is that of the configuration.
 func Configure(preset, file string, assignments []string) (Config, error) {
 	c, set, err := baseConfig(preset, file, assignments)
 	if err != nil {
@@ -59,8 +60,12 @@ func Configure(preset, file string, assignments []string) (Config, error) {
 	if err := c.overrideAll(assignments, set); err != nil {
 		return c, err
 	}
-	if c.From != "" {
-		if err := c.startFrom(c.source(), set, assignments); err != nil {
+	if source := c.source(); isTorch(source) {
+		if err := input.Regular(source); err != nil {
+			return c, fmt.Errorf("train: from: %w", err)
+		}
+	} else if c.From != "" {
+		if err := c.startFrom(source, set, assignments); err != nil {
 			return c, err
 		}
 	}
@@ -114,7 +119,7 @@ func readConfig(path string, tuning bool) (c Config, set map[string]bool, err er
 		return c, nil, fmt.Errorf("train: config: %w", err)
 	}
 	c = DefaultConfig()
-	if set, err = c.parse(data); err == nil && (tuning || c.From != "") {
+	if set, err = c.parse(data); err == nil && (tuning || tunes(c.From)) {
 		c = finetune()
 		set, err = c.parse(data)
 	}

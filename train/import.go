@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/optim"
@@ -16,8 +18,29 @@ import (
 	"github.com/lemnos-ml/lemnos/train/torch"
 )
 
+// isTorch reports whether a path is named as files of torch.save are.
+func isTorch(path string) bool {
+	return slices.Contains([]string{".pt", ".pth", ".bin"}, strings.ToLower(filepath.Ext(path)))
+}
+
+// tunes reports whether a run that starts from a model is one of fine-tuning, by its
+// name: a file of torch.save may be the checkpoint of a run that is to go on.
+func tunes(from string) bool { return from != "" && !isTorch(from) }
+
+// startFromTorch is ImportTorch for a run that is to go on from there.
+func (t *Trainer) startFromTorch(ctx context.Context, path string) error {
+	if err := t.ImportTorch(ctx, path); err != nil {
+		return err
+	}
+	if t.iter >= t.cfg.TotalSteps {
+		return fmt.Errorf("train: %s is of step %d and total_steps is %d: there is nothing to train, set more", path, t.iter, t.cfg.TotalSteps)
+	}
+	return nil
+}
+
 // ImportTorch makes the state that of a checkpoint that PyTorch wrote, see
-// [torch.Open]: parameters, AdamW's moments and step counts, and the iteration.
+// [torch.Open]: parameters and, where the file has an optimizer, AdamW's moments and
+// step counts, and the iteration.
 // Tensors are matched by name and shape, names without what wrappers such as
 // torch.compile put before them; a missing, extra or differently shaped one, and a
 // value that is not finite, is an error, and nothing is changed. Hyper-parameters stay those of the
@@ -27,18 +50,18 @@ func (t *Trainer) ImportTorch(ctx context.Context, path string) error {
 	if err := t.open(); err != nil {
 		return err
 	}
-	if t.cfg.Optimizer != "adamw" {
-		return fmt.Errorf("train: import %s: optimizer is %q, and what is imported is the state of adamw", path, t.cfg.Optimizer)
-	}
 	c, err := torch.Open(path)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
+	if t.cfg.Optimizer != "adamw" && len(c.State) > 0 {
+		return fault.Mismatchedf("train: import %s: optimizer is %q, and the file has the state of adamw", path, t.cfg.Optimizer)
+	}
 	params := t.model.Params()
 	theirs, err := matchTorch(c, params)
 	if err != nil {
-		return fmt.Errorf("train: import %s: %w", path, fault.Mismatched(err))
+		return fault.Mismatchedf("train: import %s: %w; the structure is the configuration's, which a preset, a file or flags say", path, err)
 	}
 	states, err := c.StateByName(nil)
 	if err != nil {
@@ -112,7 +135,7 @@ func matchTorch(c *torch.Checkpoint, params *ops.Params) (theirs map[string]stri
 		ours, ok := names.Unwrap(name, find)
 		other, twice := theirs[ours]
 		switch {
-		case !ok && !names.Ignored(name, c.Model[name].Shape):
+		case !ok && !names.Ignored(name, c.Model[name].Shape) && !tied(c, name, params):
 			extra = cmp.Or(extra, fmt.Errorf("tensor %q is not one of this model", name))
 		case !ok:
 		case twice:
@@ -131,4 +154,13 @@ func matchTorch(c *torch.Checkpoint, params *ops.Params) (theirs map[string]stri
 		}
 	}
 	return theirs, extra
+}
+
+// tied reports whether a tensor of the file is one of the model's under another name,
+// as the output head is where it is the token embedding.
+func tied(c *torch.Checkpoint, name string, params *ops.Params) bool {
+	return slices.ContainsFunc(c.Names, func(other string) bool {
+		_, ok := names.Unwrap(other, func(name string) (string, bool) { return name, params.ByName(name) != nil })
+		return ok && c.Model[name].Same(c.Model[other])
+	})
 }

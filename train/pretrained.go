@@ -117,7 +117,7 @@ func isHuggingFace(path string) bool {
 
 // StartFrom gives the parameters the values of the model at path, one that
 // [OpenModel] loads, of the same structure. The rest of the state stays that of a
-// new run.
+// new run, but for a file of torch.save (.pt, .pth or .bin), see [Trainer.ImportTorch].
 func (t *Trainer) StartFrom(ctx context.Context, path string) error {
 	if err := t.open(); err != nil {
 		return err
@@ -127,6 +127,9 @@ func (t *Trainer) StartFrom(ctx context.Context, path string) error {
 		return err
 	}
 	t.from = from
+	if isTorch(path) {
+		return t.startFromTorch(ctx, path)
+	}
 	params := t.model.Params()
 	if isHuggingFace(path) {
 		h, err := hf.Open(path)
@@ -160,7 +163,7 @@ func openCheckpoint(path string) (*safetensors.File, Config, error) {
 		return nil, cfg, err
 	}
 	if _, _, cfg, err = checkpointMeta(f.Meta()); err == nil {
-		if err = cfg.Validate(); err == nil {
+		if err = fault.Unsupported(cfg.Validate()); err == nil {
 			err = checkSizes(f, cfg)
 		}
 	}

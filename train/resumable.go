@@ -139,7 +139,9 @@ func (m *modelIdentity) add(meta map[string]string) error {
 func identifyModel(path string) (*modelIdentity, error) {
 	id := &modelIdentity{Path: path}
 	var files []string
-	if isHuggingFace(path) {
+	if isTorch(path) {
+		files = []string{path}
+	} else if isHuggingFace(path) {
 		entries, err := os.ReadDir(path)
 		if err != nil {
 			return nil, fmt.Errorf("train: %w", err)

@@ -17,7 +17,8 @@ import (
 //
 //	{"model_state": model.state_dict(), "optimizer_state": optimizer.state_dict(), "iteration": int}
 //
-// for torch.optim.AdamW or a class of its own that keeps the same state. No code of the file is executed.
+// for torch.optim.AdamW or a class of its own that keeps the same state, or a state_dict alone, by itself or as
+// model_state_dict, state_dict or model: then there is no State, and the Iteration is 0. No code of the file is executed.
 // The tensors are read from the file when they are asked for, until Close.
 type Checkpoint struct {
 	Iteration int64
@@ -84,17 +85,19 @@ func (c *Checkpoint) Close() error {
 }
 
 func (c *Checkpoint) extract(object any) error {
+	whole, ok := object.(*pickleDict)
+	if !ok {
+		return fmt.Errorf("the file holds %s, want a dict with model_state, or of tensors", describePickle(object))
+	}
+	if _, ok := whole.get("model_state"); !ok {
+		return c.extractAlone(whole)
+	}
 	model, err := dictField(object, "the file", "model_state")
 	if err != nil {
 		return err
 	}
-	for _, item := range model.items {
-		name, ok := item.key.(string)
-		t, isTensor := item.value.(*Tensor)
-		if !ok || !isTensor || c.Model[name] != nil {
-			return fmt.Errorf("model_state has %s as %s: want one tensor for each name", describePickle(item.key), describePickle(item.value))
-		}
-		c.Names, c.Model[name] = append(c.Names, name), t
+	if err := c.extractModel(model, "model_state"); err != nil {
+		return err
 	}
 	optimizer, err := dictField(object, "the file", "optimizer_state")
 	if err != nil {
@@ -107,6 +110,34 @@ func (c *Checkpoint) extract(object any) error {
 		return nil
 	}
 	return c.extractOptimizer(optimizer)
+}
+
+// extractAlone reads a model without its optimizer: the file is its state_dict, or
+// has it under a name that is in use.
+func (c *Checkpoint) extractAlone(whole *pickleDict) error {
+	for _, key := range []string{"model_state_dict", "state_dict", "model"} {
+		value, _ := whole.get(key)
+		if model, ok := value.(*pickleDict); ok {
+			return c.extractModel(model, key)
+		}
+	}
+	if len(whole.items) == 0 {
+		return errors.New("the file has no model_state, and no tensors")
+	}
+	return c.extractModel(whole, "the file has no model_state, and")
+}
+
+// extractModel reads a state_dict.
+func (c *Checkpoint) extractModel(model *pickleDict, of string) error {
+	for _, item := range model.items {
+		name, ok := item.key.(string)
+		t, isTensor := item.value.(*Tensor)
+		if !ok || !isTensor || c.Model[name] != nil {
+			return fmt.Errorf("%s has %s as %s: want one tensor for each name", of, describePickle(item.key), describePickle(item.value))
+		}
+		c.Names, c.Model[name] = append(c.Names, name), t
+	}
+	return nil
 }
 
 func (c *Checkpoint) extractOptimizer(optimizer *pickleDict) error {

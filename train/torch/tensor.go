@@ -80,6 +80,11 @@ func (t *Tensor) Len() int {
 	return n
 }
 
+// Same reports whether two tensors of a file are the same values of it, as tied ones are.
+func (t *Tensor) Same(other *Tensor) bool {
+	return t.storage == other.storage && t.offset == other.offset && slices.Equal(t.Shape, other.Shape) && slices.Equal(t.strides, other.strides)
+}
+
 // Open returns the values, little-endian and row-major whatever the strides are.
 func (t *Tensor) Open() io.Reader {
 	size := dtype.Size[t.DType]
