@@ -29,13 +29,9 @@ func saveFile(files output.System, path string, meta map[string]string, entries 
 	return nil
 }
 
-// SaveCheckpoint writes the checkpoint of a step with [safetensors.Save] and then removes all but the newest keep (0: none).
+// saveCheckpoint writes the checkpoint of a step as [safetensors.Save] does and then removes all but the newest keep (0: none).
 // It returns the checkpoint's path, which is set as soon as the file is whole, even where removing failed. Only one
 // process may save checkpoints of a run.
-func SaveCheckpoint(dir, run string, step int64, meta map[string]string, entries []safetensors.Entry, keep int) (path string, err error) {
-	return saveCheckpoint(output.OS{}, dir, run, step, meta, entries, keep)
-}
-
 func saveCheckpoint(files output.System, dir, run string, step int64, meta map[string]string, entries []safetensors.Entry, keep int) (string, error) {
 	if err := checkRun(run); err != nil {
 		return "", err
@@ -50,7 +46,7 @@ func saveCheckpoint(files output.System, dir, run string, step int64, meta map[s
 	if keep == 0 {
 		return path, nil
 	}
-	return path, prune(files, dir, run, keep, step)
+	return path, removeOld(files, dir, run, keep, step)
 }
 
 // Latest returns the checkpoint of a run with the highest step, or an empty path when there is none; dir and run are
@@ -86,20 +82,20 @@ func openNewest(path string) (*safetensors.File, error) {
 	return nil, fmt.Errorf("%w; there is none before it: remove %s, and the run starts over", err, path)
 }
 
-// Prune removes all checkpoints of a run but the keep >= 1 with the highest steps, and what writers that were killed
+// prune removes all checkpoints of a run but the keep >= 1 with the highest steps, and what writers that were killed
 // have left. No checkpoint of the run may be being written.
-func Prune(dir, run string, keep int) error {
+func prune(dir, run string, keep int) error {
 	if err := checkRun(run); err != nil {
 		return err
 	}
 	if keep < 1 {
 		return fmt.Errorf("train: keep %d checkpoints: want at least 1", keep)
 	}
-	return prune(output.OS{}, dir, run, keep, -1)
+	return removeOld(output.OS{}, dir, run, keep, -1)
 }
 
-// prune never removes the checkpoint of step saved, even where others have higher steps.
-func prune(files output.System, dir, run string, keep int, saved int64) error {
+// removeOld never removes the checkpoint of step saved, even where others have higher steps.
+func removeOld(files output.System, dir, run string, keep int, saved int64) error {
 	steps, leftovers, err := listRun(files, dir, run)
 	if err != nil {
 		return err

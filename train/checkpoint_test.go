@@ -81,7 +81,7 @@ func TestSpec6KeepLastAndLatest(t *testing.T) {
 	save := func(run string, step int64, keep int) {
 		t.Helper()
 		meta, entries := stepCheckpoint(step, 3)
-		path, err := SaveCheckpoint(dir, run, step, meta, entries, keep)
+		path, err := saveCheckpoint(output.OS{}, dir, run, step, meta, entries, keep)
 		if err != nil || path != CheckpointPath(dir, run, step) {
 			t.Fatal(path, err)
 		}
@@ -112,7 +112,7 @@ func TestSpec6KeepLastAndLatest(t *testing.T) {
 		t.Errorf("latest among other files: %d, %v", step, err)
 	}
 	before := len(namesIn(t, dir))
-	if err := Prune(dir, "run", 1); err != nil {
+	if err := prune(dir, "run", 1); err != nil {
 		t.Fatal(err)
 	}
 	if got := namesIn(t, dir); len(got) != before-3 || slices.Contains(got, ".run-99999999.safetensors.0123.tmp") {
@@ -122,15 +122,15 @@ func TestSpec6KeepLastAndLatest(t *testing.T) {
 	if got := namesIn(t, dir); !slices.Contains(got, "run-00000030.safetensors") {
 		t.Errorf("%q lack the checkpoint just saved", got)
 	}
-	check.Error(t, Prune(dir, "run", 0), "keep 0")
+	check.Error(t, prune(dir, "run", 0), "keep 0")
 	for _, run := range []string{"", ".", "..", "a/b", `a\b`, "../x"} {
-		_, err := SaveCheckpoint(dir, run, 1, nil, nil, 1)
+		_, err := saveCheckpoint(output.OS{}, dir, run, 1, nil, nil, 1)
 		check.Error(t, err, strconv.Quote(run))
 		_, _, err = Latest(dir, run)
 		check.Error(t, err, strconv.Quote(run))
-		check.Error(t, Prune(dir, run, 1), strconv.Quote(run))
+		check.Error(t, prune(dir, run, 1), strconv.Quote(run))
 	}
-	_, err := SaveCheckpoint(dir, "run", -1, nil, nil, 1)
+	_, err := saveCheckpoint(output.OS{}, dir, "run", -1, nil, nil, 1)
 	check.Error(t, err, "step -1")
 }
 
@@ -251,7 +251,7 @@ func TestSpec6FailuresWhileSaving(t *testing.T) {
 		dir := t.TempDir()
 		for _, step := range []int64{1, 2} {
 			meta, entries := stepCheckpoint(step, values)
-			if _, err := SaveCheckpoint(dir, "run", step, meta, entries, 2); err != nil {
+			if _, err := saveCheckpoint(output.OS{}, dir, "run", step, meta, entries, 2); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -269,7 +269,7 @@ func TestSpec6FailuresWhileSaving(t *testing.T) {
 		}
 		// The next save works whatever was left, and cleans up.
 		meta, entries = stepCheckpoint(4, values)
-		if path, err = SaveCheckpoint(dir, "run", 4, meta, entries, 2); err != nil {
+		if path, err = saveCheckpoint(output.OS{}, dir, "run", 4, meta, entries, 2); err != nil {
 			t.Fatal(err)
 		}
 		checkStep(t, path, 4, values)
@@ -320,7 +320,7 @@ func saveUntilKilled(dir string) {
 	for fmt.Println("saving"); err == nil; {
 		step++
 		meta, entries := stepCheckpoint(step, killedValues)
-		_, err = SaveCheckpoint(dir, "run", step, meta, entries, 2)
+		_, err = saveCheckpoint(output.OS{}, dir, "run", step, meta, entries, 2)
 	}
 	fmt.Println(err)
 }
@@ -337,7 +337,7 @@ func TestSpec6KilledWhileSaving(t *testing.T) {
 	interrupted, rounds := 0, 0
 	// At least 12 rounds, and more until some of the kills have hit a write and others come after one.
 	for ; rounds < 12 || (interrupted == 0 || last == 0) && rounds < 60; rounds++ {
-		if err := Prune(dir, "run", 2); err != nil {
+		if err := prune(dir, "run", 2); err != nil {
 			t.Fatal(err)
 		}
 		child := exec.Command(os.Args[0], "-test.run=^TestSpec6KilledWhileSaving$")
@@ -373,7 +373,7 @@ func TestSpec6KilledWhileSaving(t *testing.T) {
 		t.Errorf("%d checkpoints were saved in %d rounds, %d saves were interrupted", last, rounds, interrupted)
 	}
 	t.Logf("%d checkpoints in %d rounds, %d saves interrupted", last, rounds, interrupted)
-	if err := Prune(dir, "run", 1); err != nil {
+	if err := prune(dir, "run", 1); err != nil {
 		t.Fatal(err)
 	}
 	if left := namesIn(t, dir); len(left) != 1 {

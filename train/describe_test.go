@@ -143,7 +143,7 @@ func TestCloseOfZeroValues(t *testing.T) {
 		"Tensor": func() { new(ops.Tensor).Release() }, "Params": func() { new(ops.Params).Release() }, "Graph": func() { new(ops.Graph).Release() },
 		"Step": func() { new(ops.Step).Close() }, "Decoder": func() { new(nn.Decoder).Close() }, "Window": func() { new(nn.Window).Close() }, "Optimizer": func() { new(optim.Optimizer).Release() },
 		"Data": func() { data.Corpus{}.Close() }, "Trainer": func() { new(train.Trainer).Close() }, "Evaluator": func() { new(train.Evaluator).Close() },
-		"Tokens": func() { new(data.Tokens).Close() }, "File": func() { new(safetensors.File).Close() }, "Metrics": func() { new(train.Metrics).Close() },
+		"Tokens": func() { new(data.Tokens).Close() }, "File": func() { new(safetensors.File).Close() },
 		"HuggingFace": func() { new(hf.Folder).Close() }, "TorchCheckpoint": func() { new(torch.Checkpoint).Close() },
 		"Prefetcher": func() { new(data.Prefetcher).Close() },
 	} {

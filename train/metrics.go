@@ -74,29 +74,25 @@ func (n *number) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-// Metrics is the metrics file of a run, JSON lines in the order of the steps,
+// metricsFile is the metrics file of a run, JSON lines in the order of the steps,
 // open for appending. It is for one goroutine.
-type Metrics struct {
+type metricsFile struct {
 	files   output.System
 	path    string
 	file    output.File // nil when the file may not hold the records: it is to be written anew
 	records []Record
 }
 
-// OpenMetrics opens the file of a run that goes on after step, and cuts off what
+// openMetrics opens the file of a run that goes on after step, and cuts off what
 // an earlier start wrote beyond that step, so that the curve has each step once.
 // At step 0 a run begins anew and the file is emptied. A missing file, or folder,
 // is created.
-func OpenMetrics(path string, step int64) (*Metrics, error) {
-	return openMetrics(output.OS{}, path, step)
-}
-
-func openMetrics(files output.System, path string, step int64) (*Metrics, error) {
+func openMetrics(files output.System, path string, step int64) (*metricsFile, error) {
 	old, torn, err := readMetrics(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	m := &Metrics{files: files, path: path}
+	m := &metricsFile{files: files, path: path}
 	for _, r := range old {
 		if step > 0 && r.Step <= step {
 			m.records = append(m.records, r)
@@ -109,7 +105,7 @@ func openMetrics(files output.System, path string, step int64) (*Metrics, error)
 }
 
 // rewrite makes the file hold the records, and opens it.
-func (m *Metrics) rewrite() error {
+func (m *metricsFile) rewrite() error {
 	err := output.Write(m.files, m.path, func(w output.File) error {
 		for _, r := range m.records {
 			if err := writeRecord(w, r); err != nil {
@@ -124,7 +120,7 @@ func (m *Metrics) rewrite() error {
 	return m.open()
 }
 
-func (m *Metrics) open() (err error) {
+func (m *metricsFile) open() (err error) {
 	if m.file, err = m.files.Append(m.path); err != nil {
 		m.file = nil
 		return fmt.Errorf("train: metrics: %w", err)
@@ -134,7 +130,7 @@ func (m *Metrics) open() (err error) {
 
 // Append writes one record. The step must be that of the last record or a later
 // one. A record that could not be written is written with the next one.
-func (m *Metrics) Append(r Record) error {
+func (m *metricsFile) Append(r Record) error {
 	if n := len(m.records); n > 0 && r.Step < m.records[n-1].Step {
 		return fmt.Errorf("train: metrics: step %d after step %d", r.Step, m.records[n-1].Step)
 	}
@@ -150,7 +146,7 @@ func (m *Metrics) Append(r Record) error {
 }
 
 // sync makes what was written durable.
-func (m *Metrics) sync() error {
+func (m *metricsFile) sync() error {
 	if m.file == nil {
 		return m.rewrite()
 	}
@@ -162,10 +158,10 @@ func (m *Metrics) sync() error {
 
 // Records returns all records of the run, those of earlier starts included. The
 // slice is the Metrics' own.
-func (m *Metrics) Records() []Record { return m.records }
+func (m *metricsFile) Records() []Record { return m.records }
 
 // Close closes the file.
-func (m *Metrics) Close() error {
+func (m *metricsFile) Close() error {
 	if m.file == nil {
 		return nil
 	}

@@ -8,11 +8,13 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/lemnos-ml/lemnos/train/internal/output"
 )
 
 func TestMetricsLines(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "run", "metrics.jsonl")
-	m, err := OpenMetrics(path, 0)
+	m, err := openMetrics(output.OS{}, path, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +82,7 @@ func TestMetricsContinueAfterResume(t *testing.T) {
 			if err := os.WriteFile(path, []byte(c.old), 0o666); err != nil {
 				t.Fatal(err)
 			}
-			m, err := OpenMetrics(path, c.step)
+			m, err := openMetrics(output.OS{}, path, c.step)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -125,7 +127,7 @@ func TestMetricsErrors(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
 			t.Fatal(err)
 		}
-		for _, err := range []error{errorOf(ReadMetrics(path)), errorOf(OpenMetrics(path, 5))} {
+		for _, err := range []error{errorOf(ReadMetrics(path)), errorOf(openMetrics(output.OS{}, path, 5))} {
 			if err == nil || !strings.Contains(err.Error(), "line 2 of "+path) || !strings.Contains(err.Error(), "remove that line, or the file") {
 				t.Errorf("%q: error %v does not name the line", text, err)
 			}

@@ -21,8 +21,8 @@ import (
 
 // The size of a loss plot in pixels.
 const (
-	PlotWidth  = 1200
-	PlotHeight = 750
+	plotWidth  = 1200
+	plotHeight = 750
 )
 
 const plotDPI = 150
@@ -87,21 +87,13 @@ func LossPlot(title string, records []Record, unigram float64) (image.Image, err
 	}
 	bounds(p)
 
-	canvas := vgimg.NewWith(vgimg.UseWH(PlotWidth*vg.Inch/plotDPI, PlotHeight*vg.Inch/plotDPI), vgimg.UseDPI(plotDPI))
+	canvas := vgimg.NewWith(vgimg.UseWH(plotWidth*vg.Inch/plotDPI, plotHeight*vg.Inch/plotDPI), vgimg.UseDPI(plotDPI))
 	margin := vg.Points(8)
 	p.Draw(draw.Crop(draw.New(canvas), margin, -2*margin, margin, -margin))
 	return canvas.Image(), nil
 }
 
-// WriteLossPlot writes LossPlot as a PNG file, atomically.
-func WriteLossPlot(path, title string, records []Record, unigram float64) error {
-	img, err := LossPlot(title, records, unigram)
-	if err != nil {
-		return err
-	}
-	return writePNG(output.OS{}, path, img)
-}
-
+// writePNG writes an image, or leaves what was there.
 func writePNG(files output.System, path string, img image.Image) error {
 	err := output.Write(files, path, func(w output.File) error { return png.Encode(w, img) })
 	if err != nil {

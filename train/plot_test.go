@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/lemnos-ml/lemnos/train/internal/output"
 )
 
 // madeUpRun is a made-up training run of the given length: a loss falling from log 256.
@@ -47,7 +49,7 @@ func countPixels(img image.Image, want color.RGBA) int {
 func TestLossPlotFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "run", "loss.png")
 	for range 2 { // the second replaces the first
-		if err := WriteLossPlot(path, "cs336_lm_run", madeUpRun(10000), 3.31); err != nil {
+		if err := writeTestPlot(path); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -60,7 +62,7 @@ func TestLossPlotFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := img.Bounds(), image.Rect(0, 0, PlotWidth, PlotHeight); got != want {
+	if got, want := img.Bounds(), image.Rect(0, 0, plotWidth, plotHeight); got != want {
 		t.Errorf("size %v, want %v", got, want)
 	}
 	// A curve a thousand pixels wide has at least as many of its color.
@@ -72,7 +74,7 @@ func TestLossPlotFile(t *testing.T) {
 	if n := countPixels(img, unigramColor); n < 300 {
 		t.Errorf("unigram line: %d pixels", n)
 	}
-	if n := countPixels(img, color.RGBA{255, 255, 255, 255}); n < PlotWidth*PlotHeight/2 {
+	if n := countPixels(img, color.RGBA{255, 255, 255, 255}); n < plotWidth*plotHeight/2 {
 		t.Errorf("%d white pixels: the background is not white", n)
 	}
 }
@@ -89,8 +91,8 @@ func TestLossPlotOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	row := func(want color.RGBA) int {
-		x := PlotWidth / 2 // left of the legend, right of the labels
-		for y := range PlotHeight {
+		x := plotWidth / 2 // left of the legend, right of the labels
+		for y := range plotHeight {
 			if color.RGBAModel.Convert(img.At(x, y)) == want {
 				return y
 			}
@@ -98,7 +100,7 @@ func TestLossPlotOrder(t *testing.T) {
 		return -1
 	}
 	train, val := row(trainColor), row(valColor)
-	if !(train > 0 && val > train+PlotHeight/2) {
+	if !(train > 0 && val > train+plotHeight/2) {
 		t.Errorf("rows: training %d, validation %d", train, val)
 	}
 }
@@ -157,4 +159,13 @@ func TestRoundTicks(t *testing.T) {
 			t.Errorf("%v to %v: got %q, want %q", c.low, c.high, got, c.want)
 		}
 	}
+}
+
+// writeTestPlot writes the curves of a made-up run.
+func writeTestPlot(path string) error {
+	img, err := LossPlot("cs336_lm_run", madeUpRun(10000), 3.31)
+	if err != nil {
+		return err
+	}
+	return writePNG(output.OS{}, path, img)
 }

@@ -224,7 +224,7 @@ func TestDamagedNewestCheckpoint(t *testing.T) {
 	if err := runTo(t, c, 3); err != nil {
 		t.Fatal(err)
 	}
-	if err := Prune(c.Dir(), checkpointName, 1); err != nil {
+	if err := prune(c.Dir(), checkpointName, 1); err != nil {
 		t.Fatal(err)
 	}
 	only := CheckpointPath(c.Dir(), checkpointName, 3)

@@ -197,7 +197,7 @@ type runner struct {
 	eval      *Evaluator           // nil for none
 	tokenizer *tokenizer.Tokenizer // of the data, nil for none
 	unigram   float64
-	metrics   *Metrics
+	metrics   *metricsFile
 	first     int64      // steps done before this call
 	saving    chan error // the write of the last checkpoint; nil when none was begun
 	since     time.Time  // last log

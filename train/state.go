@@ -14,6 +14,7 @@ import (
 	"github.com/lemnos-ml/lemnos/train/internal/dtype"
 	"github.com/lemnos-ml/lemnos/train/internal/fault"
 	"github.com/lemnos-ml/lemnos/train/internal/input"
+	"github.com/lemnos-ml/lemnos/train/internal/output"
 	"github.com/lemnos-ml/lemnos/train/internal/transfer"
 	"github.com/lemnos-ml/lemnos/train/safetensors"
 )
@@ -103,10 +104,10 @@ func (t *Trainer) Snapshot(ctx context.Context) (*Snapshot, error) {
 	return s, nil
 }
 
-// Save writes the snapshot into dir as [SaveCheckpoint] does and returns the
+// Save writes the snapshot into dir and removes old ones and returns the
 // path. It needs no device, so it may run beside the next steps.
 func (s *Snapshot) Save(dir string, keep int) (path string, err error) {
-	return SaveCheckpoint(dir, checkpointName, s.Iteration, s.meta, s.entries, keep)
+	return saveCheckpoint(output.OS{}, dir, checkpointName, s.Iteration, s.meta, s.entries, keep)
 }
 
 // Restore makes the state that of a checkpoint file, after which training goes

@@ -6,7 +6,7 @@ import (
 )
 
 // Sampler gathers random batches on the host: inputs (B, M) and targets (B, M), the inputs shifted by one token.
-// Batch k is a pure function of the tokens and of (Seed, k, Rank), see Starts. One goroutine at a time.
+// Batch k is a pure function of the tokens and of (Seed, k, Rank). One goroutine at a time.
 type Sampler struct {
 	Tokens *Tokens
 	Seed   uint64 // of the stream of batches
@@ -31,7 +31,7 @@ func (s *Sampler) Gather(k int64, x, y []int32) error {
 	if len(s.starts) != s.B || len(s.window) != s.M+1 {
 		s.starts, s.window = make([]int64, s.B), make([]int32, s.M+1)
 	}
-	if err := Starts(s.starts, s.Seed, uint64(k), s.Rank, s.Tokens.Len(), s.M); err != nil {
+	if err := drawStarts(s.starts, s.Seed, uint64(k), s.Rank, s.Tokens.Len(), s.M); err != nil {
 		return err
 	}
 	for row, start := range s.starts {

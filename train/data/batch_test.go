@@ -28,7 +28,7 @@ func TestSpec5BatchOfWindows(t *testing.T) {
 			t.Fatal(err)
 		}
 		var starts [b]int64
-		if err := Starts(starts[:], 5, uint64(k), 2, n, m); err != nil {
+		if err := drawStarts(starts[:], 5, uint64(k), 2, n, m); err != nil {
 			t.Fatal(err)
 		}
 		for i := range x {

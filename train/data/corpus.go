@@ -167,7 +167,7 @@ func (l *loader) encode(ctx context.Context) (*Tokens, error) {
 	var text io.Reader
 	size := int64(0)
 	if l.o.Path == "" {
-		source, err := GoSource()
+		source, err := goSource()
 		if err != nil {
 			return nil, err
 		}

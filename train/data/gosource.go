@@ -18,10 +18,10 @@ const goSourceBytes = 16 << 20
 // Such files are large, and all alike.
 var generated = regexp.MustCompile(`(?m)^// Code generated .* DO NOT EDIT\.$`)
 
-// GoSource returns up to 16 MB of the Go standard library's source, found
+// goSource returns up to 16 MB of the Go standard library's source, found
 // through `go env GOROOT`: its files in the order of their paths, tests, commands
 // and generated files left out. Text that every Go programmer has at hand.
-func GoSource() ([]byte, error) {
+func goSource() ([]byte, error) {
 	out, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
 		return nil, fmt.Errorf("data: no -data given and `go env GOROOT` failed: %w", err)

@@ -22,14 +22,14 @@ func philox4x32(counter [4]uint32, key [2]uint32) [4]uint32 {
 	return counter
 }
 
-// Starts fills starts with the first positions of the windows of batch k, one per row, uniform over all n-m windows of
+// drawStarts fills starts with the first positions of the windows of batch k, one per row, uniform over all n-m windows of
 // m inputs and their targets in n tokens: 0 <= start <= n-m-1. It is a pure function of (seed, k, rank): a run that
 // resumes at batch k draws what it would have drawn, and each rank of a data-parallel run has its own stream.
 //
 // Row r takes the 64 bits w1<<32|w0 of Philox4x32-10 under the key (low seed, high seed) at the counter
 // (low k, high k, r, rank), multiplies them by n-m and keeps the upper 64 bits of the product. The batch kernel draws
 // the same numbers.
-func Starts(starts []int64, seed, k uint64, rank uint32, n int64, m int) error {
+func drawStarts(starts []int64, seed, k uint64, rank uint32, n int64, m int) error {
 	if m < 1 || n <= int64(m) {
 		return fmt.Errorf("data: %d tokens have no window of context length %d, which needs %d", n, m, int64(m)+1)
 	}

@@ -33,7 +33,7 @@ func TestSpec5StartsUniformOverAllWindows(t *testing.T) {
 	var counts [n - m]float64
 	starts := make([]int64, 16)
 	for k := range uint64(draws / len(starts)) {
-		if err := Starts(starts, 20240917, k, 3, n, m); err != nil {
+		if err := drawStarts(starts, 20240917, k, 3, n, m); err != nil {
 			t.Fatal(err)
 		}
 		for _, start := range starts {
@@ -59,7 +59,7 @@ func TestSpec5StartsUniformOverAllWindows(t *testing.T) {
 func TestSpec5StartsArePureAndStreamsDiffer(t *testing.T) {
 	draw := func(seed, k uint64, rank uint32) [8]int64 {
 		var starts [8]int64
-		if err := Starts(starts[:], seed, k, rank, 1<<40, 100); err != nil {
+		if err := drawStarts(starts[:], seed, k, rank, 1<<40, 100); err != nil {
 			t.Fatal(err)
 		}
 		return starts
@@ -76,7 +76,7 @@ func TestSpec5StartsArePureAndStreamsDiffer(t *testing.T) {
 		seen[other] = true
 	}
 	var long [16]int64
-	if err := Starts(long[:], 7, 9, 0, 1<<40, 100); err != nil {
+	if err := drawStarts(long[:], 7, 9, 0, 1<<40, 100); err != nil {
 		t.Fatal(err)
 	}
 	if [8]int64(long[:8]) != base {
@@ -86,14 +86,14 @@ func TestSpec5StartsArePureAndStreamsDiffer(t *testing.T) {
 
 func TestSpec5StartsErrors(t *testing.T) {
 	var starts [1]int64
-	err := Starts(starts[:], 0, 0, 0, 8, 8)
+	err := drawStarts(starts[:], 0, 0, 0, 8, 8)
 	if err == nil || !strings.Contains(err.Error(), "8 tokens") || !strings.Contains(err.Error(), "needs 9") {
 		t.Errorf("8 tokens, context length 8: %v", err)
 	}
-	if err := Starts(starts[:], 0, 0, 0, 9, 8); err != nil || starts[0] != 0 {
+	if err := drawStarts(starts[:], 0, 0, 0, 9, 8); err != nil || starts[0] != 0 {
 		t.Errorf("9 tokens, context length 8: start %d, %v", starts[0], err)
 	}
-	if Starts(starts[:], 0, 0, 0, 9, 0) == nil || Starts(starts[:], 0, 0, 0, math.MinInt64, 8) == nil {
+	if drawStarts(starts[:], 0, 0, 0, 9, 0) == nil || drawStarts(starts[:], 0, 0, 0, math.MinInt64, 8) == nil {
 		t.Error("context length 0 or a negative count was accepted")
 	}
 }

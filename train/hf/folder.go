@@ -32,11 +32,7 @@ type Folder struct {
 	// Config is the structure of the model. Context is the longest it was made
 	// for, and at most the window of its attention; with RoPE, and cutting learned
 	// positions off, a shorter one will do.
-	Config nn.TransformerConfig
-	// BOS, EOS and Pad are the ids of the tokens that begin, end and fill up texts,
-	// as the folder says; there may be none.
-	BOS, EOS, Pad []int32
-
+	Config  nn.TransformerConfig
 	dir     string
 	object  object // config.json
 	files   []*safetensors.File
@@ -73,18 +69,9 @@ func (f *Folder) configuration() (kind string, err error) {
 	if f.object, err = parseObject(data); err == nil {
 		f.Config, kind, err = f.object.structure()
 	}
-	ids := struct {
-		BOS tokenIDs `json:"bos_token_id"`
-		EOS tokenIDs `json:"eos_token_id"`
-		Pad tokenIDs `json:"pad_token_id"`
-	}{}
-	if err == nil {
-		err = f.object.decode(&ids)
-	}
 	if err != nil {
 		return "", fmt.Errorf("hf: %s: %w", path, fault.Damaged(err))
 	}
-	f.BOS, f.EOS, f.Pad = ids.BOS, ids.EOS, ids.Pad
 	return kind, nil
 }
 

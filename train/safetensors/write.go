@@ -49,15 +49,12 @@ func Save(path string, meta map[string]string, entries []Entry) error {
 	return nil
 }
 
-// Destination is where a file is written: from its beginning to its end, and then the header once more.
-type Destination interface {
+// Write writes what [Save] does from the beginning of w to its end, and then the header once more, streaming the tensors, those with the widest values first (so that each
+// is aligned to its values) and otherwise in the order given. The header is written again at the end, with the checksums.
+func Write(w interface {
 	io.Writer
 	io.WriterAt
-}
-
-// Write writes what [Save] does, streaming the tensors, those with the widest values first (so that each
-// is aligned to its values) and otherwise in the order given. The header is written again at the end, with the checksums.
-func Write(w Destination, meta map[string]string, entries []Entry) error {
+}, meta map[string]string, entries []Entry) error {
 	entries = slices.Clone(entries)
 	slices.SortStableFunc(entries, func(a, b Entry) int { return cmp.Compare(dtype.Size[b.DType], dtype.Size[a.DType]) })
 	sizes, err := checkEntries(meta, entries)
