@@ -73,3 +73,19 @@ func TestGoesOnAfterAWrongResult(t *testing.T) {
 		t.Errorf("the file's rows are %q, want %q", got, want)
 	}
 }
+
+// Where -run matches nothing the rows are named.
+func TestNothingToMeasure(t *testing.T) {
+	rows := []benchmark{addCase(4096), fillCase(ops.F32, 1024)}
+	for run, matches := range map[string]bool{"": true, "^fill": true, `4096`: true, "zzzz": false} {
+		c := config{run: run}
+		wanted, err := c.filter()
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = checkWanted(c, rows, nil, wanted)
+		if matches != (err == nil) || err != nil && !strings.Contains(err.Error(), "the rows are add f32, fill f32, each") {
+			t.Errorf("-run %q: %v", run, err)
+		}
+	}
+}
