@@ -121,7 +121,28 @@ func (c *scheduled) writes(i int) bool { return c.kernel.Bindings()[i]&vk.Write 
 // schedule lists the calls to record, in order, without dead ones, and sets the
 // lifetime of each memory.
 func (g *Graph) schedule() ([]*scheduled, error) {
-	var all []*scheduled
+	all, err := g.scheduled()
+	if err != nil {
+		return nil, err
+	}
+	calls := live(all)
+	if len(calls) == 0 && len(g.outputs) == 0 {
+		return nil, errors.New("ops: compile: the graph computes nothing that is kept: call Output with what is to be read after a run")
+	}
+	if err := g.lifetimes(calls); err != nil {
+		return nil, err
+	}
+	for _, c := range calls {
+		if err := g.fits(c); err != nil {
+			return nil, err
+		}
+	}
+	takeOver(calls)
+	return calls, nil
+}
+
+// scheduled lists all calls with their kernels.
+func (g *Graph) scheduled() (all []*scheduled, err error) {
 	for _, n := range g.nodes {
 		for i := range n.calls {
 			k, err := g.load(&n.calls[i])
@@ -131,8 +152,13 @@ func (g *Graph) schedule() ([]*scheduled, error) {
 			all = append(all, &scheduled{&n.calls[i], n, k})
 		}
 	}
+	return all, nil
+}
+
+// live leaves out the calls whose results nothing needs, and notes which inputs the
+// others read.
+func live(all []*scheduled) (calls []*scheduled) {
 	needed := map[*memory]bool{}
-	var live []*scheduled
 	for _, c := range slices.Backward(all) {
 		use := false
 		for i, t := range c.Args {
@@ -147,40 +173,45 @@ func (g *Graph) schedule() ([]*scheduled, error) {
 				in.read = true
 			}
 		}
-		live = append(live, c)
+		calls = append(calls, c)
 	}
-	if len(live) == 0 && len(g.outputs) == 0 {
-		return nil, errors.New("ops: compile: the graph computes nothing that is kept: call Output with what is to be read after a run")
-	}
-	slices.Reverse(live)
+	slices.Reverse(calls)
+	return calls
+}
+
+// lifetimes sets the first and the last call that touch each intermediate; what is
+// kept lives on after the last call.
+func (g *Graph) lifetimes(calls []*scheduled) error {
 	seen := map[*memory]bool{}
-	for at, c := range live {
+	for at, c := range calls {
 		for i, t := range c.Args {
-			if m := t.mem; m.graph != nil && m.input == nil {
-				if !seen[m] {
-					if !c.writes(i) {
-						return nil, fmt.Errorf("ops: %s: %v is read before anything writes it (at %s)", c.node.op, t, c.node.where)
-					}
-					seen[m], m.first = true, at
+			m := t.mem
+			if m.graph == nil || m.input != nil {
+				continue
+			}
+			if !seen[m] {
+				if !c.writes(i) {
+					return fmt.Errorf("ops: %s: %v is read before anything writes it (at %s)", c.node.op, t, c.node.where)
 				}
-				m.last = at
-				if m.keep {
-					m.last = len(live)
-				}
+				seen[m], m.first = true, at
+			}
+			m.last = at
+			if m.keep {
+				m.last = len(calls)
 			}
 		}
 	}
 	for _, o := range g.outputs {
 		if m := o.tensor.mem; m.graph != nil && m.input == nil && !seen[m] {
-			return nil, fmt.Errorf("ops: output: nothing computes %v", o.tensor)
+			return fmt.Errorf("ops: output: nothing computes %v", o.tensor)
 		}
 	}
-	for _, c := range live {
-		if err := g.fits(c); err != nil {
-			return nil, err
-		}
-	}
-	for at, c := range live {
+	return nil
+}
+
+// takeOver lets outputs have the memory of inputs that end with the call.
+func takeOver(calls []*scheduled) {
+	for at, c := range calls {
 		out, in := c.Args[c.TakeOver[0]].mem, c.Args[c.TakeOver[1]].mem
 		if out != in && out.graph != nil && in.graph != nil && in.input == nil &&
 			out.first == at && in.last == at && out.size == in.size {
@@ -188,7 +219,6 @@ func (g *Graph) schedule() ([]*scheduled, error) {
 			out.taken.last = out.last
 		}
 	}
-	return live, nil
 }
 
 // load returns the kernel of a call, specialized for the device.

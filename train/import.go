@@ -58,50 +58,21 @@ func (t *Trainer) ImportTorch(ctx context.Context, path string) error {
 	if t.cfg.Optimizer != "adamw" && len(c.State) > 0 {
 		return fault.Mismatchedf("train: import %s: optimizer is %q, and the file has the state of adamw", path, t.cfg.Optimizer)
 	}
-	params := t.model.Params()
-	theirs, err := matchTorch(c, params)
+	theirs, err := matchTorch(c, t.model.Params())
 	if err != nil {
 		return fault.Mismatchedf("train: import %s: %w; the structure is the configuration's, which a preset, a file or flags say", path, err)
 	}
-	states, err := c.StateByName(nil)
+	uploads, steps, err := t.torchUploads(c, theirs)
 	if err != nil {
-		return err
+		return fmt.Errorf("train: import %s: %w", path, err)
 	}
-	type upload struct {
-		to   *ops.Tensor
-		from *torch.Tensor
-	}
-	var uploads []upload
-	st := optim.State{Steps: map[string]int64{}, Scale: 1}
-	if s := t.cfg.scaler(); s != nil {
-		if now, err := t.opt.State(ctx); err != nil {
+	st := optim.State{Steps: steps, Scale: 1}
+	if t.cfg.scaler() != nil {
+		now, err := t.opt.State(ctx)
+		if err != nil {
 			return err
-		} else {
-			st.Scale = now.Scale
 		}
-	}
-	for _, p := range params.All() {
-		name := theirs[p.Name()]
-		uploads = append(uploads, upload{p, c.Model[name]})
-		if master := t.opt.Master(p); master != nil {
-			uploads = append(uploads, upload{master, c.Model[name]})
-		}
-		s, ok := states[name]
-		if !ok {
-			continue
-		}
-		if !slices.Equal(s.ExpAvg.Shape, p.Shape()) {
-			return fault.Mismatchedf("train: import %s: moments of %q are %v, want %v", path, p.Name(), s.ExpAvg.Shape, p.Shape())
-		}
-		for _, slot := range t.opt.Slots(p) {
-			switch slot.Name {
-			case "adamw.m":
-				uploads = append(uploads, upload{slot.Tensor, s.ExpAvg})
-			case "adamw.v":
-				uploads = append(uploads, upload{slot.Tensor, s.ExpAvgSq})
-			}
-		}
-		st.Steps[p.Name()] = s.Step
+		st.Scale = now.Scale
 	}
 	values := make([][]float32, len(uploads))
 	for i, u := range uploads {
@@ -123,6 +94,46 @@ func (t *Trainer) ImportTorch(ctx context.Context, path string) error {
 	}
 	t.iter = c.Iteration
 	return t.opt.SetState(ctx, st)
+}
+
+// torchUpload is a tensor of the file on its way to the device.
+type torchUpload struct {
+	to   *ops.Tensor
+	from *torch.Tensor
+}
+
+// torchUploads lists where the tensors of c go, of which theirs has the names by
+// parameter, and returns the steps that each parameter has taken.
+func (t *Trainer) torchUploads(c *torch.Checkpoint, theirs map[string]string) (list []torchUpload, steps map[string]int64, err error) {
+	states, err := c.StateByName(nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	steps = map[string]int64{}
+	for _, p := range t.model.Params().All() {
+		name := theirs[p.Name()]
+		list = append(list, torchUpload{p, c.Model[name]})
+		if master := t.opt.Master(p); master != nil {
+			list = append(list, torchUpload{master, c.Model[name]})
+		}
+		s, ok := states[name]
+		if !ok {
+			continue
+		}
+		if !slices.Equal(s.ExpAvg.Shape, p.Shape()) {
+			return nil, nil, fault.Mismatchedf("moments of %q are %v, want %v", p.Name(), s.ExpAvg.Shape, p.Shape())
+		}
+		for _, slot := range t.opt.Slots(p) {
+			switch slot.Name {
+			case "adamw.m":
+				list = append(list, torchUpload{slot.Tensor, s.ExpAvg})
+			case "adamw.v":
+				list = append(list, torchUpload{slot.Tensor, s.ExpAvgSq})
+			}
+		}
+		steps[p.Name()] = s.Step
+	}
+	return list, steps, nil
 }
 
 // matchTorch compares names and shapes with the model's, and returns the name in the

@@ -74,30 +74,11 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, corpus da
 		return fmt.Errorf("train: run: %w", err)
 	}
 	h = h.withDefaults()
-	if err := cfg.CheckFolder(h.Fresh); err != nil {
+	if done, err := finished(cfg, model, h); done || err != nil {
 		return err
 	}
-	if !h.Fresh {
-		if done, err := finished(cfg, model, h); done || err != nil {
-			return err
-		}
-	}
-	if corpus.Identity() == nil {
-		if err := corpus.Check(ctx, cfg.Vocab, cfg.ContextLen, h.Logger); err != nil {
-			return beforeSteps(ctx, err)
-		}
-	}
-	if corpus.Val == nil && cfg.ValFraction > 0 {
-		return errors.New("train: run: there are tokens to train on and none to evaluate on: give Val, or set val_fraction to 0")
-	}
-	if corpus.Name() == "" && cfg.Data == "" {
-		cfg.Data = ownData
-	}
-	if corpus.Tokenizer != nil {
-		cfg.Tokenizer = corpus.Tokenizer.Name()
-	}
-	for _, warning := range cfg.Warnings() {
-		h.Logger.Warn(warning)
+	if err := accept(ctx, &cfg, &corpus, h); err != nil {
+		return err
 	}
 	before := dev.Stats()
 	h.Logger.Info("compiling", "device", dev.Info().Name)
@@ -146,46 +127,6 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, corpus da
 	h.Logger.Info("training", "device", dev.Info().Name, "steps", cfg.TotalSteps, "from", t.Iteration(),
 		"unigram_entropy", fmt.Sprintf("%.4f", unigram), "kernels", dev.Stats().Kernels)
 	return r.advise(r.rescue(r.loop(ctx)))
-}
-
-// finished reports whether there is nothing to do, or why the run can't go on.
-func finished(cfg Config, model Model, h Hooks) (bool, error) {
-	cfg, err := cfg.described(model)
-	if err != nil {
-		return false, err
-	}
-	step, done, err := cfg.CheckResume()
-	if done {
-		h.Logger.Info("nothing to do: the run has come to its last step", "step", step, "total_steps", cfg.TotalSteps)
-	}
-	return done, err
-}
-
-// beforeSteps makes the error of an ended context that of an interrupted run.
-func beforeSteps(ctx context.Context, err error) error {
-	if ctx.Err() == nil {
-		return err
-	}
-	return fmt.Errorf("%w before a step was done: %w", ErrInterrupted, context.Cause(ctx))
-}
-
-// plan tells the plan of the memory, and refuses one that does not fit.
-func plan(t *Trainer, eval *Evaluator, before vk.DeviceStats, h Hooks) error {
-	plan, err := t.memory(before)
-	if err != nil {
-		return err
-	}
-	if eval != nil {
-		if err := eval.memory(&plan); err != nil {
-			return err
-		}
-	}
-	info := t.dev.Info()
-	h.Logger.Info("memory plan", "device_bytes", plan.Total(), "host_bytes", plan.Host, "there", info.Memory)
-	if h.Plan != nil {
-		h.Plan(plan)
-	}
-	return plan.fits(info)
 }
 
 // runner is one call of Run.

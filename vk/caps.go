@@ -129,28 +129,7 @@ func describe(handle vulkan.PhysicalDevice) *physical {
 		DeviceID: props.DeviceID,
 		Driver:   driverName(&facts, props.DriverVersion),
 		API:      vulkan.Version(props.ApiVersion).String(),
-		Caps: Caps{
-			SubgroupSize:       uint32(facts.subgroup_size),
-			SubgroupArithmetic: facts.subgroup_stages&computeStageBit != 0 && facts.subgroup_operations&subgroupArithmeticBit != 0,
-			SubgroupShuffle:    facts.subgroup_stages&computeStageBit != 0 && facts.subgroup_operations&subgroupShuffleBit != 0,
-			FullSubgroups:      facts.require_subgroup != 0,
-			MaxInvocations:     limits.MaxComputeWorkGroupInvocations,
-			MaxLocalSize:       limits.MaxComputeWorkGroupSize,
-			MaxGroups:          limits.MaxComputeWorkGroupCount,
-			SharedMemory:       limits.MaxComputeSharedMemorySize,
-			MaxStorageRange:    min(uint64(limits.MaxStorageBufferRange), maxBuffer(&facts)),
-			MaxTexels:          uint64(limits.MaxTexelBufferElements),
-			StorageAlign:       uint64(max(limits.MinStorageBufferOffsetAlignment, limits.MinTexelBufferOffsetAlignment, 16)),
-			MaxAllocation:      maxBuffer(&facts),
-			PushBytes:          limits.MaxPushConstantsSize,
-			Float16:            facts.float16 != 0,
-			Storage16:          facts.storage16 != 0,
-			Int64:              facts.int64 != 0,
-			Float64:            facts.float64 != 0,
-		},
-	}
-	if facts.timestamp_bits != 0 {
-		p.info.Caps.TimestampPeriod = float64(limits.TimestampPeriod)
+		Caps:     capsOf(limits, &facts),
 	}
 	for _, m := range p.memory {
 		if m.flags&deviceLocal != 0 {
@@ -165,6 +144,33 @@ func describe(handle vulkan.PhysicalDevice) *physical {
 		p.info.Caps.HostVisible = p.memory[i].flags&hostCoherent == hostCoherent
 	}
 	return p
+}
+
+// capsOf gathers what kernels and buffers are held against.
+func capsOf(limits *vulkan.PhysicalDeviceLimits, facts *deviceFacts) Caps {
+	c := Caps{
+		SubgroupSize:       uint32(facts.subgroup_size),
+		SubgroupArithmetic: facts.subgroup_stages&computeStageBit != 0 && facts.subgroup_operations&subgroupArithmeticBit != 0,
+		SubgroupShuffle:    facts.subgroup_stages&computeStageBit != 0 && facts.subgroup_operations&subgroupShuffleBit != 0,
+		FullSubgroups:      facts.require_subgroup != 0,
+		MaxInvocations:     limits.MaxComputeWorkGroupInvocations,
+		MaxLocalSize:       limits.MaxComputeWorkGroupSize,
+		MaxGroups:          limits.MaxComputeWorkGroupCount,
+		SharedMemory:       limits.MaxComputeSharedMemorySize,
+		MaxStorageRange:    min(uint64(limits.MaxStorageBufferRange), maxBuffer(facts)),
+		MaxTexels:          uint64(limits.MaxTexelBufferElements),
+		StorageAlign:       uint64(max(limits.MinStorageBufferOffsetAlignment, limits.MinTexelBufferOffsetAlignment, 16)),
+		MaxAllocation:      maxBuffer(facts),
+		PushBytes:          limits.MaxPushConstantsSize,
+		Float16:            facts.float16 != 0,
+		Storage16:          facts.storage16 != 0,
+		Int64:              facts.int64 != 0,
+		Float64:            facts.float64 != 0,
+	}
+	if facts.timestamp_bits != 0 {
+		c.TimestampPeriod = float64(limits.TimestampPeriod)
+	}
+	return c
 }
 
 // maxBuffer is the largest size of a Buffer: memory is asked for in units of up to 64 KiB, with

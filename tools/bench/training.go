@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -97,19 +98,10 @@ func (r *running) train(m model) (*stepRow, error) {
 		return nil, err
 	}
 	r.owned = append(r.owned, adamw)
-	tokens, err := ops.NewTensor(r.dev, ops.U16, 1<<16)
+	tokens, err := r.tokens(1<<16, vocab)
 	if err != nil {
 		return nil, err
 	}
-	r.owned = append(r.owned, tokens)
-	text := make([]uint16, tokens.Len())
-	for i := range text {
-		text[i] = uint16(idBelow(i, vocab))
-	}
-	if err := ops.Upload(r.ctx, tokens, text); err != nil {
-		return nil, err
-	}
-
 	g := r.graph
 	x, y, at := g.Batch(tokens, batch, length, 1)
 	loss := g.CrossEntropy(g.Embed(table, x), y, nil)
@@ -123,13 +115,7 @@ func (r *running) train(m model) (*stepRow, error) {
 	defer step.Close()
 
 	run := func(k int) error {
-		if err := ops.Upload(r.ctx, at, []uint32{uint32(k), 0, 0, 0}); err != nil {
-			return err
-		}
-		if err := update.Stage(step); err != nil {
-			return err
-		}
-		return step.Run()
+		return errors.Join(ops.Upload(r.ctx, at, []uint32{uint32(k), 0, 0, 0}), update.Stage(step), step.Run())
 	}
 	if err := run(0); err != nil {
 		return nil, err
@@ -157,4 +143,18 @@ func (r *running) train(m model) (*stepRow, error) {
 	return &stepRow{Name: m.name, Shape: m.shape(), Model: m.structure(), Wrong: wrong,
 		Submissions: uint64(r.dev.Stats().Submissions-submissions) / uint64(m.steps), Dispatches: st.Dispatches, Barriers: st.Barriers,
 		Nanos: float64(perStep), TokensPerSec: float64(batch*length) / perStep.Seconds()}, nil
+}
+
+// tokens puts n ids below vocab on the device.
+func (r *running) tokens(n, vocab int) (*ops.Tensor, error) {
+	t, err := ops.NewTensor(r.dev, ops.U16, n)
+	if err != nil {
+		return nil, err
+	}
+	r.owned = append(r.owned, t)
+	text := make([]uint16, n)
+	for i := range text {
+		text[i] = uint16(idBelow(i, vocab))
+	}
+	return t, ops.Upload(r.ctx, t, text)
 }

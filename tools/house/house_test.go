@@ -20,7 +20,8 @@ const (
 	module    = "github.com/lemnos-ml/lemnos"
 	binding   = "github.com/vulkan-go/vulkan"
 	windowing = "github.com/go-gl/glfw"
-	maxLines  = 400
+	maxLines  = 400 // of a file
+	maxBody   = 60  // lines of a function
 )
 
 // layers says what each top folder may import of ours: binding <- vk <- ops <- {nn, optim} <- train <- tools.
@@ -62,6 +63,7 @@ const root = "../.."
 // source is one Go file of the repository.
 type source struct {
 	path string // from the root, with slashes
+	fset *token.FileSet
 	ast  *ast.File
 	tags []string // every tag its //go:build line names
 }
@@ -127,11 +129,12 @@ func sources(t *testing.T) []source {
 		if path.Ext(name) != ".go" || strings.Contains("/"+name, "/testdata/") {
 			return
 		}
-		file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, name), nil, parser.ParseComments)
+		fset := token.NewFileSet()
+		file, err := parser.ParseFile(fset, filepath.Join(root, name), nil, parser.ParseComments)
 		if err != nil {
 			t.Fatal(err)
 		}
-		all = append(all, source{name, file, buildTags(t, name, file)})
+		all = append(all, source{name, fset, file, buildTags(t, name, file)})
 	})
 	if len(all) < 10 {
 		t.Fatalf("found %d Go files: this test looks in the wrong folder", len(all))
@@ -309,4 +312,20 @@ func TestFilesAreShortAndFinished(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestFunctionsAreShort leaves out tests, whose tables of cases may be long.
+func TestFunctionsAreShort(t *testing.T) {
+	for _, s := range sources(t) {
+		for _, d := range s.ast.Decls {
+			f, ok := d.(*ast.FuncDecl)
+			if !ok || s.test() {
+				continue
+			}
+			first, last := s.fset.Position(f.Pos()).Line, s.fset.Position(f.End()).Line
+			if n := last - first + 1; n > maxBody {
+				t.Errorf("%s:%d: %s has %d lines, split what has more than %d", s.path, first, f.Name.Name, n, maxBody)
+			}
+		}
+	}
 }

@@ -52,18 +52,8 @@ func run(in *interrupts, args []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := cfg.CheckFolder(o.fresh, o.file); err != nil {
+	if done, err := finished(cfg, o, stdout); done || err != nil {
 		return err
-	}
-	if !o.fresh {
-		step, done, err := cfg.CheckResume()
-		if err != nil {
-			return err
-		}
-		if done {
-			fmt.Fprintf(stdout, "the run is at step %d already, nothing to do: total_steps is %d\n", step, cfg.TotalSteps)
-			return nil
-		}
 	}
 	ctx := in.watch()
 	log := slog.New(slog.NewTextHandler(stdout, nil))
@@ -108,6 +98,18 @@ func run(in *interrupts, args []string, stdout io.Writer) error {
 		fmt.Fprintf(stdout, "sample from it with:\n  %s\n", sampleCommand(args[0], o.prompt, cfg.Dir(), data.Tokenizer == nil))
 	}
 	return nil
+}
+
+// finished says so if the run has nothing to do. Its error is why it can't go on.
+func finished(cfg train.Config, o options, stdout io.Writer) (bool, error) {
+	if err := cfg.CheckFolder(o.fresh, o.file); err != nil || o.fresh {
+		return false, err
+	}
+	step, done, err := cfg.CheckResume()
+	if done {
+		fmt.Fprintf(stdout, "the run is at step %d already, nothing to do: total_steps is %d\n", step, cfg.TotalSteps)
+	}
+	return done, err
 }
 
 // besideWindow trains, with the loss curve in a window if one is wanted. The

@@ -122,23 +122,11 @@ func (r *pickleReader) read() (any, error) {
 func (r *pickleReader) step(op byte) error {
 	switch op {
 	case opProto:
-		version, err := r.uint(1)
-		if err == nil && (version < 2 || version > 5) {
-			err = fault.Unsupportedf("protocol %d, want 2 to 5", version)
-		}
-		return err
+		return r.protocol()
 	case opFrame:
-		length, err := r.uint(8)
-		if err == nil && length > uint64(len(r.src)-r.at) {
-			err = fmt.Errorf("a frame of %d bytes, of which %d are there: truncated", length, len(r.src)-r.at)
-		}
-		return err
+		return r.frame()
 	case opMark:
-		if len(r.marks) == maxPickleMarks {
-			return fmt.Errorf("nested deeper than %d", maxPickleMarks)
-		}
-		r.marks = append(r.marks, len(r.stack))
-		return nil
+		return r.mark()
 	case opPop:
 		_, err := r.pop()
 		return err
@@ -146,11 +134,7 @@ func (r *pickleReader) step(op byte) error {
 		_, err := r.popMark()
 		return err
 	case opDup:
-		v, err := r.top()
-		if err != nil {
-			return err
-		}
-		return r.push(v)
+		return r.dup()
 	case opNone:
 		return r.push(nil)
 	case opNewTrue:
@@ -187,6 +171,38 @@ func (r *pickleReader) step(op byte) error {
 		return r.object(op)
 	}
 	return fault.Unsupportedf("instruction %#02x, which torch.save does not use", op)
+}
+
+func (r *pickleReader) protocol() error {
+	version, err := r.uint(1)
+	if err == nil && (version < 2 || version > 5) {
+		err = fault.Unsupportedf("protocol %d, want 2 to 5", version)
+	}
+	return err
+}
+
+func (r *pickleReader) frame() error {
+	length, err := r.uint(8)
+	if err == nil && length > uint64(len(r.src)-r.at) {
+		err = fmt.Errorf("a frame of %d bytes, of which %d are there: truncated", length, len(r.src)-r.at)
+	}
+	return err
+}
+
+func (r *pickleReader) mark() error {
+	if len(r.marks) == maxPickleMarks {
+		return fmt.Errorf("nested deeper than %d", maxPickleMarks)
+	}
+	r.marks = append(r.marks, len(r.stack))
+	return nil
+}
+
+func (r *pickleReader) dup() error {
+	v, err := r.top()
+	if err != nil {
+		return err
+	}
+	return r.push(v)
 }
 
 var errPickleTruncated = errors.New("truncated")
