@@ -95,32 +95,25 @@ func (o object) checkMeaning() error {
 	return nil
 }
 
-// structure returns what the config.json of a model describes, and whether it is
-// GPT-2's kind or Llama's. Keys that are absent have the defaults of the
-// transformers package.
-func (o object) structure() (c nn.TransformerConfig, kind string, err error) {
+// structure returns what the config.json of a model describes, and its family. Keys
+// that are absent have the defaults of the transformers package.
+func (o object) structure() (c nn.TransformerConfig, f *family, err error) {
 	var model struct {
 		Type string `json:"model_type"`
 	}
 	if err := o.decode(&model); err != nil {
-		return c, "", err
+		return c, nil, err
 	}
 	if err := o.checkMeaning(); err != nil {
-		return c, "", err
+		return c, nil, err
 	}
-	switch kind = model.Type; kind {
-	case "gpt2":
-		c, err = o.gpt2()
-	case "llama", "mistral":
-		c, err = o.llama(kind)
-		kind = "llama"
-	default:
-		err = fault.Unsupportedf("model_type is %q, want gpt2, llama or mistral", kind)
+	if f, err = familyOf(model.Type); err != nil {
+		return c, nil, err
 	}
-	if err == nil {
+	if c, err = f.read(o); err == nil {
 		err = fault.Damaged(c.Validate())
 	}
-	return c, kind, err
+	return c, f, err
 }
 
 // gpt2Names are other names that transformers takes for fields of a GPT2Config.
@@ -157,14 +150,23 @@ func (o object) gpt2() (nn.TransformerConfig, error) {
 	return c, nil
 }
 
-func (o object) llama(kind string) (nn.TransformerConfig, error) {
-	h := llamaConfig{Vocab: 32000, Context: 2048, Width: 4096, FFN: 11008, Layers: 32, Heads: 32, Activation: "silu", NormEps: 1e-6, RopeTheta: 1e4}
-	if kind == "mistral" {
-		h.Context, h.FFN = 131072, 14336
-		if _, ok := o.fields["num_key_value_heads"]; !ok {
-			h.KVHeads = 8
-		}
+func (o object) llama() (nn.TransformerConfig, error) {
+	return o.likeLlama(llamaConfig{Vocab: 32000, Context: 2048, Width: 4096, FFN: 11008, Layers: 32, Heads: 32,
+		Activation: "silu", NormEps: 1e-6, RopeTheta: 1e4}, false)
+}
+
+func (o object) mistral() (nn.TransformerConfig, error) {
+	h := llamaConfig{Vocab: 32000, Context: 131072, Width: 4096, FFN: 14336, Layers: 32, Heads: 32,
+		Activation: "silu", NormEps: 1e-6, RopeTheta: 1e4}
+	if _, ok := o.fields["num_key_value_heads"]; !ok { // null: num_attention_heads
+		h.KVHeads = 8
 	}
+	return o.likeLlama(h, true)
+}
+
+// likeLlama reads a structure of Llama's kind, with defaults h. Mistral's attention
+// slides in all layers, whatever else is said, over 4096 positions if nothing is.
+func (o object) likeLlama(h llamaConfig, slides bool) (nn.TransformerConfig, error) {
 	if err := o.decode(&h); err != nil {
 		return nn.TransformerConfig{}, err
 	}
@@ -179,7 +181,7 @@ func (o object) llama(kind string) (nn.TransformerConfig, error) {
 	case h.AttentionBias != h.FFNBias:
 		return c, fault.Unsupportedf("attention_bias is %v and mlp_bias %v: only biases everywhere or nowhere are supported", h.AttentionBias, h.FFNBias)
 	}
-	window, err := o.window(kind)
+	window, err := o.window(slides)
 	if err != nil {
 		return c, err
 	}
@@ -203,14 +205,14 @@ func (o object) llama(kind string) (nn.TransformerConfig, error) {
 }
 
 // window returns how many positions attention looks back at, which is as far as the
-// model is the same as one without a window; 0 is no limit.
-func (o object) window(kind string) (int, error) {
+// model is the same as one without a window; 0 is no limit. always: in all layers.
+func (o object) window(always bool) (int, error) {
 	h := struct {
 		Window int      `json:"sliding_window"`
 		Used   bool     `json:"use_sliding_window"`
 		Layers []string `json:"layer_types"`
 	}{Used: true}
-	if _, ok := o.fields["sliding_window"]; !ok && kind == "mistral" {
+	if _, ok := o.fields["sliding_window"]; !ok && always {
 		h.Window = 4096
 	}
 	if err := o.decode(&h); err != nil {
@@ -219,7 +221,7 @@ func (o object) window(kind string) (int, error) {
 	if h.Window < 0 {
 		return 0, fault.Unsupportedf("%s: sliding_window is %d, want a positive number or null", o.place("sliding_window"), h.Window)
 	}
-	slides := kind == "mistral" // in all layers, whatever else is said; Llama itself heeds no window
+	slides := always // Llama itself heeds no window
 	for i, t := range h.Layers {
 		switch t {
 		case "full_attention":
@@ -229,7 +231,7 @@ func (o object) window(kind string) (int, error) {
 			return 0, fault.Unsupportedf("%s: layer_types has %q for layer %d, want full_attention", o.place("layer_types"), t, i)
 		}
 	}
-	if !slides || !h.Used && kind != "mistral" {
+	if !slides || !h.Used && !always {
 		return 0, nil
 	}
 	return h.Window, nil

@@ -1,10 +1,8 @@
 package hf
 
 import (
-	"cmp"
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -107,19 +105,15 @@ func (e Model) Write(dir string, beside func(to string) error) error {
 	if err := errors.Join(e.Config.Validate(), checkNew(dir)); err != nil {
 		return fail(err)
 	}
-	config, kind, err := configOf(e.Config, e.DType)
+	config, family, err := configOf(e.Config, e.DType)
 	if err == nil && e.Origin != "" {
 		config, err = e.adapt(config)
 	}
 	if err != nil {
 		return fail(err)
 	}
-	layout := gpt2Layout
-	if kind == "llama" {
-		layout = llamaLayout
-	}
 	var entries []safetensors.Entry
-	for _, t := range layout(e.Config) {
+	for _, t := range family.layout(e.Config) {
 		parts, err := e.parts(t)
 		if err != nil {
 			return fail(err)
@@ -231,58 +225,6 @@ func (f *Folder) dtype() string {
 		all = dtype
 	}
 	return all
-}
-
-// configOf returns the config.json of a structure, and whether it is GPT-2's kind
-// or Llama's. A structure that is neither is an error that says which field.
-func configOf(c nn.TransformerConfig, dtype string) (o object, kind string, err error) {
-	fields, kind, err := fieldsOf(c, dtype)
-	if err != nil {
-		return o, "", err
-	}
-	text, err := json.Marshal(fields)
-	if err != nil {
-		return o, "", err
-	}
-	o, err = parseObject(text)
-	return o, kind, err
-}
-
-func fieldsOf(c nn.TransformerConfig, dtype string) (fields any, kind string, err error) {
-	var text tokenIDs // the token around texts, where the vocabulary is GPT-2's
-	if c.Vocab == gpt2Vocab {
-		text = tokenIDs{gpt2Vocab - 1}
-	}
-	kvHeads := cmp.Or(c.KVHeads, c.Heads)
-	unfit := func(field, value, want string) error {
-		return fault.Unsupportedf("%s is %s, want %s: with the rest it is not a model of Hugging Face's", field, value, want)
-	}
-	switch c.Norm {
-	case "layernorm":
-		activation := map[string]string{"gelu_tanh": "gelu_new", "gelu": "gelu", "silu": "silu"}[c.Activation]
-		switch {
-		case c.Positions != "learned":
-			return nil, "", unfit("positions", c.Positions, "learned")
-		case activation == "":
-			return nil, "", unfit("activation", c.Activation, "gelu_tanh, gelu or silu")
-		case kvHeads != c.Heads:
-			return nil, "", unfit("kv_heads", fmt.Sprint(kvHeads), fmt.Sprint(c.Heads))
-		}
-		return gpt2Config{Architectures: []string{"GPT2LMHeadModel"}, ModelType: "gpt2", DType: torchTypes[dtype], Vocab: c.Vocab, Context: c.Context, Width: c.Width,
-			Layers: c.Layers, Heads: c.Heads, FFN: c.FFN, Activation: activation, NormEps: float(c.NormEps), Tied: c.Tied,
-			Dropout: float(c.Dropout), EmbedDropout: float(c.Dropout), Begin: text, End: text}, "gpt2", nil
-	case "rmsnorm":
-		switch {
-		case c.Positions != "rope" && c.Positions != "rope_half":
-			return nil, "", unfit("positions", c.Positions, "rope or rope_half")
-		case c.Activation != "swiglu":
-			return nil, "", unfit("activation", c.Activation, "swiglu")
-		}
-		return llamaConfig{Architectures: []string{"LlamaForCausalLM"}, ModelType: "llama", DType: torchTypes[dtype], Vocab: c.Vocab, Context: c.Context, Width: c.Width,
-			FFN: c.FFN, Layers: c.Layers, Heads: c.Heads, KVHeads: kvHeads, Activation: "silu", NormEps: float(c.NormEps), RopeTheta: float(c.RopeTheta), Tied: c.Tied,
-			AttentionBias: c.Bias, FFNBias: c.Bias}, "llama", nil
-	}
-	return nil, "", unfit("norm", c.Norm, "layernorm or rmsnorm")
 }
 
 // writeTensor writes one tensor from its parts.

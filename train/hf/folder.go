@@ -46,12 +46,12 @@ type Folder struct {
 // the field or the tensor. Values are read when they are asked for.
 func Open(dir string) (*Folder, error) {
 	f := &Folder{dir: dir, source: map[string]*safetensors.File{}, theirs: map[string]string{}}
-	kind, err := f.configuration()
+	family, err := f.configuration()
 	if err == nil {
 		err = f.open()
 	}
 	if err == nil {
-		err = f.match(kind)
+		err = f.match(family)
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -60,19 +60,19 @@ func Open(dir string) (*Folder, error) {
 }
 
 // configuration reads config.json.
-func (f *Folder) configuration() (kind string, err error) {
+func (f *Folder) configuration() (family *family, err error) {
 	path := filepath.Join(f.dir, configName)
 	data, err := input.Read(path, input.MaxSmall)
 	if err != nil {
-		return "", fmt.Errorf("hf: %w", err)
+		return nil, fmt.Errorf("hf: %w", err)
 	}
 	if f.object, err = parseObject(data); err == nil {
-		f.Config, kind, err = f.object.structure()
+		f.Config, family, err = f.object.structure()
 	}
 	if err != nil {
-		return "", fmt.Errorf("hf: %s: %w", path, fault.Damaged(err))
+		return nil, fmt.Errorf("hf: %s: %w", path, fault.Damaged(err))
 	}
-	return kind, nil
+	return family, nil
 }
 
 // Is reports whether path is a folder with a config.json that names a
@@ -184,17 +184,13 @@ func (f *Folder) openShards(path string, index map[string]string) error {
 }
 
 // match compares the files' tensors with those of the configuration.
-func (f *Folder) match(kind string) error {
+func (f *Folder) match(family *family) error {
 	// Also keeps a made-up number of layers from making a list without end.
 	if f.Config.Layers > len(f.source) {
 		return fault.Mismatchedf("hf: %s: %d layers, but only %d tensors", f.dir, f.Config.Layers, len(f.source))
 	}
-	layout, base := gpt2Layout, "transformer."
-	if kind == "llama" {
-		layout, base = llamaLayout, "model."
-	}
-	f.tensors = layout(f.Config)
-	if err := f.name(base); err != nil {
+	f.tensors = family.layout(f.Config)
+	if err := f.name(family.base); err != nil {
 		return err
 	}
 	for _, t := range f.tensors {
