@@ -184,7 +184,7 @@ func TestSetsShareOneNorm(t *testing.T) {
 // ownRule is a rule from outside the package, on a kernel that is there.
 type ownRule struct {
 	optim.SGD
-	tags []string
+	_ []string // can not be compared
 }
 
 func (ownRule) Name() string { return "own" }
