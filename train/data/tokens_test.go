@@ -75,9 +75,7 @@ func TestSpec5RawTokens(t *testing.T) {
 		for _, i := range []int64{-1, 1_001, 10_001, 1 << 62} {
 			check.Error(t, s.tokens.Read(dst, i), "9000 tokens", "has 10000")
 		}
-		if allocs := testing.AllocsPerRun(10, func() { s.tokens.Read(dst, 17) }); allocs != 0 {
-			t.Errorf("%s: Read allocates %v times", name, allocs)
-		}
+		check.NoAllocs(t, name+": Read", func() { s.tokens.Read(dst, 17) })
 	}
 	text := TextTokens([]byte("aé"))
 	if id, err := text.At(2); err != nil || id != 0xa9 || text.Len() != 3 || text.Width() != 2 {

@@ -4,6 +4,8 @@ package check
 import (
 	"os"
 	"path/filepath"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -36,4 +38,17 @@ func File(t testing.TB, name string, data []byte) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// NoAllocs fails if f allocates. The race detector's own bookkeeping moves buffers of
+// system calls to the heap, so a test that it watches is not counted.
+func NoAllocs(t testing.TB, name string, f func()) {
+	t.Helper()
+	info, ok := debug.ReadBuildInfo()
+	if ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		return
+	}
+	if n := testing.AllocsPerRun(10, f); n != 0 {
+		t.Errorf("%s allocates %v times", name, n)
+	}
 }
