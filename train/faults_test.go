@@ -3,7 +3,6 @@ package train
 import (
 	"context"
 	"errors"
-	"github.com/lemnos-ml/lemnos/train/data"
 	"log/slog"
 	"maps"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/nn"
+	"github.com/lemnos-ml/lemnos/train/data"
 	"github.com/lemnos-ml/lemnos/train/internal/output"
 	"github.com/lemnos-ml/lemnos/train/safetensors"
 	"github.com/lemnos-ml/lemnos/vk"

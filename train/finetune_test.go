@@ -20,6 +20,7 @@ import (
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/train/internal/check"
 	"github.com/lemnos-ml/lemnos/train/internal/dtype"
+	"github.com/lemnos-ml/lemnos/train/internal/hftest"
 	"github.com/lemnos-ml/lemnos/train/safetensors"
 )
 
@@ -74,7 +75,7 @@ func TestFineTunedModelIsExportedLikeItsSource(t *testing.T) {
 	} {
 		for _, mixed := range []string{"mixed_precision=true", "mixed_precision=false"} {
 			t.Run(name+" "+mixed, func(t *testing.T) {
-				from := copyHF(t, c.from, c.changes)
+				from := hftest.Copy(t, c.from, c.changes)
 				beside := map[string]string{"generation_config.json": "{\"top_p\": 0.9}", "special_tokens_map.json": "{}", "tokenizer_config.json": "{\"a\": 1}"}
 				for name, text := range beside {
 					if err := os.WriteFile(filepath.Join(from, name), []byte(text), 0o666); err != nil {
@@ -189,8 +190,8 @@ func TestFineTuningWithAnotherContext(t *testing.T) {
 func TestNonFiniteSourcesAreRefused(t *testing.T) {
 	ctx, dev := context.Background(), vktest.Open(t)
 	for _, bad := range []float64{math.NaN(), math.Inf(-1)} {
-		dir := copyHF(t, "hf/testdata/gpt2", nil)
-		rewriteHF(t, dir, func(entries []safetensors.Entry) []safetensors.Entry {
+		dir := hftest.Copy(t, "hf/testdata/gpt2", nil)
+		hftest.Rewrite(t, dir, func(entries []safetensors.Entry) []safetensors.Entry {
 			i := slices.IndexFunc(entries, func(e safetensors.Entry) bool { return e.Name == "transformer.h.1.mlp.c_fc.weight" })
 			write := entries[i].Write
 			entries[i].Write = func(w io.Writer) error {

@@ -5,18 +5,21 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"github.com/lemnos-ml/lemnos/train/data"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/train/data"
+
+	"github.com/lemnos-ml/lemnos/internal/opstest"
 	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/train/hf"
 	"github.com/lemnos-ml/lemnos/train/internal/check"
+	"github.com/lemnos-ml/lemnos/train/internal/hftest"
 	"github.com/lemnos-ml/lemnos/train/safetensors"
 	"github.com/lemnos-ml/lemnos/vk"
 )
@@ -123,7 +126,7 @@ func TestModelOfARun(t *testing.T) {
 		t.Errorf("the exported model is %+v", cfg)
 	}
 	ids := []int32{70, 0, 255, 3, 3, 9}
-	if diff := relativeL2(logitsOf(t, exported, ids), logitsOf(t, m, ids)); !(diff <= 2e-6) {
+	if diff := opstest.RelL2(hftest.Logits(t, exported, ids), hftest.Logits(t, m, ids)); !(diff <= 2e-6) {
 		t.Errorf("the exported model's logits differ by %.2g", diff)
 	}
 

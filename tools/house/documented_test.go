@@ -117,9 +117,3 @@ const I = 2 // I is fine.
 		t.Errorf("undocumented: got %v, want %v", got, want)
 	}
 }
-
-// leftovers are what unfinished work and careless commits leave, and paths of one person's machine.
-var leftovers = []string{
-	"TODO", "FIXME", "XXX", "HACK", "not implemented", "unimplemented", "<<<<<<< ", ">>>>>>> ",
-	"/home/", "/Users/", "/root/", "/work/",
-}

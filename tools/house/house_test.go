@@ -55,7 +55,13 @@ var rooms = map[string][]string{
 }
 
 // testSupport are packages for tests: only test files and each other import them.
-var testSupport = []string{"internal/vktest", "internal/opstest", "train/internal/check", "train/internal/hostile", "train/internal/torchtest"}
+var testSupport = []string{"internal/vktest", "internal/opstest", "train/internal/check", "train/internal/hostile", "train/internal/hftest", "train/internal/torchtest"}
+
+// leftovers are what unfinished work and careless commits leave, and paths of one person's machine.
+var leftovers = []string{
+	"TODO", "FIXME", "XXX", "HACK", "not implemented", "unimplemented", "<<<<<<< ", ">>>>>>> ",
+	"/home/", "/Users/", "/root/", "/work/",
+}
 
 // root is the repository, seen from this folder.
 const root = "../.."

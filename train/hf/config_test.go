@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/lemnos-ml/lemnos/train/internal/check"
+	"github.com/lemnos-ml/lemnos/train/internal/hftest"
 )
 
 func TestConfigs(t *testing.T) {
@@ -68,7 +69,7 @@ func TestConfigs(t *testing.T) {
 		{llama, config{"num_key_value_heads": 3}, "KVHeads is 3"},
 		{llama, config{"rms_norm_eps": -1}, "NormEps is -1"},
 	} {
-		h, err := Open(copyHF(t, c.from, c.changes))
+		h, err := Open(hftest.Copy(t, c.from, c.changes))
 		switch {
 		case c.want != "":
 			check.Error(t, err, c.want)
@@ -113,7 +114,7 @@ func TestConfigsThatMeanTheSame(t *testing.T) {
 		{llama, config{"rope_theta": "absent", "rope_scaling": config{"rope_type": "default", "rope_theta": 5000.0}}},
 		{llama, config{"torch_dtype": "absent", "dtype": "bfloat16"}},
 	} {
-		h, err := Open(copyHF(t, c.from, c.changes))
+		h, err := Open(hftest.Copy(t, c.from, c.changes))
 		if err != nil {
 			t.Errorf("%v: %v", c.changes, err)
 			continue
@@ -124,7 +125,7 @@ func TestConfigsThatMeanTheSame(t *testing.T) {
 		h.Close()
 	}
 	// As far as its window the model is one without.
-	h := openHF(t, copyHF(t, llama, config{"model_type": "mistral", "sliding_window": 12, "layer_types": []string{"full_attention", "full_attention"}}))
+	h := openHF(t, hftest.Copy(t, llama, config{"model_type": "mistral", "sliding_window": 12, "layer_types": []string{"full_attention", "full_attention"}}))
 	if h.Config.Context != 12 {
 		t.Errorf("context is %d beside a sliding window of 12", h.Config.Context)
 	}
@@ -155,7 +156,7 @@ func TestConfigText(t *testing.T) {
 		{"<!doctype html>\n<html>Entry not found</html>", "is a web page"},
 		{replace("silu", "s\xffilu"), "not UTF-8"},
 	} {
-		dir := copyHF(t, "testdata/llama", nil)
+		dir := hftest.Copy(t, "testdata/llama", nil)
 		if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(c.text), 0o666); err != nil {
 			t.Fatal(err)
 		}

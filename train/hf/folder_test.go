@@ -5,17 +5,18 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/internal/opstest"
 	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/train/internal/check"
+	"github.com/lemnos-ml/lemnos/train/internal/hftest"
 )
 
 // The folders that testdata/make_huggingface.py made.
@@ -36,16 +37,6 @@ func openHF(t *testing.T, dir string) *Folder {
 	return h
 }
 
-// relativeL2 is the distance of two lists, relative to the second.
-func relativeL2(got, want []float32) float64 {
-	var diff, norm float64
-	for i := range want {
-		d := float64(got[i]) - float64(want[i])
-		diff, norm = diff+d*d, norm+float64(want[i])*float64(want[i])
-	}
-	return math.Sqrt(diff / norm)
-}
-
 // transformerOf is the model of a structure, with the folder's values.
 func transformerOf(t *testing.T, dt ops.DType, h *Folder) *nn.Transformer {
 	t.Helper()
@@ -58,28 +49,6 @@ func transformerOf(t *testing.T, dt ops.DType, h *Folder) *nn.Transformer {
 		t.Fatal(err)
 	}
 	return m
-}
-
-// logitsOf runs a model on one sequence.
-func logitsOf(t *testing.T, m *nn.Transformer, ids []int32) []float32 {
-	t.Helper()
-	ctx := context.Background()
-	g := ops.NewGraph(m.Params().Device())
-	x := g.Input("x", ops.I32, 1, len(ids))
-	y := m.Logits(g, x)
-	g.Output(y)
-	step, err := g.Compile()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer step.Close()
-	logits := make([]float32, y.Len())
-	for _, err := range []error{ops.Upload(ctx, x, ids), step.Run(), step.Wait(ctx), ops.Download(ctx, y, logits)} {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	return logits
 }
 
 func TestLogits(t *testing.T) {
@@ -100,8 +69,8 @@ func TestLogits(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := logitsOf(t, transformerOf(t, ops.F32, h), golden.IDs)
-			if diff := relativeL2(got, golden.Logits); !(diff <= 2e-5) {
+			got := hftest.Logits(t, transformerOf(t, ops.F32, h), golden.IDs)
+			if diff := opstest.RelL2(got, golden.Logits); !(diff <= 2e-5) {
 				t.Errorf("logits differ by %.2g, want at most 2e-5", diff)
 			}
 		})
@@ -176,8 +145,8 @@ func TestExportsOurKinds(t *testing.T) {
 				t.Fatal(err)
 			}
 			ids := []int32{3, 1, 4, 1, 5, 9, 2, 6, 49}
-			got, want := logitsOf(t, transformerOf(t, ops.F32, openHF(t, dir)), ids), logitsOf(t, m, ids)
-			if diff := relativeL2(got, want); !(diff <= 2e-6) {
+			got, want := hftest.Logits(t, transformerOf(t, ops.F32, openHF(t, dir)), ids), hftest.Logits(t, m, ids)
+			if diff := opstest.RelL2(got, want); !(diff <= 2e-6) {
 				t.Errorf("logits differ by %.2g", diff)
 			}
 		})
@@ -194,7 +163,7 @@ func TestLoadChecks(t *testing.T) {
 		}
 	}
 	ids := []int32{7, 0, 49, 12}
-	want := logitsOf(t, transformerOf(t, ops.F32, h), ids)
+	want := hftest.Logits(t, transformerOf(t, ops.F32, h), ids)
 	for _, c := range []struct {
 		change func(*nn.TransformerConfig)
 		want   string
@@ -214,7 +183,7 @@ func TestLoadChecks(t *testing.T) {
 		err = h.Load(ctx, m.Params(), nil)
 		if c.want != "" {
 			check.Error(t, err, "testdata/gpt2", c.want)
-		} else if diff := relativeL2(logitsOf(t, m, ids), want); err != nil || diff != 0 {
+		} else if diff := opstest.RelL2(hftest.Logits(t, m, ids), want); err != nil || diff != 0 {
 			t.Errorf("%+v: %v, the logits differ by %.2g", config, err, diff)
 		}
 		m.Params().Release()

@@ -1,8 +1,6 @@
 package hf
 
 import (
-	"encoding/json"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,65 +8,9 @@ import (
 	"testing"
 
 	"github.com/lemnos-ml/lemnos/train/internal/check"
+	"github.com/lemnos-ml/lemnos/train/internal/hftest"
 	"github.com/lemnos-ml/lemnos/train/safetensors"
 )
-
-// copyHF copies a folder of testdata, with changes to its config.json.
-func copyHF(t *testing.T, from string, changes map[string]any) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, "config.json")
-	config := map[string]any{}
-	data, err := os.ReadFile(path)
-	if err == nil {
-		err = json.Unmarshal(data, &config)
-	}
-	for key, value := range changes {
-		if config[key] = value; value == "absent" {
-			delete(config, key)
-		}
-	}
-	if err == nil {
-		data, err = json.Marshal(config)
-	}
-	if err == nil {
-		err = os.WriteFile(path, data, 0o666)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
-// rewriteHF writes model.safetensors of a folder again, after a change to its tensors.
-func rewriteHF(t *testing.T, dir string, change func(entries []safetensors.Entry) []safetensors.Entry) {
-	t.Helper()
-	path := filepath.Join(dir, "model.safetensors")
-	f, err := safetensors.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var entries []safetensors.Entry
-	for _, name := range f.Names() {
-		r, err := f.Open(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		data, err := io.ReadAll(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		dtype, shape, _ := f.Info(name)
-		entries = append(entries, safetensors.Values(name, dtype, shape, data))
-	}
-	f.Close()
-	if err := safetensors.Save(path, nil, change(entries)); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // Names as wrappers leave them.
 func TestWrappedModels(t *testing.T) {
@@ -107,8 +49,8 @@ func TestWrappedModels(t *testing.T) {
 			}
 		}
 	}
-	dir := copyHF(t, "testdata/gpt2", nil)
-	rewriteHF(t, dir, func(e []safetensors.Entry) []safetensors.Entry {
+	dir := hftest.Copy(t, "testdata/gpt2", nil)
+	hftest.Rewrite(t, dir, func(e []safetensors.Entry) []safetensors.Entry {
 		twice := e[0]
 		twice.Name = "module." + twice.Name
 		return append(e, twice)
@@ -120,7 +62,7 @@ func TestWrappedModels(t *testing.T) {
 // oneFileHF copies a folder into one file, its tensors renamed.
 func oneFileHF(t *testing.T, from string, rename func(string) string) string {
 	t.Helper()
-	dir := copyHF(t, from, nil)
+	dir := hftest.Copy(t, from, nil)
 	var entries []safetensors.Entry
 	h := openHF(t, from)
 	for name, data := range fileOf(t, h) {
@@ -136,8 +78,8 @@ func oneFileHF(t *testing.T, from string, rename func(string) string) string {
 // Files as other versions wrote them: without the base model's prefix, with
 // masks, with the tied head.
 func TestOtherWriters(t *testing.T) {
-	dir := copyHF(t, "testdata/gpt2", nil)
-	rewriteHF(t, dir, func(entries []safetensors.Entry) []safetensors.Entry {
+	dir := hftest.Copy(t, "testdata/gpt2", nil)
+	hftest.Rewrite(t, dir, func(entries []safetensors.Entry) []safetensors.Entry {
 		for i := range entries {
 			entries[i].Name = strings.TrimPrefix(entries[i].Name, "transformer.")
 		}
@@ -176,13 +118,13 @@ func TestRefusesFiles(t *testing.T) {
 			return e
 		},
 	} {
-		dir := copyHF(t, "testdata/gpt2", nil)
-		rewriteHF(t, dir, change)
+		dir := hftest.Copy(t, "testdata/gpt2", nil)
+		hftest.Rewrite(t, dir, change)
 		_, err := Open(dir)
 		check.Error(t, err, want)
 	}
 
-	dir := copyHF(t, "testdata/gpt2", nil)
+	dir := hftest.Copy(t, "testdata/gpt2", nil)
 	path := filepath.Join(dir, "model.safetensors")
 	if err := os.Truncate(path, 40000); err != nil {
 		t.Fatal(err)
@@ -230,7 +172,7 @@ func TestRefusesIndexes(t *testing.T) {
 		"2 layers, but only 1 tensors":                                `{"weight_map": {"` + name + `": "` + file + `"}}`,
 		`"model.layers.0.input_layernorm.weight" is mi`:               `{"weight_map": {"` + name + `": "` + file + `", "model.layers.0.self_attn.q_proj.weight": "` + file + `"}}`,
 	} {
-		dir := copyHF(t, "testdata/llama", nil)
+		dir := hftest.Copy(t, "testdata/llama", nil)
 		if err := os.WriteFile(filepath.Join(dir, "model.safetensors.index.json"), []byte(text), 0o666); err != nil {
 			t.Fatal(err)
 		}
