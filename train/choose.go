@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/lemnos-ml/lemnos/train/internal/fault"
 	"github.com/lemnos-ml/lemnos/train/internal/output"
@@ -51,8 +52,7 @@ func modelTokenizer(path string) (name string, id *tokenizer.ID, err error) {
 	if was != nil {
 		id = was.Tokenizer
 	}
-	switch cfg.Tokenizer {
-	case "", "bytes", "gpt2":
+	if cfg.Tokenizer == "" || slices.Contains(tokenizer.Builtin, cfg.Tokenizer) {
 		return cfg.Tokenizer, id, nil
 	}
 	if name = tokenizerIn(filepath.Dir(f.Path())); name == "" {

@@ -169,7 +169,7 @@ func (c *Config) set(data []byte) (set map[string]bool, err error) {
 	if !set["warmup_iters"] {
 		c.keepWarmupShare(before.TotalSteps)
 	}
-	c.followRule(before, func(field string) bool { return set[field] })
+	c.followRule(before, set)
 	return set, nil
 }
 
@@ -268,7 +268,7 @@ func (c *Config) overrideAll(assignments []string, inFile map[string]bool) error
 	if !set["warmup_iters"] && !inFile["warmup_iters"] {
 		c.keepWarmupShare(before.TotalSteps)
 	}
-	c.followRule(before, func(field string) bool { return set[field] })
+	c.followRule(before, set)
 	return nil
 }
 

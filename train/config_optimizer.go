@@ -119,25 +119,25 @@ func (c Config) leastState() int {
 	return len(r.Moments())
 }
 
-// followRule makes the fields that isSet denies those of the rule that is asked for,
+// followRule makes the fields that are not set those of the rule that is asked for,
 // where before that was another: rates as far apart as the rules' defaults, a decay
 // that shrinks parameters as much per step, and the rule's betas.
-func (c *Config) followRule(before Config, isSet func(field string) bool) {
+func (c *Config) followRule(before Config, set map[string]bool) {
 	was, is := before.rule().Defaults(), c.rule().Defaults()
 	if c.Optimizer == before.Optimizer || was == is {
 		return
 	}
 	ratio := is.LR / was.LR
-	if !isSet("lr_max") {
+	if !set["lr_max"] {
 		c.LRMax *= ratio
 	}
-	if !isSet("lr_min") {
+	if !set["lr_min"] {
 		c.LRMin *= ratio
 	}
-	if !isSet("weight_decay") {
+	if !set["weight_decay"] {
 		c.WeightDecay /= ratio
 	}
-	if !isSet("betas") {
+	if !set["betas"] {
 		c.Betas = Betas{is.Beta1, is.Beta2}
 	}
 }

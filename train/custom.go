@@ -40,17 +40,12 @@ func (c *Custom) UnmarshalJSON(data []byte) error {
 // stored as another type. Release of the model's sets frees it.
 func OpenCustom[M Model, S any](ctx context.Context, path string, reserve func(c Config, structure S) (M, error)) (m M, c Config, err error) {
 	fail := func(err error) (M, Config, error) { return m, c, fmt.Errorf("train: checkpoint %s: %w", path, err) }
-	if path, err = checkpointAt(path); err != nil {
-		return m, c, err
-	}
-	f, err := openNewest(path)
+	f, c, err := openRun(path)
 	if err != nil {
 		return m, c, err
 	}
 	defer f.Close()
-	if _, _, c, err = checkpointMeta(f.Meta()); err != nil {
-		return fail(err)
-	}
+	path = f.Path()
 	if c.known() {
 		return fail(fmt.Errorf("model is %q, which OpenModel loads, want a custom one", c.Model))
 	}

@@ -3,10 +3,7 @@ package train
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -98,19 +95,7 @@ func isTokenizer(name string, tok *tokenizer.Tokenizer) bool {
 
 // checkExport reports that the files of a run are in a folder.
 func checkExport(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if name := e.Name(); isRunFile(name) || name == lockName {
-			return fmt.Errorf("the folder holds %s already: choose a new folder", name)
-		}
-	}
-	return nil
+	return output.CheckNew(dir, func(name string) bool { return isRunFile(name) || name == lockName })
 }
 
 // The Hugging Face folder that training started from, as its export needs it, is

@@ -8,6 +8,7 @@ import (
 	"math"
 
 	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/optim"
 	"github.com/lemnos-ml/lemnos/train/internal/dtype"
 	"github.com/lemnos-ml/lemnos/train/internal/transfer"
 )
@@ -50,7 +51,7 @@ func (t *Trainer) CheckFinite(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	switch scaling := t.cfg.scaler() != nil && st.Scale > 1; {
+	switch scaling := t.scaling(st); {
 	case !isFinite(loss):
 		return t.nonFinite(ctx, "training loss", loss)
 	case !isFinite(norm) && !scaling:
@@ -107,11 +108,14 @@ func (t *Trainer) anomaly() error {
 	if err != nil {
 		return err
 	}
-	if t.cfg.scaler() != nil && st.Scale > 1 && isFinite(float64(loss)) {
+	if t.scaling(st) && isFinite(float64(loss)) {
 		return nil
 	}
 	return fmt.Errorf("train: step %d: %w", t.iter, found)
 }
+
+// scaling reports whether a loss scale may be what made a gradient overflow.
+func (t *Trainer) scaling(st optim.State) bool { return t.cfg.scaler() != nil && st.Scale > 1 }
 
 // nonFinite looks for the first tensor of the state that is not finite and
 // returns the error; what is "" when the state is what was looked at. Then

@@ -153,22 +153,30 @@ func (t *Trainer) StartFrom(ctx context.Context, path string) error {
 // and compares the sizes of its configuration with its tensors, so that no model
 // is made that the file does not have.
 func openCheckpoint(path string) (*safetensors.File, Config, error) {
-	var cfg Config
-	path, err := checkpointAt(path)
+	f, cfg, err := openRun(path)
 	if err != nil {
 		return nil, cfg, err
 	}
-	f, err := openNewest(path)
+	if err = fault.Unsupported(cfg.Validate()); err == nil {
+		err = checkSizes(f, cfg)
+	}
 	if err != nil {
+		return nil, cfg, errors.Join(fmt.Errorf("train: checkpoint %s: %w", f.Path(), fault.Damaged(err)), f.Close())
+	}
+	return f, cfg, nil
+}
+
+// openRun opens a checkpoint of a run, or the newest in a folder, and reads its
+// configuration.
+func openRun(path string) (f *safetensors.File, cfg Config, err error) {
+	if path, err = checkpointAt(path); err != nil {
 		return nil, cfg, err
 	}
-	if _, _, cfg, err = checkpointMeta(f.Meta()); err == nil {
-		if err = fault.Unsupported(cfg.Validate()); err == nil {
-			err = checkSizes(f, cfg)
-		}
+	if f, err = openNewest(path); err != nil {
+		return nil, cfg, err
 	}
-	if err != nil {
-		return nil, cfg, errors.Join(fmt.Errorf("train: checkpoint %s: %w", path, fault.Damaged(err)), f.Close())
+	if _, _, cfg, err = checkpointMeta(f.Meta()); err != nil {
+		return nil, cfg, errors.Join(fmt.Errorf("train: checkpoint %s: %w", path, err), f.Close())
 	}
 	return f, cfg, nil
 }

@@ -44,7 +44,7 @@ type Hooks struct {
 	// DetectAnomaly is that of [Trainer.DetectAnomaly].
 	DetectAnomaly bool
 
-	files output.System // for tests; nil is osFiles
+	files output.System // for tests; nil is output.OS
 }
 
 func (h Hooks) withDefaults() Hooks {
@@ -119,7 +119,7 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, corpus da
 			return beforeSteps(ctx, err)
 		}
 	}
-	r := &runner{cfg: cfg, hooks: h, lock: lock, trainer: t, eval: eval, tokenizer: corpus.Tokenizer, unigram: unigram}
+	r := &runner{hooks: h, lock: lock, trainer: t, eval: eval, tokenizer: corpus.Tokenizer, unigram: unigram}
 	defer func() { err = errors.Join(err, r.finish()) }()
 	if err := r.resume(ctx); err != nil {
 		return err
@@ -131,7 +131,6 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, corpus da
 
 // runner is one call of Run.
 type runner struct {
-	cfg       Config
 	hooks     Hooks
 	lock      *folderLock
 	trainer   *Trainer
@@ -146,22 +145,22 @@ type runner struct {
 }
 
 // path returns the path of one of the run's files.
-func (r *runner) path(name string) string { return filepath.Join(r.cfg.Dir(), name) }
+func (r *runner) path(name string) string { return filepath.Join(r.trainer.cfg.Dir(), name) }
 
 // resume restores the newest checkpoint, or starts where the configuration says,
 // and only then touches the folder: it removes what is not to stay, and cuts the
 // metrics after the checkpoint.
 func (r *runner) resume(ctx context.Context) error {
-	path, step, err := Latest(r.cfg.Dir(), checkpointName)
+	path, step, err := Latest(r.trainer.cfg.Dir(), checkpointName)
 	if err != nil {
 		return err
 	}
 	switch {
 	case path != "" && !r.hooks.Fresh:
 		err = r.restore(ctx, path, step)
-	case r.cfg.From != "":
-		r.hooks.Logger.Info("starting", "from", r.cfg.From)
-		err = r.trainer.StartFrom(ctx, r.cfg.From)
+	case r.trainer.cfg.From != "":
+		r.hooks.Logger.Info("starting", "from", r.trainer.cfg.From)
+		err = r.trainer.StartFrom(ctx, r.trainer.cfg.From)
 	case r.hooks.Start != nil:
 		r.hooks.Logger.Info("initializing parameters")
 		err = r.hooks.Start(ctx)
@@ -173,9 +172,8 @@ func (r *runner) resume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.cfg.NewData = false // asked for once
-	r.trainer.cfg = r.cfg
-	if err := removeRun(r.hooks.files, r.cfg.Dir(), r.hooks.Fresh); err != nil {
+	r.trainer.cfg.NewData = false // asked for once
+	if err := removeRun(r.hooks.files, r.trainer.cfg.Dir(), r.hooks.Fresh); err != nil {
 		return err
 	}
 	if err := r.describe(); err != nil {
@@ -187,13 +185,13 @@ func (r *runner) resume(ctx context.Context) error {
 
 // describe writes what says how the run was made.
 func (r *runner) describe() error {
-	if err := r.cfg.write(r.hooks.files, r.path(configName)); err != nil {
+	if err := r.trainer.cfg.write(r.hooks.files, r.path(configName)); err != nil {
 		return err
 	}
 	if r.tokenizer == nil || r.tokenizer.ID().Kind != "bpe" {
 		return nil
 	}
-	return writeTokenizer(r.hooks.files, r.cfg.Dir(), r.tokenizer) // so that the folder can be moved
+	return writeTokenizer(r.hooks.files, r.trainer.cfg.Dir(), r.tokenizer) // so that the folder can be moved
 }
 
 // restore goes on from the checkpoint of a step.
@@ -203,14 +201,13 @@ func (r *runner) restore(ctx context.Context, path string, step int64) error {
 	if err := r.trainer.Restore(ctx, path); err != nil {
 		return err
 	}
-	r.cfg.Tokenizer = r.trainer.cfg.Tokenizer
 	if err := r.keepFrom(); err != nil {
 		return err
 	}
 	if n := r.trainer.Iteration(); n != step { // later checkpoints would not be the newest
 		return fmt.Errorf("train: checkpoint %s is of step %d: give it the name of that step", path, n)
 	}
-	for _, change := range []string{r.cfg.scheduleChange(r.trainer.before, step), r.cfg.stepChange(r.trainer.before)} {
+	for _, change := range []string{r.trainer.cfg.scheduleChange(r.trainer.before, step), r.trainer.cfg.stepChange(r.trainer.before)} {
 		if change != "" {
 			log.Warn(change)
 		}
@@ -223,18 +220,18 @@ func (r *runner) restore(ctx context.Context, path string, step int64) error {
 func (r *runner) keepFrom() (err error) {
 	t := r.trainer
 	switch {
-	case r.cfg.From == "":
-		r.cfg.From = t.before.From
-	case r.cfg.NewData:
-		t.from, err = identifyModel(r.cfg.From)
+	case t.cfg.From == "":
+		t.cfg.From = t.before.From
+	case t.cfg.NewData:
+		t.from, err = identifyModel(t.cfg.From)
 	case t.from != nil:
-		t.from.Path = r.cfg.From
+		t.from.Path = t.cfg.From
 	}
 	return err
 }
 
 func (r *runner) loop(ctx context.Context) error {
-	t, total := r.trainer, r.cfg.TotalSteps
+	t, total := r.trainer, r.trainer.cfg.TotalSteps
 	r.since, r.logged = time.Now(), r.first
 	if r.unmeasured() {
 		r.hooks.Logger.Info("evaluating", "windows", r.eval.Windows())
@@ -256,13 +253,13 @@ func (r *runner) loop(ctx context.Context) error {
 			}
 			r.hooks.Begun()
 		}
-		evaluate := last || n%r.cfg.EvalEvery == 0
-		if evaluate || n%r.cfg.LogEvery == 0 {
+		evaluate := last || n%r.trainer.cfg.EvalEvery == 0
+		if evaluate || n%r.trainer.cfg.LogEvery == 0 {
 			if err := r.log(ctx, evaluate); err != nil {
 				return err
 			}
 		}
-		if last || n%r.cfg.CkptEvery == 0 {
+		if last || n%r.trainer.cfg.CkptEvery == 0 {
 			if err := r.save(); err != nil {
 				return err
 			}
@@ -278,7 +275,7 @@ func (r *runner) loop(ctx context.Context) error {
 // the start, and where the earlier call was stopped in it.
 func (r *runner) unmeasured() bool {
 	n := r.first
-	if r.eval == nil || n > 0 && n != r.cfg.TotalSteps && n%r.cfg.EvalEvery != 0 {
+	if r.eval == nil || n > 0 && n != r.trainer.cfg.TotalSteps && n%r.trainer.cfg.EvalEvery != 0 {
 		return false
 	}
 	return !slices.ContainsFunc(r.metrics.Records(), func(m Record) bool { return m.Step == n && m.ValLoss != nil })
@@ -307,7 +304,7 @@ func (r *runner) save() error {
 	r.warn("metrics not written", r.metrics.sync())
 	r.saving = make(chan error, 1)
 	go func() {
-		path, err := saveCheckpoint(r.hooks.files, r.cfg.Dir(), checkpointName, s.Iteration, s.meta, s.entries, r.cfg.Keep)
+		path, err := saveCheckpoint(r.hooks.files, r.trainer.cfg.Dir(), checkpointName, s.Iteration, s.meta, s.entries, r.trainer.cfg.Keep)
 		if path != "" && err != nil { // saved, but an old one is still there
 			r.hooks.Logger.Warn("old checkpoint not removed", "error", err)
 			err = nil

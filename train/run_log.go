@@ -25,7 +25,7 @@ func (r *runner) log(ctx context.Context, evaluate bool) error {
 			return err
 		}
 		if s := time.Since(r.since).Seconds(); rec.Step > r.logged && s > 0 {
-			rate := float64((rec.Step-r.logged)*int64(r.cfg.BatchSize*r.cfg.ContextLen*r.cfg.GradAccum)) / s
+			rate := float64((rec.Step-r.logged)*int64(r.trainer.cfg.BatchSize*r.trainer.cfg.ContextLen*r.trainer.cfg.GradAccum)) / s
 			rec.TokensPerS = &rate
 		}
 	}
@@ -109,7 +109,7 @@ func (r *runner) advise(err error) error {
 	}
 	advice := "no checkpoint was saved before it"
 	saved := r.saved()
-	if _, step, latestErr := Latest(r.cfg.Dir(), checkpointName); saved == nil && latestErr == nil && step > 0 {
+	if _, step, latestErr := Latest(r.trainer.cfg.Dir(), checkpointName); saved == nil && latestErr == nil && step > 0 {
 		advice = fmt.Sprintf("the checkpoint of step %d is finite", step)
 	}
 	return errors.Join(fmt.Errorf("%w\n%s: go on with a smaller lr_max, or with -detect-anomaly, which names the operation", err, advice), saved)
@@ -124,7 +124,7 @@ func (r *runner) warn(what string, err error) {
 
 // plot draws the loss curve for the hook, and to loss.png.
 func (r *runner) plot() error {
-	img, err := LossPlot(r.cfg.RunName, r.metrics.Records(), r.unigram)
+	img, err := LossPlot(r.trainer.cfg.RunName, r.metrics.Records(), r.unigram)
 	if err != nil {
 		return err
 	}

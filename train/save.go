@@ -84,8 +84,8 @@ func Load(ctx context.Context, path string, params *ops.Params, opt *optim.Optim
 	}
 	defer f.Close()
 	meta = maps.Clone(f.Meta())
-	if meta[formatKey] != checkpointFormat {
-		return fail(fault.Unsupportedf("metadata: format is %q, this version reads %q", meta[formatKey], checkpointFormat))
+	if err := checkFormat(meta); err != nil {
+		return fail(err)
 	}
 	var st optim.State
 	switch text, saved := meta[optimizerKey]; {

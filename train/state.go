@@ -79,7 +79,7 @@ func (t *Trainer) Snapshot(ctx context.Context) (*Snapshot, error) {
 		return nil, fmt.Errorf("train: checkpoint: %w", err)
 	}
 	s := &Snapshot{Iteration: t.iter, meta: map[string]string{
-		"format": checkpointFormat, "iteration": strconv.FormatInt(t.iter, 10), "optimizer": string(optState), "config": string(cfg)}}
+		formatKey: checkpointFormat, "iteration": strconv.FormatInt(t.iter, 10), optimizerKey: string(optState), "config": string(cfg)}}
 	addOrigin(s.meta, t.origin)
 	if err := t.from.add(s.meta); err != nil {
 		return nil, fmt.Errorf("train: checkpoint: %w", err)
@@ -206,6 +206,13 @@ func checkTensors(f *safetensors.File, tensors []stateTensor, st optim.State, le
 // checkpointFormat is the version of what a checkpoint's metadata and tensors mean.
 const checkpointFormat = "lemnos-1"
 
+func checkFormat(meta map[string]string) error {
+	if meta[formatKey] != checkpointFormat {
+		return fault.Unsupportedf("metadata: format is %q, this version reads %q", meta[formatKey], checkpointFormat)
+	}
+	return nil
+}
+
 // checkpointMeta reads the metadata that Snapshot writes. All of it must be
 // there; errors name the field.
 func checkpointMeta(meta map[string]string) (iter int64, st optim.State, cfg Config, err error) {
@@ -214,19 +221,19 @@ func checkpointMeta(meta map[string]string) (iter int64, st optim.State, cfg Con
 }
 
 func readMeta(meta map[string]string) (iter int64, st optim.State, cfg Config, err error) {
-	for _, key := range []string{"format", "iteration", "optimizer", "config"} {
+	for _, key := range []string{formatKey, "iteration", optimizerKey, "config"} {
 		if meta[key] == "" {
 			return 0, st, cfg, fmt.Errorf("metadata: %s is missing: not a checkpoint of a training run", key)
 		}
 	}
-	if meta["format"] != checkpointFormat {
-		return 0, st, cfg, fault.Unsupportedf("metadata: format is %q, this version reads %q", meta["format"], checkpointFormat)
+	if err := checkFormat(meta); err != nil {
+		return 0, st, cfg, err
 	}
 	iter, err = strconv.ParseInt(meta["iteration"], 10, 64)
 	if err != nil || iter < 0 || strconv.FormatInt(iter, 10) != meta["iteration"] {
 		return 0, st, cfg, fmt.Errorf("metadata: iteration is %q, want a number of steps", meta["iteration"])
 	}
-	if st, err = optimizerMeta(meta["optimizer"]); err != nil {
+	if st, err = optimizerMeta(meta[optimizerKey]); err != nil {
 		return 0, st, cfg, fmt.Errorf("metadata: optimizer: %w", err)
 	}
 	cfg = earlierConfig()

@@ -276,22 +276,11 @@ func convert(raw []byte, from, to string) ([]byte, error) {
 	return out, nil
 }
 
-// checkNew reports why a model can't be written to a folder: another one is there,
-// or a run.
+// checkNew reports that another model is in a folder.
 func checkNew(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if name := e.Name(); filepath.Ext(name) == ".safetensors" || slices.Contains([]string{configName, generationName, tokenizer.FileName}, name) {
-			return fmt.Errorf("the folder holds %s already: choose a new folder", name)
-		}
-	}
-	return nil
+	return output.CheckNew(dir, func(name string) bool {
+		return filepath.Ext(name) == ".safetensors" || slices.Contains([]string{configName, generationName, tokenizer.FileName}, name)
+	})
 }
 
 // generationName is the file that says how texts are generated.

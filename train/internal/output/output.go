@@ -122,6 +122,23 @@ func Folder(dir string, write func(temp string) error, last ...string) (err erro
 	return join(dir, temp, last)
 }
 
+// CheckNew reports a file in dir that is in the way of a new one; taken says so by its name.
+func CheckNew(dir string, taken func(name string) bool) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if taken(e.Name()) {
+			return fmt.Errorf("the folder holds %s already: choose a new folder", e.Name())
+		}
+	}
+	return nil
+}
+
 // join moves the files of a folder to another, and removes it.
 func join(dir, temp string, last []string) error {
 	names, err := (OS{}).Names(temp)
