@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/lemnos-ml/lemnos/shaders"
@@ -103,11 +104,7 @@ func (g *Graph) binaryCall(o uint32, a, b, c, y *Tensor) Call {
 	padded := y.cols()%4 != 0 && (o >= shaders.Divide || a.cols() != y.cols() || b.cols() != y.cols())
 	call := Call{Kernel: "binary." + y.dtype.String(), Items: y.len4(), Push: push,
 		Spec: map[uint32]uint32{shaders.SpecOperation: o, shaders.SpecPadded: b2u(padded), shaders.SpecXSpread: b2u(spreadA), shaders.SpecYSpread: b2u(spreadB)}}
-	third := c
-	if third == nil {
-		third = a // not read
-	}
-	call.Args = []*Tensor{a, b, third, y}
+	call.Args = []*Tensor{a, b, cmp.Or(c, a), y} // without c the kernel does not read its argument
 	// y may take the memory of an operand that is not repeated, unless one that is lies
 	// there too: that is read again after parts of y have been written.
 	for i, t := range call.Args[:3] {

@@ -375,7 +375,7 @@ func TestParams(t *testing.T) {
 	bank := p.Banks()[0]
 	_, off4, n4 := p.Place(b)
 	opstest.Close(t, values(t, bank.Values)[4*off4:4*(off4+n4)], []float32{9, 0, 0, 0}, 0)
-	opstest.Close(t, values(t, p.Part(bank.Grads, b)), []float32{8}, 0)
+	opstest.Close(t, values(t, p.PartAt(bank.Grads, b, off4)), []float32{8}, 0)
 	if p.Add("late", 1); p.ByName("late") != nil {
 		t.Error("a parameter joined an allocated set")
 	}

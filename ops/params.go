@@ -224,10 +224,6 @@ func (p *Params) Place(t *Tensor) (bank, off4, n4 int) {
 	return t.param.bank, t.param.off4, t.len4()
 }
 
-// Part returns the view of arena, a float vector laid out like the bank of
-// parameter t (its values or gradients), that belongs to t.
-func (p *Params) Part(arena, t *Tensor) *Tensor { return p.PartAt(arena, t, t.param.off4) }
-
 // PartAt returns the view of arena, a float vector, that belongs to parameter t
 // where its values start at group off4 of four, a multiple of [BankAlign].
 func (p *Params) PartAt(arena, t *Tensor, off4 int) *Tensor {

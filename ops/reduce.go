@@ -1,6 +1,10 @@
 package ops
 
-import "github.com/lemnos-ml/lemnos/shaders"
+import (
+	"slices"
+
+	"github.com/lemnos-ml/lemnos/shaders"
+)
 
 // Sum returns the sum of all values of x, an f32 scalar, which may be a loss.
 // Sums are compensated and f32 whatever the storage type. d x = d y for each value.
@@ -44,7 +48,7 @@ func (g *Graph) sumRows(op string, x *Tensor, mean bool) *Tensor {
 	if mean {
 		factor /= float32(x.cols())
 	}
-	y := g.New(x.dtype, append(append([]int{}, rowDims(x.shape)...), 1)...)
+	y := g.New(x.dtype, append(slices.Clone(rowDims(x.shape)), 1)...)
 	g.add(op, g.rowSumCalls(x, y, factor, false)...)
 	g.record(op, y, func(dy *Tensor) {
 		if factor != 1 {
@@ -100,7 +104,7 @@ func (g *Graph) addGradSum(op string, x, dx *Tensor) {
 // sumTo sums x over the dimensions along which dst would be repeated to get its
 // shape, one run of neighboring dimensions after the other.
 func (g *Graph) sumTo(x, dst *Tensor, add bool) (calls []Call) {
-	own := append(make([]int, 0, len(x.shape)), x.shape...)
+	own := slices.Clone(x.shape)
 	want := make([]int, len(own))
 	for i := range want {
 		want[i] = 1

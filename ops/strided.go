@@ -84,7 +84,7 @@ func (g *Graph) moveGrad(op string, dy *Tensor, from strides, x *Tensor) {
 // d y with the same ones exchanged.
 func (g *Graph) Transpose(x *Tensor, a, b int) *Tensor {
 	const op = "transpose"
-	valid := func(d int) bool { return x != nil && 0 <= d && d < len(x.shape) }
+	valid := func(d int) bool { return 0 <= d && d < len(x.shape) }
 	if !g.ok(op, x) || !g.check(x.dtype.Float() && valid(a) && valid(b), op, "dimensions %d and %d of %v: want a float type and two of its dimensions", a, b, x) {
 		return g.badLike(x)
 	}

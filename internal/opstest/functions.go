@@ -50,11 +50,7 @@ var Binaries = []Binary{
 // EachIndex calls f with every index of an array of a shape, in row-major order. f must not keep it.
 func EachIndex(shape []int, f func(index []int)) {
 	index := make([]int, len(shape))
-	n := 1
-	for _, d := range shape {
-		n *= d
-	}
-	for ; n > 0; n-- {
+	for range product(shape) {
 		f(index)
 		for d := len(index) - 1; d >= 0; d-- {
 			if index[d]++; index[d] < shape[d] {

@@ -15,20 +15,14 @@ import (
 func (r *report) table(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "registers\tspills\tshared\twaves\tsubgroup\tlocal\tcode\t  kernel, first used by")
-	spills, few := 0, 0
 	for _, k := range r.Kernels {
 		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%d\t%s\t  %s, %s\n", figure(k.Registers), figure(k.Spills), k.Shared, figure(k.Waves),
 			figure(int(k.Subgroup)), k.Local, figure(k.Code), k.Kernel, k.Group)
-		if k.Spills > 0 {
-			spills++
-		}
-		if k.fewWaves() {
-			few++
-		}
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	spills, few := r.counts()
 	_, err := fmt.Fprintf(out, "%s, %s: %d kernels, %d spill, %d leave at most %d waves\n", r.Device, r.Driver, len(r.Kernels), spills, few, fewWaves)
 	return err
 }
@@ -44,6 +38,19 @@ func figure(n int) string {
 // fewWaves is how many subgroups at a time hide little of the memory's latency.
 const fewWaves = 2
 
+// counts returns how many kernels spill, and how many leave few waves.
+func (r *report) counts() (spills, few int) {
+	for i := range r.Kernels {
+		if r.Kernels[i].Spills > 0 {
+			spills++
+		}
+		if r.Kernels[i].fewWaves() {
+			few++
+		}
+	}
+	return spills, few
+}
+
 func (r *row) fewWaves() bool { return r.Waves >= 0 && r.Waves <= fewWaves }
 
 // named is a report of a file.
@@ -55,18 +62,12 @@ type named struct {
 // markdown compares reports: a line for each, then one for each kernel that spills in any, the worst first.
 func markdown(out io.Writer, list []named) error {
 	var b strings.Builder
-	b.WriteString("| | driver | kernels | spill | at most 2 waves |\n|---|---|---|---|---|\n")
+	fmt.Fprintf(&b, "| | driver | kernels | spill | at most %d waves |\n|---|---|---|---|---|\n", fewWaves)
 	rows := map[string][]*row{} // by kernel, of each report
 	for i := range list {
-		spills, few := 0, 0
+		spills, few := list[i].counts()
 		for j := range list[i].Kernels {
 			k := &list[i].Kernels[j]
-			if k.Spills > 0 {
-				spills++
-			}
-			if k.fewWaves() {
-				few++
-			}
 			key := k.comparable()
 			if rows[key] == nil {
 				rows[key] = make([]*row, len(list))

@@ -175,7 +175,7 @@ func (l *loader) encode(ctx context.Context) (*Tokens, error) {
 	} else {
 		file, length, err := openText(l.o.Path, l.log)
 		if err != nil {
-			return nil, fmt.Errorf("data: data: %w", err)
+			return nil, fmt.Errorf("data: %w", err)
 		}
 		defer file.Close()
 		text, size = file, length
@@ -200,7 +200,7 @@ func encodeTokens[T uint8 | uint16 | int32](ctx context.Context, text io.Reader,
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("data: data: %s: %w", l.corpus.name, err)
+		return nil, fmt.Errorf("data: %s: %w", l.corpus.name, err)
 	}
 	tokens := NewTokens(all)
 	tokens.name = l.corpus.name

@@ -308,7 +308,7 @@ func copyBeside(to, from string, names ...string) error {
 			err = output.Replace(output.OS{}, filepath.Join(to, name), data)
 		}
 		if err != nil {
-			return fmt.Errorf("hf: export to %s: %w", to, err)
+			return err // names the file
 		}
 	}
 	return nil

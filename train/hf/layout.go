@@ -1,6 +1,7 @@
 package hf
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -124,10 +125,7 @@ func llamaLayout(c nn.TransformerConfig) []tensor {
 			all = append(all, tensor{name: base + theirs + ".bias", shape: []int{outputs}, ours: []string{ours + ".bias"}, heads: heads})
 		}
 	}
-	heads, kvHeads := c.Heads, c.KVHeads
-	if kvHeads == 0 {
-		kvHeads = heads
-	}
+	heads, kvHeads := c.Heads, cmp.Or(c.KVHeads, c.Heads)
 	kv := kvHeads * c.HeadSize()
 	for i := range c.Layers {
 		theirs, ours := fmt.Sprintf("layers.%d.", i), fmt.Sprintf("layers.%d.", i)

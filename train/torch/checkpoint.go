@@ -92,18 +92,18 @@ func (c *Checkpoint) extract(object any) error {
 	if _, ok := whole.get("model_state"); !ok {
 		return c.extractAlone(whole)
 	}
-	model, err := dictField(object, "the file", "model_state")
+	model, err := dictField(whole, "the file", "model_state")
 	if err != nil {
 		return err
 	}
 	if err := c.extractModel(model, "model_state"); err != nil {
 		return err
 	}
-	optimizer, err := dictField(object, "the file", "optimizer_state")
+	optimizer, err := dictField(whole, "the file", "optimizer_state")
 	if err != nil {
 		return err
 	}
-	if c.Iteration, err = integer(object.(*pickleDict), "iteration"); err != nil {
+	if c.Iteration, err = integer(whole, "iteration"); err != nil {
 		return err
 	}
 	if len(optimizer.items) == 0 {
@@ -319,11 +319,7 @@ func (c *Checkpoint) parameters() []string {
 }
 
 // dictField returns the dict that a dict has under a key.
-func dictField(v any, of, key string) (*pickleDict, error) {
-	dict, ok := v.(*pickleDict)
-	if !ok {
-		return nil, fmt.Errorf("%s holds %s, want a dict with %s", of, describePickle(v), key)
-	}
+func dictField(dict *pickleDict, of, key string) (*pickleDict, error) {
 	value, ok := dict.get(key)
 	if !ok {
 		return nil, fmt.Errorf("%s has no %s", of, key)
