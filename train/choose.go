@@ -10,6 +10,7 @@ import (
 
 	"github.com/lemnos-ml/lemnos/train/internal/fault"
 	"github.com/lemnos-ml/lemnos/train/internal/output"
+	"github.com/lemnos-ml/lemnos/train/safetensors"
 	"github.com/lemnos-ml/lemnos/train/tokenizer"
 )
 
@@ -17,10 +18,24 @@ import (
 // [OpenModel] loads: that of the Hugging Face folder, or the one that the run was
 // trained with.
 func OpenTokenizer(path string) (*tokenizer.Tokenizer, error) {
-	name, want, err := modelTokenizer(path)
+	if isHuggingFace(path) {
+		return openNamed(path, tokenizerIn(path), nil)
+	}
+	f, cfg, err := openCheckpoint(path)
 	if err != nil {
 		return nil, err
 	}
+	defer f.Close()
+	name, id, err := checkpointTokenizer(f, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return openNamed(path, name, id)
+}
+
+// openNamed opens the tokenizer of a name, "" where it is not known, for the model
+// at path, which must be the one that id says, unless that is nil.
+func openNamed(path, name string, id *tokenizer.ID) (*tokenizer.Tokenizer, error) {
 	if name == "" {
 		return nil, fmt.Errorf("train: %s: %w", path, tokenizer.Missing(path))
 	}
@@ -28,23 +43,15 @@ func OpenTokenizer(path string) (*tokenizer.Tokenizer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("train: the tokenizer of %s: %w", path, err)
 	}
-	if want != nil && want.SHA256 != tok.ID().SHA256 {
+	if id != nil && id.SHA256 != tok.ID().SHA256 {
 		return nil, fault.Mismatchedf("train: %s is not the tokenizer that %s was trained with: put that beside it as %s", name, path, tokenizer.FileName)
 	}
 	return tok, nil
 }
 
-// modelTokenizer returns the name of the tokenizer of the model at path, or "" where
-// it is not known, and what a checkpoint says of it.
-func modelTokenizer(path string) (name string, id *tokenizer.ID, err error) {
-	if isHuggingFace(path) {
-		return tokenizerIn(path), nil, nil
-	}
-	f, cfg, err := openCheckpoint(path)
-	if err != nil {
-		return "", nil, err
-	}
-	defer f.Close()
+// checkpointTokenizer returns the name of the tokenizer of a checkpoint's run, or ""
+// where it is not known, and what the checkpoint says of it.
+func checkpointTokenizer(f *safetensors.File, cfg Config) (name string, id *tokenizer.ID, err error) {
 	was, err := readIdentity(f.Meta())
 	if err != nil {
 		return "", nil, fmt.Errorf("train: checkpoint %s: %w", f.Path(), err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/lemnos-ml/lemnos/train/hf"
 	"github.com/lemnos-ml/lemnos/train/internal/output"
+	"github.com/lemnos-ml/lemnos/train/safetensors"
 	"github.com/lemnos-ml/lemnos/train/tokenizer"
 )
 
@@ -51,20 +52,20 @@ func ExportCheckpoint(ctx context.Context, path, dir string) error {
 	if from.At(cfg.From) {
 		base = cfg.From
 	}
-	return m.Write(dir, func(to string) error { return exportTokenizer(to, path, base, cfg) })
+	return m.Write(dir, func(to string) error { return exportTokenizer(to, f, base, cfg) })
 }
 
 // exportTokenizer writes the tokenizer that a run used, and copies what stands beside
 // it, or in the folder of the model that the run started from. Other folders, and ones
 // that hold another tokenizer by now, are none of this model's.
-func exportTokenizer(dir, path, base string, cfg Config) error {
-	name, _, err := modelTokenizer(path)
+func exportTokenizer(dir string, f *safetensors.File, base string, cfg Config) error {
+	name, id, err := checkpointTokenizer(f, cfg)
 	if err != nil {
 		return err
 	}
 	beside := base // where the tokenizer is one that is not read, all there is is in the model's folder
 	if name != "" {
-		tok, err := OpenTokenizer(path)
+		tok, err := openNamed(f.Path(), name, id)
 		if err == nil {
 			err = writeTokenizer(output.OS{}, dir, tok)
 		}

@@ -86,14 +86,11 @@ func (c *Config) ConfigureFrom(path string) error {
 		if err != nil {
 			return err
 		}
-		if err := f.Close(); err != nil {
+		defer f.Close()
+		c.SetTransformer(cfg.Transformer())
+		if c.Tokenizer, _, err = checkpointTokenizer(f, cfg); err != nil {
 			return err
 		}
-		c.SetTransformer(cfg.Transformer())
-	}
-	var err error
-	if c.Tokenizer, _, err = modelTokenizer(path); err != nil {
-		return err
 	}
 	if c.ContextLen > before.ContextLen {
 		c.ContextLen, c.MaxContext = before.ContextLen, c.ContextLen
