@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/lemnos-ml/lemnos/train/internal/fault"
 	"github.com/lemnos-ml/lemnos/train/internal/input"
@@ -168,13 +169,32 @@ func identifyModel(path string) (*modelIdentity, error) {
 	return id, nil
 }
 
+// sums are those of files that this process has read whole, by name, length and time:
+// CheckResume asks for the model's before data are opened, and Run asks again.
+var sums sync.Map
+
 func sumFile(path string) (fileSum, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return fileSum{}, err
 	}
 	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return fileSum{}, err
+	}
+	key := struct {
+		path           string
+		bytes, changed int64
+	}{path, info.Size(), info.ModTime().UnixNano()}
+	if known, ok := sums.Load(key); ok {
+		return known.(fileSum), nil
+	}
 	sum := crc32.New(crc32.MakeTable(crc32.Castagnoli))
 	n, err := io.Copy(sum, f)
-	return fileSum{n, fmt.Sprintf("%08x", sum.Sum32())}, err
+	is := fileSum{n, fmt.Sprintf("%08x", sum.Sum32())}
+	if err == nil {
+		sums.Store(key, is)
+	}
+	return is, err
 }

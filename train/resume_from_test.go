@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/lemnos-ml/lemnos/train/internal/check"
 )
@@ -62,16 +63,13 @@ func TestResumeFromAnotherModel(t *testing.T) {
 
 	other := c
 	other.From = copyOf(t, "hf/testdata/llama")
-	files, err := filepath.Glob(filepath.Join(other.From, "*.safetensors"))
-	if err != nil || len(files) == 0 {
-		t.Fatal(files, err)
-	}
-	data, err := os.ReadFile(files[0])
+	file := weightsIn(t, other.From)
+	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	data[len(data)-3] ^= 1
-	if err := os.WriteFile(files[0], data, 0o666); err != nil {
+	if err := os.WriteFile(file, data, 0o666); err != nil {
 		t.Fatal(err)
 	}
 	own := transformerRun(t, "own")
@@ -112,6 +110,46 @@ func TestResumeFromAnotherModel(t *testing.T) {
 		t.Error(err)
 	}
 	check.Error(t, runTo(t, moved, 6), "that was "+other.From)
+}
+
+// A start asks twice which model it is to go on from, which is read once unless it changes.
+func TestModelIsSummedOnce(t *testing.T) {
+	dir := copyOf(t, "hf/testdata/llama")
+	file := weightsIn(t, dir)
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := time.Unix(1e9, 0)
+	sum := func(data []byte, at time.Time) fileSum {
+		t.Helper()
+		if err := errors.Join(os.WriteFile(file, data, 0o666), os.Chtimes(file, at, at)); err != nil {
+			t.Fatal(err)
+		}
+		id, err := identifyModel(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id.Files[0]
+	}
+	first := sum(data, written)
+	data[len(data)-3] ^= 1
+	if again := sum(data, written); again != first {
+		t.Errorf("the file is read again: %v after %v", again, first)
+	}
+	if changed := sum(data, written.Add(time.Second)); changed == first {
+		t.Errorf("the file has changed, and its sum is still %v", first)
+	}
+}
+
+// weightsIn returns a file with tensors in a Hugging Face folder.
+func weightsIn(t *testing.T, dir string) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.safetensors"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	return files[0]
 }
 
 // copyOf returns a copy of a folder.
