@@ -82,19 +82,8 @@ func openNewest(path string) (*safetensors.File, error) {
 	return nil, fmt.Errorf("%w; there is none before it: remove %s, and the run starts over", err, path)
 }
 
-// prune removes all checkpoints of a run but the keep >= 1 with the highest steps, and what writers that were killed
-// have left. No checkpoint of the run may be being written.
-func prune(dir, run string, keep int) error {
-	if err := checkRun(run); err != nil {
-		return err
-	}
-	if keep < 1 {
-		return fmt.Errorf("train: keep %d checkpoints: want at least 1", keep)
-	}
-	return removeOld(output.OS{}, dir, run, keep, -1)
-}
-
-// removeOld never removes the checkpoint of step saved, even where others have higher steps.
+// removeOld removes all checkpoints of a run but the newest, and what writers that were killed have left. That of step
+// saved stays, even where enough others have higher steps. No checkpoint of the run may be being written.
 func removeOld(files output.System, dir, run string, keep int, saved int64) error {
 	steps, leftovers, err := listRun(files, dir, run)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/train/data"
 	"github.com/lemnos-ml/lemnos/train/internal/check"
+	"github.com/lemnos-ml/lemnos/train/internal/output"
 )
 
 // runTo trains the run of c up to a step.
@@ -223,7 +224,7 @@ func TestDamagedNewestCheckpoint(t *testing.T) {
 	if err := runTo(t, c, 3); err != nil {
 		t.Fatal(err)
 	}
-	if err := prune(c.Dir(), checkpointName, 1); err != nil {
+	if err := removeOld(output.OS{}, c.Dir(), checkpointName, 1, -1); err != nil {
 		t.Fatal(err)
 	}
 	only := CheckpointPath(c.Dir(), checkpointName, 3)
