@@ -29,13 +29,11 @@ func openLock(dir string, flags int) (*folderLock, error) {
 	if err := (output.OS{}).MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("train: folder of the run: %w", err)
 	}
-	lock := flock.New(filepath.Join(dir, lockName), flock.SetFlag(os.O_CREATE|os.O_RDWR|flags), flock.SetPermissions(0o666))
-	locked, err := lock.TryLock()
+	lock, ours, err := output.TryLock(filepath.Join(dir, lockName), flags)
 	switch {
-	case errors.Is(err, errors.ErrUnsupported): // by this file system
 	case err != nil:
 		return nil, fmt.Errorf("train: lock the folder of the run: %w", err)
-	case !locked:
+	case !ours:
 		return nil, fmt.Errorf("train: %s: %w: wait for it or stop it, or choose another run_name", dir, ErrRunning)
 	}
 	folder, err := os.Stat(dir)

@@ -13,8 +13,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/gofrs/flock"
-
 	"github.com/lemnos-ml/lemnos/train/internal/input"
 	"github.com/lemnos-ml/lemnos/train/internal/output"
 	"github.com/lemnos-ml/lemnos/train/tokenizer"
@@ -84,13 +82,11 @@ func (t *tokenizing) run(ctx context.Context, valFraction float64, paths []strin
 	if err := (output.OS{}).MkdirAll(work); err != nil {
 		return err
 	}
-	lock := flock.New(filepath.Join(work, "lock"), flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o666))
-	locked, err := lock.TryLock()
+	lock, ours, err := output.TryLock(filepath.Join(work, "lock"), 0)
 	switch {
-	case errors.Is(err, errors.ErrUnsupported): // by this file system
 	case err != nil:
 		return err
-	case !locked:
+	case !ours:
 		return fmt.Errorf("another process is writing %s: wait for it, or choose another name", t.TrainPath)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work), lock.Unlock()) }()
