@@ -114,11 +114,11 @@ func jsonKey(f reflect.StructField) string {
 }
 
 func kindOf(v any) string {
-	switch v.(type) {
+	switch v := v.(type) {
 	case float, *float:
 		return "a number"
-	case tokenIDs:
-		return "an id or a list of ids"
+	case input.Wanted:
+		return v.Wanted()
 	case []string:
 		return "a list of strings"
 	case int:
@@ -144,29 +144,5 @@ func (o object) bytes() []byte {
 	return b.Bytes()
 }
 
-// tokenIDs are ids of tokens: Hugging Face's files have one, a list, or null.
-type tokenIDs []int32
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (t *tokenIDs) UnmarshalJSON(data []byte) error {
-	var one int32
-	if json.Unmarshal(data, &one) == nil {
-		*t = tokenIDs{one}
-		return nil
-	}
-	var list []int32
-	err := json.Unmarshal(data, &list)
-	*t = list
-	return err
-}
-
-// MarshalJSON implements json.Marshaler.
-func (t tokenIDs) MarshalJSON() ([]byte, error) {
-	switch len(t) {
-	case 0:
-		return []byte("null"), nil
-	case 1:
-		return json.Marshal(t[0])
-	}
-	return json.Marshal([]int32(t))
-}
+// tokenIDs are written as an id where they are one.
+type tokenIDs = input.IDs

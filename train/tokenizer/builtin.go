@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"github.com/tiktoken-go/tokenizer/codec"
+
+	"github.com/lemnos-ml/lemnos/train/internal/input"
 )
 
 // openBytes returns the tokenizer whose ids are the bytes: a byte-level encoding
@@ -64,7 +66,7 @@ var openGPT2 = sync.OnceValues(func() (*Tokenizer, error) {
 	f.Added = []addedToken{{ID: gpt2Vocab - 1, Content: endOfText, Special: true}}
 	t, err := f.encoded("gpt2")
 	if err == nil {
-		t.setSpecial(idList{gpt2Vocab - 1}, idList{gpt2Vocab - 1})
+		t.setSpecial(input.IDs{gpt2Vocab - 1}, input.IDs{gpt2Vocab - 1})
 	}
 	return t, err
 })

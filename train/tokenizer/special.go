@@ -105,32 +105,11 @@ var specialNames = []string{"generation_config.json", "config.json", "tokenizer_
 
 // specialFile is the part of them that does.
 type specialFile struct {
-	Begin      idList    `json:"bos_token_id"`
-	End        idList    `json:"eos_token_id"`
+	Begin      input.IDs `json:"bos_token_id"`
+	End        input.IDs `json:"eos_token_id"`
 	BeginToken tokenName `json:"bos_token"`
 	EndToken   tokenName `json:"eos_token"`
 }
-
-// idList is null, an id, or a list of ids.
-type idList []int32
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (l *idList) UnmarshalJSON(data []byte) error {
-	var one *int32
-	if json.Unmarshal(data, &one) == nil {
-		if one != nil {
-			*l = idList{*one}
-		}
-		return nil
-	}
-	if json.Unmarshal(data, (*[]int32)(l)) != nil {
-		return input.Mismatch[idList](data)
-	}
-	return nil
-}
-
-// Wanted implements input.Wanted.
-func (idList) Wanted() string { return "an id or a list of ids" }
 
 // tokenName is null, a token, or an object with a token in it.
 type tokenName string
@@ -155,7 +134,7 @@ func (tokenName) Wanted() string { return "a token, or an object with its conten
 
 // readSpecial finds BOS and EOS in the files of a folder.
 func (t *Tokenizer) readSpecial(dir string) error {
-	var begin, end idList
+	var begin, end input.IDs
 	for _, name := range specialNames {
 		path := filepath.Join(dir, name)
 		data, err := input.Read(path, maxFile)
@@ -181,10 +160,10 @@ func (t *Tokenizer) readSpecial(dir string) error {
 }
 
 // listed returns the ids of a list, or that of a token.
-func (t *Tokenizer) listed(ids idList, name tokenName) idList {
+func (t *Tokenizer) listed(ids input.IDs, name tokenName) input.IDs {
 	if ids == nil && name != "" {
 		if id, ok := t.tokenID(string(name)); ok {
-			return idList{id}
+			return input.IDs{id}
 		}
 	}
 	return ids
@@ -203,7 +182,7 @@ func (t *Tokenizer) tokenID(name string) (int32, bool) {
 
 // setSpecial sets BOS, where it is known, and EOS. A document that begins with ids
 // of its own begins with these.
-func (t *Tokenizer) setSpecial(begin, end idList) {
+func (t *Tokenizer) setSpecial(begin, end input.IDs) {
 	t.begin = begin
 	s := &t.special
 	switch {
@@ -219,13 +198,11 @@ func (t *Tokenizer) setSpecial(begin, end idList) {
 // names: a tokenizer.json, and a generation_config.json with BOS and EOS. There are
 // some for the built-in ones too.
 func (t *Tokenizer) Files() (map[string][]byte, error) {
-	ids := map[string]any{}
+	ids := map[string]input.IDs{}
 	if len(t.begin) > 0 {
-		ids["bos_token_id"] = t.begin[0]
+		ids["bos_token_id"] = t.begin[:1]
 	}
-	if len(t.special.End) == 1 {
-		ids["eos_token_id"] = t.special.End[0]
-	} else if len(t.special.End) > 1 {
+	if len(t.special.End) > 0 {
 		ids["eos_token_id"] = t.special.End
 	}
 	data, err := json.Marshal(ids)

@@ -21,6 +21,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/lemnos-ml/lemnos/train/internal/fault"
+	"github.com/lemnos-ml/lemnos/train/internal/input"
 )
 
 // Tokenizer turns text into ids and back. Any number of goroutines may use it.
@@ -30,7 +31,7 @@ type Tokenizer struct {
 	file    []byte // the tokenizer.json
 	vocab   int
 	special Special
-	begin   idList // BOS, where it's known
+	begin   input.IDs // BOS, where it's known
 
 	raw        addedTokens // found in the text as it is
 	normalized addedTokens // found in what the normalizer made of it
@@ -78,6 +79,10 @@ func Open(name string) (*Tokenizer, error) {
 			return nil, fmt.Errorf("tokenizer: %s has %w", name, err)
 		}
 		name = path
+	} else if filepath.Base(name) == vocabName {
+		if err := checkPair(filepath.Dir(name)); err != nil {
+			return nil, fmt.Errorf("tokenizer: %s: %w", name, fault.Unsupported(err))
+		}
 	}
 	if filepath.Base(name) == vocabName {
 		return openPair(name)
