@@ -82,11 +82,8 @@ func (c *Config) startFrom(path string, set map[string]bool, assignments []strin
 	if err := c.ConfigureFrom(path); err != nil {
 		return err
 	}
-	given := maps.Clone(set)
-	for _, a := range assignments {
-		key, _, _ := strings.Cut(a, "=")
-		given[key] = true
-	}
+	given := keys(assignments)
+	maps.Copy(given, set)
 	if err := asked.checkStructure(*c, given, path); err != nil {
 		return err
 	}
@@ -257,19 +254,27 @@ func (n ClipNorm) String() string {
 // changes too, unless it is set, here or in the file whose fields inFile has, and with
 // optimizer what depends on it, unless that is set here.
 func (c *Config) overrideAll(assignments []string, inFile map[string]bool) error {
-	before, set := *c, map[string]bool{}
+	before, set := *c, keys(assignments)
 	for _, a := range assignments {
 		if err := c.Override(a); err != nil {
 			return err
 		}
-		key, _, _ := strings.Cut(a, "=")
-		set[key] = true
 	}
 	if !set["warmup_iters"] && !inFile["warmup_iters"] {
 		c.keepWarmupShare(before.TotalSteps)
 	}
 	c.followRule(before, set)
 	return nil
+}
+
+// keys returns the fields that assignments set.
+func keys(assignments []string) map[string]bool {
+	set := map[string]bool{}
+	for _, a := range assignments {
+		key, _, _ := strings.Cut(a, "=")
+		set[key] = true
+	}
+	return set
 }
 
 // Override sets one field from text of the form key=value, with the key of the
