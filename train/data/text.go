@@ -51,7 +51,7 @@ func openText(path string, log *slog.Logger) (*textFile, int64, error) {
 	text := &textFile{bufio.NewReaderSize(file, sniffBytes), file}
 	head, _ := text.Peek(sniffBytes) // an error comes again when it is read
 	what := notText(head)
-	if isPointer(head) {
+	if input.IsPointer(head) {
 		file.Close()
 		return nil, 0, fault.Unsupportedf("%s is %s", path, what)
 	}
@@ -74,11 +74,6 @@ func openPipe(open func() (io.ReadCloser, error)) *textFile {
 		w.CloseWithError(err)
 	}()
 	return &textFile{bufio.NewReaderSize(r, sniffBytes), r}
-}
-
-// isPointer reports what a repository has instead of a large file.
-func isPointer(head []byte) bool {
-	return bytes.HasPrefix(head, []byte("version https://git-lfs.github.com/spec/"))
 }
 
 // binaries are beginnings of files that are no texts, beside those that foreign knows.

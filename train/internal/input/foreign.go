@@ -5,11 +5,17 @@ import (
 	"strings"
 )
 
+// IsPointer reports that what begins with head is what a repository of git-lfs has in
+// place of a large file.
+func IsPointer(head []byte) bool {
+	return bytes.HasPrefix(head, []byte("version https://git-lfs.github.com/spec/"))
+}
+
 // Foreign says what a file is that begins with head, and what to do about it, where
 // that is plain and it is none that a trainer reads: what a download leaves that did
 // not do as it should, and archives. Else it returns "".
 func Foreign(head []byte) string {
-	if bytes.HasPrefix(head, []byte("version https://git-lfs.github.com/spec/")) {
+	if IsPointer(head) {
 		return "a git-lfs pointer: the file itself was not downloaded; run git lfs pull in its repository"
 	}
 	text := strings.ToLower(string(bytes.TrimLeft(head[:min(len(head), 512)], "\xef\xbb\xbf \t\r\n")))
