@@ -241,7 +241,7 @@ func (f *Folder) name(base string) error {
 
 // each calls do with every parameter under its name here. The values are valid
 // until do returns.
-func (f *Folder) each(do func(name string, shape []int, values []float32) error) error {
+func (f *Folder) each(do func(name string, values []float32) error) error {
 	for _, t := range f.tensors {
 		name := f.theirs[t.name]
 		values, err := f.source[name].Floats(name)
@@ -249,7 +249,7 @@ func (f *Folder) each(do func(name string, shape []int, values []float32) error)
 			return err
 		}
 		for i, name := range t.ours {
-			if err := do(name, t.ourShape(), split(t, values, i)); err != nil {
+			if err := do(name, split(t, values, i)); err != nil {
 				return fmt.Errorf("hf: %s: %q: %w", f.dir, name, err)
 			}
 		}
@@ -269,7 +269,7 @@ func (f *Folder) Load(ctx context.Context, params *ops.Params, master func(*ops.
 	if err := f.checkNames(params); err != nil {
 		return err
 	}
-	return f.each(func(name string, _ []int, values []float32) error {
+	return f.each(func(name string, values []float32) error {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}

@@ -32,13 +32,13 @@ func TestWrappedModels(t *testing.T) {
 		},
 	} {
 		want := map[string][]float32{}
-		if err := openHF(t, dir).each(func(name string, _ []int, v []float32) error { want[name] = v; return nil }); err != nil {
+		if err := openHF(t, dir).each(func(name string, v []float32) error { want[name] = v; return nil }); err != nil {
 			t.Fatal(err)
 		}
 		for i, rename := range renames {
 			wrapped := oneFileHF(t, dir, rename)
 			n := 0
-			err := openHF(t, wrapped).each(func(name string, _ []int, v []float32) error {
+			err := openHF(t, wrapped).each(func(name string, v []float32) error {
 				if n++; !slices.Equal(v, want[name]) {
 					t.Errorf("%s %d: %q differs", dir, i, name)
 				}
@@ -88,11 +88,11 @@ func TestOtherWriters(t *testing.T) {
 	})
 	want, got := openHF(t, "testdata/gpt2"), openHF(t, dir)
 	values := map[string][]float32{}
-	if err := want.each(func(name string, _ []int, v []float32) error { values[name] = v; return nil }); err != nil {
+	if err := want.each(func(name string, v []float32) error { values[name] = v; return nil }); err != nil {
 		t.Fatal(err)
 	}
 	n := 0
-	err := got.each(func(name string, _ []int, v []float32) error {
+	err := got.each(func(name string, v []float32) error {
 		if n++; !slices.Equal(v, values[name]) {
 			t.Errorf("%q differs", name)
 		}

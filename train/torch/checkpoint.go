@@ -41,9 +41,6 @@ type State struct {
 type Group struct {
 	Params                             []int // numbers of the parameters
 	LR, Beta1, Beta2, Eps, WeightDecay float64
-	// FromTorch says that torch.optim.AdamW wrote the group, not a class of its own: it has options that only PyTorch's
-	// optimizers have.
-	FromTorch bool
 	// ParamNames are the names of Params where the file has them (PyTorch 2.6, optimizers made from named parameters).
 	ParamNames []string
 }
@@ -217,7 +214,6 @@ func extractGroup(v any, seen map[int]bool) (Group, error) {
 	if len(g.ParamNames) != 0 && len(g.ParamNames) != len(g.Params) {
 		return g, fmt.Errorf("%d param_names for %d parameters", len(g.ParamNames), len(g.Params))
 	}
-	_, g.FromTorch = dict.get("amsgrad")
 	for _, option := range []string{"amsgrad", "maximize"} {
 		if on, _ := dict.get(option); on == true {
 			return g, fmt.Errorf("%s is on, which is not supported", option)

@@ -21,14 +21,14 @@ func Regular(path string) error {
 	if err != nil || info.Mode().IsRegular() {
 		return err
 	}
-	return &fs.PathError{Op: "open", Path: path, Err: fmt.Errorf("it is %s, want a file", Kind(info.Mode()))}
+	return &fs.PathError{Op: "open", Path: path, Err: fmt.Errorf("it is %s, want a file", kind(info.Mode()))}
 }
 
 // MaxSmall bounds the bytes of a configuration, an index or a sidecar.
 const MaxSmall = 64 << 20
 
-// Kind says what is no regular file.
-func Kind(mode fs.FileMode) string {
+// kind says what is no regular file.
+func kind(mode fs.FileMode) string {
 	switch {
 	case mode.IsDir():
 		return "a folder"

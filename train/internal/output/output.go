@@ -117,7 +117,7 @@ func Folder(dir string, write func(temp string) error, last ...string) (err erro
 		os.Remove(dir) // where it is empty
 	}
 	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
-		return errors.Join(os.Rename(temp, dir), SyncFolder(parent))
+		return errors.Join(os.Rename(temp, dir), syncFolder(parent))
 	}
 	return join(dir, temp, last)
 }
@@ -151,7 +151,7 @@ func join(dir, temp string, last []string) error {
 			return err
 		}
 	}
-	return errors.Join(SyncFolder(dir), os.Remove(temp))
+	return errors.Join(syncFolder(dir), os.Remove(temp))
 }
 
 // OS is the System of the machine.
@@ -170,7 +170,7 @@ func (OS) MkdirAll(dir string) error {
 		return err
 	}
 	for _, at := range grown {
-		if err := SyncFolder(at); err != nil {
+		if err := syncFolder(at); err != nil {
 			return err
 		}
 	}
@@ -194,7 +194,7 @@ func (OS) Rename(from, to string) error { return os.Rename(from, to) }
 func (OS) Remove(path string) error { return os.Remove(path) }
 
 // SyncDir implements [System].
-func (OS) SyncDir(dir string) error { return SyncFolder(dir) }
+func (OS) SyncDir(dir string) error { return syncFolder(dir) }
 
 // Names implements [System].
 func (OS) Names(dir string) ([]string, error) {
@@ -208,9 +208,9 @@ func (OS) Names(dir string) ([]string, error) {
 	return names, err
 }
 
-// SyncFolder makes a rename durable. Windows cannot sync folders and needs no
+// syncFolder makes a rename durable. Windows cannot sync folders and needs no
 // such call.
-func SyncFolder(folder string) error {
+func syncFolder(folder string) error {
 	if runtime.GOOS == "windows" {
 		return nil
 	}
