@@ -64,7 +64,7 @@ func (g *Graph) binary(o uint32, a, b *Tensor, back func(dy *Tensor) (da, db *Te
 	}
 	shape, ok := broadcast(a.shape, b.shape)
 	if !g.check(ok, op.name, "%v %s %v: dimensions differ that are not 1", a, op.sign, b) ||
-		!g.check(collapses(rowDims(shape), spreadStrides(a, shape), spreadStrides(b, shape)), op.name, "%v %s %v: repeated along too many dimensions apart", a, op.sign, b) {
+		!g.check(collapses(rowDims(shape), a.repeated(shape).groups(), b.repeated(shape).groups()), op.name, "%v %s %v: repeated along too many dimensions apart", a, op.sign, b) {
 		return g.badLike(a)
 	}
 	y := g.combined(o, a, b, nil)
@@ -94,7 +94,7 @@ type spread struct {
 }
 
 func (g *Graph) binaryCall(o uint32, a, b, c, y *Tensor) Call {
-	dims, strides := collapse(rowDims(y.shape), spreadStrides(a, y.shape), spreadStrides(b, y.shape))
+	dims, strides := collapse(rowDims(y.shape), a.repeated(y.shape).groups(), b.repeated(y.shape).groups())
 	push := struct {
 		N4, Stride4, D, N1, N2, N3 uint32
 		A, B                       spread
@@ -135,20 +135,6 @@ func broadcast(a, b []int) (shape []int, ok bool) {
 
 // rowDims returns the dimensions before the last.
 func rowDims(shape []int) []int { return shape[:max(len(shape)-1, 0)] }
-
-// spreadStrides returns, for each row dimension of a shape that x is broadcast to,
-// the groups of four values from one row of x to the next, 0 where x is repeated.
-func spreadStrides(x *Tensor, shape []int) []int {
-	dims, own := rowDims(shape), rowDims(x.shape)
-	strides, step := make([]int, len(dims)), x.stride4()
-	for i := 1; i <= len(own); i++ {
-		if d := own[len(own)-i]; d > 1 {
-			strides[len(dims)-i] = step
-			step *= d
-		}
-	}
-	return strides
-}
 
 // collapse joins neighboring dimensions that each of the lists of strides goes
 // through in one stride, leaves out those of 1, and returns four, with ones in

@@ -115,14 +115,7 @@ func (g *Graph) Expand(x *Tensor, shape ...int) *Tensor {
 // expanded is Expand without the gradient.
 func (g *Graph) expanded(op string, x *Tensor, shape []int) *Tensor {
 	y := g.New(x.dtype, shape...)
-	from := strides{dims: make([]int, len(shape))}
-	own := x.strides()
-	for i := range own.dims {
-		if x.shape[i] > 1 {
-			from.dims[len(shape)-len(own.dims)+i] = own.dims[i]
-		}
-	}
-	g.copyStrided(op, x, from, y, y.strides(), shape, false)
+	g.copyStrided(op, x, x.repeated(shape), y, y.strides(), shape, false)
 	return y
 }
 
@@ -181,6 +174,26 @@ func (t *Tensor) strides() strides {
 	return s
 }
 
+// repeated are those of a shape that t is broadcast to: 0 along what is repeated.
+func (t *Tensor) repeated(shape []int) strides {
+	own, s := t.strides(), strides{dims: make([]int, len(shape))}
+	for i, d := range t.shape {
+		if d > 1 {
+			s.dims[len(shape)-len(t.shape)+i] = own.dims[i]
+		}
+	}
+	return s
+}
+
+// groups are the strides of whole rows, in groups of four values.
+func (s strides) groups() []int {
+	rows := slices.Clone(rowDims(s.dims))
+	for i := range rows {
+		rows[i] /= 4
+	}
+	return rows
+}
+
 // from is a box that begins at index lo of a dimension.
 func (s strides) from(dim, lo int) strides { return strides{s.first + lo*s.dims[dim], s.dims} }
 
@@ -204,14 +217,11 @@ func (g *Graph) copyStrided(op string, x *Tensor, from strides, y *Tensor, to st
 		shape, from.dims, to.dims = []int{1}, []int{1}, []int{1}
 	}
 	last := len(shape) - 1
-	if rows := rowDims(shape); g.err != nil || !g.check(collapses(rows, from.dims[:last], to.dims[:last]), op, "%v: too many dimensions apart", shape) {
+	if rows := rowDims(shape); g.err != nil || !g.check(collapses(rows, from.dims[:last], to.groups()), op, "%v: too many dimensions apart", shape) {
 		return
 	}
-	dims, rows := collapse(shape[:last], from.dims[:last], to.dims[:last])
+	dims, rows := collapse(shape[:last], from.dims[:last], to.groups())
 	d, column := shape[last], to.first%(4*y.stride4())
-	for i := range rows[1] {
-		rows[1][i] /= 4
-	}
 	push := struct {
 		N, Groups, D, N1, N2, N3 uint32
 		X, Y                     stridesPush
