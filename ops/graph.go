@@ -327,17 +327,21 @@ func (g *Graph) source() (at source) {
 		if more && g.helper(f.Function) {
 			continue
 		}
-		line := fmt.Sprintf("%s:%d", f.File[strings.LastIndexByte(f.File, '/')+1:], f.Line)
-		isTest := strings.HasSuffix(f.File, "_test.go")
-		if at.inner == "" && (isTest || !strings.Contains(f.Function, "lemnos/ops.")) {
-			at.inner = line
+		isTest, inOps := strings.HasSuffix(f.File, "_test.go"), strings.Contains(f.Function, "lemnos/ops.")
+		if at.inner == "" && (isTest || !inOps) {
+			at.inner = line(f)
 		}
-		own := strings.Contains(f.Function, "lemnos/ops.") || strings.Contains(f.Function, "lemnos/optim.") || strings.Contains(f.Function, "lemnos/nn.")
+		own := inOps || strings.Contains(f.Function, "lemnos/optim.") || strings.Contains(f.Function, "lemnos/nn.")
 		if !more || !own || isTest {
-			at.where = line
+			at.where = line(f)
 			return at
 		}
 	}
+}
+
+// line is where a frame is, as file:line.
+func line(f runtime.Frame) string {
+	return fmt.Sprintf("%s:%d", f.File[strings.LastIndexByte(f.File, '/')+1:], f.Line)
 }
 
 // known reports whether t has its final value before node n runs: what writes
