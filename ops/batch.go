@@ -16,7 +16,6 @@ func (g *Graph) Batch(tokens *Tensor, b, m int, seed uint64) (x, y, at *Tensor) 
 	at = g.Input("batch", U32, 4)
 	g.Updater().StageEachRun(at, "Upload with the number of the batch")
 	if g.immediate { // 0, as it can't be written first
-		at.mem.unwritten = false
 		at.wrote()
 	}
 	x, y = g.New(I32, b, m), g.New(I32, b, m)

@@ -336,7 +336,6 @@ func (g *Graph) runNow(n *node) error {
 				return fmt.Errorf("ops: %s: %v has no values yet: call Upload first (at %s)", n.op, t, n.where)
 			}
 			if k.Bindings()[j]&vk.Write != 0 {
-				t.mem.unwritten = false
 				t.wrote()
 			}
 		}

@@ -30,7 +30,7 @@ type memory struct {
 	owned  bool       // Release frees buf
 	later  bool       // buf is allocated when it is needed: see Reserve
 
-	unwritten bool    // an immediate graph's input before its first Upload
+	unwritten bool    // an immediate graph's input before its first write
 	writes    []write // by the host, see Tensor.Written
 	arena     *Tensor // all of it, where it holds the values of parameters
 

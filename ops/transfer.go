@@ -41,7 +41,6 @@ func Upload[T Number](ctx context.Context, t *Tensor, data []T) error {
 	if err := t.mem.buf.Upload(ctx, t.mem.base+t.offset, raw); err != nil {
 		return fmt.Errorf("ops: upload %v: %w", t, err)
 	}
-	t.mem.unwritten = false
 	t.wrote()
 	return nil
 }

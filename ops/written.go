@@ -15,6 +15,7 @@ var writes atomic.Int64
 // that covers an earlier one takes its place.
 func (t *Tensor) wrote() {
 	m, from, to := t.mem, t.offset, t.offset+t.Bytes()
+	m.unwritten = false
 	m.writes = slices.DeleteFunc(m.writes, func(w write) bool { return from <= w.from && w.to <= to })
 	m.writes = append(m.writes, write{from, to, writes.Add(1)})
 }
