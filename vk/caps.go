@@ -92,11 +92,7 @@ type memoryType struct {
 	heapSize uint64
 }
 
-const (
-	subgroupArithmeticBit = 4    // VK_SUBGROUP_FEATURE_ARITHMETIC_BIT
-	subgroupShuffleBit    = 0x10 // VK_SUBGROUP_FEATURE_SHUFFLE_BIT
-	computeStageBit       = 0x20 // VK_SHADER_STAGE_COMPUTE_BIT
-)
+const computeStageBit = 0x20 // VK_SHADER_STAGE_COMPUTE_BIT
 
 // describe queries a device; nil when the device cannot be used: below Vulkan 1.1 or without a compute queue.
 func describe(handle vulkan.PhysicalDevice) *physical {
@@ -150,8 +146,8 @@ func describe(handle vulkan.PhysicalDevice) *physical {
 func capsOf(limits *vulkan.PhysicalDeviceLimits, facts *deviceFacts) Caps {
 	c := Caps{
 		SubgroupSize:       uint32(facts.subgroup_size),
-		SubgroupArithmetic: facts.subgroup_stages&computeStageBit != 0 && facts.subgroup_operations&subgroupArithmeticBit != 0,
-		SubgroupShuffle:    facts.subgroup_stages&computeStageBit != 0 && facts.subgroup_operations&subgroupShuffleBit != 0,
+		SubgroupArithmetic: hasSubgroup(facts, capabilityArithmetic),
+		SubgroupShuffle:    hasSubgroup(facts, capabilityShuffle),
 		FullSubgroups:      facts.require_subgroup != 0,
 		MaxInvocations:     limits.MaxComputeWorkGroupInvocations,
 		MaxLocalSize:       limits.MaxComputeWorkGroupSize,

@@ -9,6 +9,8 @@ const (
 	capabilityFloat64         = 10
 	capabilityInt64           = 11
 	capabilityGroupNonUniform = 61 // VK_SUBGROUP_FEATURE_BASIC_BIT
+	capabilityArithmetic      = 63 // VK_SUBGROUP_FEATURE_ARITHMETIC_BIT
+	capabilityShuffle         = 65 // VK_SUBGROUP_FEATURE_SHUFFLE_BIT
 	capabilityQuad            = 68 // VK_SUBGROUP_FEATURE_QUAD_BIT
 	capabilityStorage16       = 4433
 )
@@ -17,8 +19,8 @@ const (
 var capabilityNames = map[uint32]string{
 	0: "Matrix", 1: "Shader", 46: "SampledBuffer", 47: "ImageBuffer", 50: "ImageQuery",
 	capabilityFloat16: "Float16", capabilityFloat64: "Float64", capabilityInt64: "Int64",
-	capabilityGroupNonUniform: "GroupNonUniform", 62: "GroupNonUniformVote", 63: "GroupNonUniformArithmetic",
-	64: "GroupNonUniformBallot", 65: "GroupNonUniformShuffle", 66: "GroupNonUniformShuffleRelative",
+	capabilityGroupNonUniform: "GroupNonUniform", 62: "GroupNonUniformVote", capabilityArithmetic: "GroupNonUniformArithmetic",
+	64: "GroupNonUniformBallot", capabilityShuffle: "GroupNonUniformShuffle", 66: "GroupNonUniformShuffleRelative",
 	67: "GroupNonUniformClustered", capabilityQuad: "GroupNonUniformQuad", capabilityStorage16: "StorageBuffer16BitAccess",
 }
 
@@ -48,7 +50,12 @@ func (p *physical) hasCapability(c uint32) bool {
 	case c == capabilityStorage16:
 		return caps.Storage16
 	case c >= capabilityGroupNonUniform && c <= capabilityQuad:
-		return p.facts.subgroup_stages&computeStageBit != 0 && p.facts.subgroup_operations>>(c-capabilityGroupNonUniform)&1 != 0
+		return hasSubgroup(&p.facts, c)
 	}
 	return true
+}
+
+// hasSubgroup reports whether compute shaders have a capability of subgroup operations, 61 to 68.
+func hasSubgroup(f *deviceFacts, c uint32) bool {
+	return f.subgroup_stages&computeStageBit != 0 && f.subgroup_operations>>(c-capabilityGroupNonUniform)&1 != 0
 }
