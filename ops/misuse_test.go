@@ -1,6 +1,7 @@
 package ops_test
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -235,5 +236,34 @@ func TestParamsReserve(t *testing.T) {
 	}
 	if got := values(t, b); !slices.Equal(got, []float32{1, 2}) {
 		t.Errorf("values %v, want 1 and 2", got)
+	}
+}
+
+// A word of 4 bytes is read as f32, whatever its type; there is none in values of 2.
+func TestAsF32(t *testing.T) {
+	dev := vktest.Open(t)
+	for _, dt := range []ops.DType{ops.F32, ops.I32, ops.U32, ops.U16, ops.F16, ops.BF16} {
+		x, err := ops.NewTensor(dev, dt, 4)
+		must(t, err)
+		t.Cleanup(x.Release)
+		g := ops.NewImmediate(dev)
+		t.Cleanup(g.Release)
+		switch {
+		case dt.Size() != 4:
+			g.Scale(g.Updater().AsF32(x), 2)
+			wantError(t, dt.String(), g.Err(), "ops: as f32: "+dt.String()+"[4] has no words of 4 bytes: Cast a float type to f32, Upload integers as U32 (at misuse_test.go:")
+			continue
+		case dt == ops.F32:
+			must(t, ops.Upload(ctx, x, []float32{1.5, 2, 3, 4}))
+		case dt == ops.I32:
+			must(t, ops.Upload(ctx, x, []int32{int32(math.Float32bits(1.5)), 2, 3, 4}))
+		default:
+			must(t, ops.Upload(ctx, x, []uint32{math.Float32bits(1.5), 2, 3, 4}))
+		}
+		y, err := ops.Item(ctx, g.Scale(g.Updater().AsF32(x), 2))
+		must(t, err)
+		if y != 3 {
+			t.Errorf("%v: twice the value is %v, want 3", dt, y)
+		}
 	}
 }

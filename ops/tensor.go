@@ -212,9 +212,3 @@ func product(shape []int) int {
 func ceilDiv(a, b int) int { return (a + b - 1) / b }
 
 func roundUp(n, multiple int64) int64 { return (n + multiple - 1) / multiple * multiple }
-
-// AsF32 returns the first value of t, a tensor with 4-byte values, as an f32
-// scalar over the same memory: one word of a state that kernels keep.
-func (t *Tensor) AsF32() *Tensor {
-	return &Tensor{name: t.name, dtype: F32, mem: t.mem, offset: t.offset}
-}

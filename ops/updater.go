@@ -25,6 +25,16 @@ func (u Updater) Chunk4() int { return u.g.tune.chunk4 }
 // value is not 0 once a bad index was found in this graph.
 func (u Updater) Status() *Tensor { return u.g.status }
 
+// AsF32 returns the first value of t, of a type of 4 bytes, as an f32 scalar over the
+// same memory: one word of a state that kernels keep.
+func (u Updater) AsF32(t *Tensor) *Tensor {
+	const op = "as f32"
+	if !u.g.ok(op, t) || !u.g.check(t.dtype.Size() == 4, op, "%v has no words of 4 bytes: Cast a float type to f32, Upload integers as U32", t) {
+		return u.g.bad(F32)
+	}
+	return &Tensor{name: t.name, dtype: F32, mem: t.mem, offset: t.offset}
+}
+
 // Heed makes the graph obey the status of other instead of one of its own: after a bad
 // index in a run of the step of one, those of both are refused until it was reported,
 // see [Step.Wait]. Call it before there are operations, and close that step first or

@@ -31,7 +31,7 @@ func (a *Optimizer) backward(g *ops.Graph, loss *ops.Tensor, factor float32) {
 		g.Fail("backward", fmt.Errorf("factor is %v, want a finite number", factor))
 		return
 	}
-	o := &ops.BackwardOptions{Seed: a.scaler.AsF32(), Accumulate: a.opts.Accumulate}
+	o := &ops.BackwardOptions{Seed: g.Updater().AsF32(a.scaler), Accumulate: a.opts.Accumulate}
 	switch {
 	case factor == 1:
 	case a.opts.Scaler == nil: // a constant is known before the loss is: cross-entropy writes loss and gradient in one pass
