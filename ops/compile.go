@@ -61,6 +61,8 @@ type layout struct {
 	inputs, outputs []int64   // bytes of the blocks of one slot of the rings
 	status          *output   // set when a call checks indices, here or in a graph that is heeded
 	writes, reads   []*Tensor // what Tensor.Written tells of, of memory that is not the graph's
+	gradients       []*memory // of parameters, that calls compute
+	updated         []*Tensor // parameters, by theirs
 }
 
 // layOut schedules the graph and places inputs, intermediates and outputs.
@@ -102,6 +104,7 @@ func (g *Graph) layOut() (*layout, error) {
 		}
 	}
 	l.outside(g.status)
+	l.useGradients(g)
 	for _, o := range g.outputs {
 		o.block, o.offset = pack(&l.outputs, o.tensor.mem.size, align, limit)
 	}
@@ -337,6 +340,7 @@ func (g *Graph) runNow(n *node) error {
 			}
 			if k.Bindings()[j]&vk.Write != 0 {
 				t.wrote()
+				t.mem.compute()
 			}
 		}
 		if err := g.dispatch(p, &scheduled{&n.calls[i], n, k}); err != nil {

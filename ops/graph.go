@@ -54,6 +54,7 @@ type node struct {
 	source
 	calls    []Call
 	backward bool // it computes gradients
+	update   bool // it is one of an optimizer's
 	ran      bool // immediate mode: already executed
 }
 
@@ -252,7 +253,7 @@ func (g *Graph) Dispatch(op string, calls ...Call) {
 // add appends a node, and runs it when the graph is immediate.
 func (g *Graph) add(op string, calls ...Call) *node {
 	n := &node{op: op, calls: calls}
-	n.source, n.backward = g.source(), g.back != nil
+	n.source, n.backward, n.update = g.source(), g.back != nil, len(g.updated) > 0
 	if !g.ok(op) {
 		return n
 	}

@@ -39,6 +39,7 @@ type param struct {
 	off4 int // groups of four values from the start of the bank
 	grad *Tensor
 	by   Optimizer // that updates it, once it was recorded
+	used int64     // when an update last read its gradient
 }
 
 // BankAlign is where a parameter may start in an arena, in groups of four values:
@@ -129,6 +130,9 @@ func (p *Params) alloc(create func(*vk.Device, DType, ...int) (*Tensor, error)) 
 			return fmt.Errorf("ops: params: %w", err)
 		}
 		b.Values.mem.arena = b.Values
+		if b.Grads != nil {
+			b.Grads.mem.gradients = true
+		}
 		for _, t := range b.Tensors {
 			off := int64(t.param.off4) * 4 * int64(p.dtype.Size())
 			t.mem, t.offset = b.Values.mem, off
@@ -189,7 +193,7 @@ func (p *Params) Detach(o Optimizer) {
 	}
 	for _, t := range p.list {
 		if t.param.by == o {
-			t.param.by = nil
+			t.param.by, t.param.used = nil, 0
 		}
 	}
 }

@@ -64,6 +64,12 @@ func (s *Step) Run() error {
 	for _, t := range s.layout.writes {
 		t.wrote()
 	}
+	for _, m := range s.layout.gradients {
+		m.compute()
+	}
+	for _, t := range s.layout.updated {
+		t.param.used = writes.Load()
+	}
 	s.graph.submitted()
 	for _, in := range s.graph.inputs {
 		in.staged = in.staged && in.call == ""
@@ -76,7 +82,7 @@ func (s *Step) missing() error {
 	if s.graph.err != nil { // of an operation that came after Compile
 		return s.graph.err
 	}
-	if err := s.graph.idle(); err != nil {
+	if err := errors.Join(s.graph.idle(), s.layout.used()); err != nil {
 		return err
 	}
 	for _, t := range s.layout.reads {

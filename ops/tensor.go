@@ -33,6 +33,8 @@ type memory struct {
 	unwritten bool    // an immediate graph's input before its first write
 	writes    []write // by the host, see Tensor.Written
 	arena     *Tensor // all of it, where it holds the values of parameters
+	gradients bool    // of parameters
+	computed  int64   // when operations wrote gradients last
 
 	input  *input  // set for graph inputs
 	mirror *output // set once Graph.Output was called

@@ -1,6 +1,8 @@
 package ops
 
 import (
+	"errors"
+	"maps"
 	"slices"
 	"sync/atomic"
 )
@@ -50,4 +52,41 @@ func (l *layout) outside(status *Tensor) {
 			}
 		}
 	}
+}
+
+// compute notes that operations wrote to m, where that are gradients.
+func (m *memory) compute() {
+	if m.gradients {
+		m.computed = writes.Add(1)
+	}
+}
+
+// useGradients lists the gradients that the calls compute, and what an update uses them for.
+func (l *layout) useGradients(g *Graph) {
+	for _, c := range l.calls {
+		for i, t := range c.Args {
+			if !c.node.update && t.mem.gradients && c.writes(i) && !slices.Contains(l.gradients, t.mem) {
+				l.gradients = append(l.gradients, t.mem)
+			}
+		}
+	}
+	l.updated = slices.Collect(maps.Keys(g.updated))
+}
+
+// used reports an update by gradients that all have served one before. Those that the
+// host has uploaded serve any number: they may be meant to.
+func (l *layout) used() error {
+	for _, t := range l.updated {
+		if t.param.grad == nil { // released
+			return nil
+		}
+		all := t.param.set.banks[t.param.bank].Grads
+		if computed := all.mem.computed; slices.Contains(l.gradients, all.mem) || computed > t.param.used || all.Written() > computed {
+			return nil
+		}
+	}
+	if len(l.updated) == 0 {
+		return nil
+	}
+	return errors.New("there are no gradients that no update has used: run the backward pass before each update, or Upload gradients")
 }

@@ -204,6 +204,7 @@ func TestSpec4ThreeDispatches(t *testing.T) {
 			must(t, p.Alloc())
 			t.Cleanup(p.Release)
 			a := newOptimizer(t, p, &optim.Options{MaxNorm: new(1.0), Scaler: &optim.Scaler{Init: 1}})
+			must(t, ops.Upload(ctx, p.Grad(p.All()[0]), []float32{1}))
 			r := record(t, a, dev)
 			if s := r.step.Stats(); s.Dispatches != 3 || s.Submissions != 1 {
 				t.Errorf("%d tensors of %v: %d dispatches in %d submissions, want 3 in 1", n, dt, s.Dispatches, s.Submissions)

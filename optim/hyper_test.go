@@ -159,6 +159,7 @@ func TestSpec2RecordErrors(t *testing.T) {
 	if err := first.Stage(second.step); err == nil || !strings.Contains(err.Error(), "another graph") {
 		t.Errorf("Stage with the step of another recording: %v", err)
 	}
+	must(t, ops.Upload(ctx, a.Sets()[0].Grad(a.Sets()[0].All()[0]), []float32{1}))
 	first.run(t)
 	must(t, first.step.Close())
 	if err := first.Stage(first.step); err == nil {

@@ -33,7 +33,9 @@ const maxClasses = 1024
 // Record appends gradient norm, clipping and the update of params to g. When
 // none are named they are those that Backward found a gradient for, or, in a
 // graph without Backward, all. The others, and those in no group, neither count
-// in the norm nor move, and their step count stays. Errors stick to g, which
+// in the norm nor move, and their step count stays. In a graph without Backward the
+// gradients are those of other steps, and serve one update: Run is an error when none
+// were computed since, or uploaded. Errors stick to g, which
 // must be one to compile: Backward that comes after Record, or is another
 // optimizer's, a parameter that is updated twice.
 func (a *Optimizer) Record(g *ops.Graph, params ...*ops.Tensor) *Update {
