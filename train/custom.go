@@ -47,7 +47,7 @@ func OpenCustom[M Model, S any](ctx context.Context, path string, reserve func(c
 	defer f.Close()
 	path = f.Path()
 	if c.known() {
-		return fail(fmt.Errorf("model is %q, which OpenModel loads, want a custom one", c.Model))
+		return fail(fmt.Errorf("model is %q, want a custom one: OpenModel loads a transformer, Load the parameters of others", c.Model))
 	}
 	var structure S
 	in := json.NewDecoder(strings.NewReader(c.Custom.String()))

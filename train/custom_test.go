@@ -1,6 +1,9 @@
 package train_test
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -79,12 +82,43 @@ func TestCustomModel(t *testing.T) {
 	_, _, err = train.OpenCustom(ctx, cfg.Dir(), func(train.Config, tableStructure) (train.Model, error) { return nil, nil })
 	mustFail(t, err, "the model is nil")
 
+	openedByTools(t, cfg.Dir(), `model is "table", a custom one, and its code is in the program that trained it: there OpenCustom loads it, and Generate`)
+
 	b, err := nn.NewBigram(dev, ops.F32, 8)
 	must(t, err)
 	defer b.Params().Release()
 	cfg.RunName = "bigram"
 	must(t, train.Run(ctx, dev, cfg, b, corpus, train.Hooks{}))
-	mustFail(t, openedAs("table"), `which OpenModel loads, want a custom one`)
+	mustFail(t, openedAs("table"), `model is "bigram", want a custom one: OpenModel loads a transformer, Load the parameters of others`)
+	openedByTools(t, cfg.Dir(), `model is "bigram", want transformer: Load reads the parameters of this one`)
+}
+
+// openedByTools does with a checkpoint what tools/sample, tools/export and tools/train
+// -from do, which must fail.
+func openedByTools(t *testing.T, path, want string) {
+	t.Helper()
+	_, tokenizerErr := train.OpenTokenizer(path)
+	_, _, modelErr := train.OpenModel(ctx, vktest.Open(t), path, ops.F32)
+	_, configErr := train.Configure("", "", []string{"from=" + path})
+	for _, err := range []error{tokenizerErr, modelErr, configErr, train.ExportCheckpoint(ctx, path, filepath.Join(t.TempDir(), "new"))} {
+		mustFail(t, err, want)
+		if !errors.Is(err, train.ErrUnsupported) {
+			t.Errorf("%v is not ErrUnsupported", err)
+		}
+	}
+}
+
+// A file of a Hugging Face model is no checkpoint: what counts is its folder, also where
+// that is not there.
+func TestFileOfAHuggingFaceModel(t *testing.T) {
+	const file = "hf/testdata/llama/model-00001-of-00003.safetensors"
+	_, err := train.Configure("", "", []string{"from=" + file})
+	mustFail(t, err, "is a part of a Hugging Face model: name its folder, hf/testdata/llama")
+	data, err := os.ReadFile(file)
+	must(t, err)
+	alone := filepath.Join(t.TempDir(), "model.safetensors")
+	must(t, os.WriteFile(alone, data, 0o666))
+	openedByTools(t, alone, alone+" is no checkpoint of a training run; a model of Hugging Face's is named by its folder, with its config.json in it")
 }
 
 // values are those of a tensor.

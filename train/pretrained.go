@@ -154,7 +154,10 @@ func openCheckpoint(path string) (*safetensors.File, Config, error) {
 	if err != nil {
 		return nil, cfg, err
 	}
-	if err = fault.Unsupported(cfg.Validate()); err == nil {
+	if err = cfg.checkTransformer(); err == nil {
+		err = fault.Unsupported(cfg.Validate())
+	}
+	if err == nil {
 		err = checkSizes(f, cfg)
 	}
 	if err != nil {
@@ -163,11 +166,27 @@ func openCheckpoint(path string) (*safetensors.File, Config, error) {
 	return f, cfg, nil
 }
 
+// checkTransformer reports a checkpoint of another model, and what to do with that.
+func (c Config) checkTransformer() error {
+	switch {
+	case c.Model == "transformer":
+		return nil
+	case c.known():
+		return fault.Unsupportedf("model is %q, want transformer: Load reads the parameters of this one", c.Model)
+	}
+	return fault.Unsupportedf("model is %q, a custom one, and its code is in the program that trained it: "+
+		"there OpenCustom loads it, and Generate continues texts where it has a method Logits; others can read its tensors, the file is safetensors", c.Model)
+}
+
 // openRun opens a checkpoint of a run, or the newest in a folder, and reads its
 // configuration.
 func openRun(path string) (f *safetensors.File, cfg Config, err error) {
 	if path, err = checkpointAt(path); err != nil {
 		return nil, cfg, err
+	}
+	meta, err := safetensors.ReadMeta(path)
+	if err == nil && meta[formatKey] != checkpointFormat && meta["config"] == "" {
+		return nil, cfg, fault.Unsupportedf("train: %s is no checkpoint of a training run; a model of Hugging Face's is named by its folder, with its config.json in it", path)
 	}
 	if f, err = openNewest(path); err != nil {
 		return nil, cfg, err
@@ -214,9 +233,6 @@ func checkpointAt(path string) (string, error) {
 // checkSizes compares the tensors from which the sizes of all others follow.
 func checkSizes(f *safetensors.File, cfg Config) error {
 	c := cfg.Transformer()
-	if cfg.Model != "transformer" {
-		return fault.Unsupportedf("model is %q, want transformer", cfg.Model)
-	}
 	if c.Layers > len(f.Names()) {
 		return fault.Mismatchedf("%d layers, but only %d tensors", c.Layers, len(f.Names()))
 	}
