@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/gofrs/flock"
 
@@ -17,6 +18,7 @@ type folderLock struct {
 	*flock.Flock
 	dir    string
 	folder fs.FileInfo // which dir names
+	made   []string    // folders that were missing, dir first
 }
 
 // lockFolder locks a folder, which is created when missing, until Unlock. The lock is
@@ -26,6 +28,13 @@ func lockFolder(dir string) (*folderLock, error) { return openLock(dir, 0) }
 
 // openLock is lockFolder with more flags to open the file with.
 func openLock(dir string, flags int) (*folderLock, error) {
+	var made []string
+	for at := dir; ; at = filepath.Dir(at) {
+		if _, err := os.Stat(at); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		made = append(made, at)
+	}
 	if err := (output.OS{}).MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("train: folder of the run: %w", err)
 	}
@@ -40,7 +49,24 @@ func openLock(dir string, flags int) (*folderLock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("train: folder of the run: %w", errors.Join(err, lock.Unlock()))
 	}
-	return &folderLock{lock, dir, folder}, nil
+	return &folderLock{lock, dir, folder, made}, nil
+}
+
+// release unlocks the folder. One without files of a run is left as it was found.
+func (l *folderLock) release() error {
+	names, err := (output.OS{}).Names(l.dir)
+	if err != nil || slices.ContainsFunc(names, isRunFile) || l.held() != nil {
+		return l.Unlock()
+	}
+	removed := os.Remove(l.Path())
+	err = l.Unlock()
+	if removed != nil { // Windows removes no open file
+		os.Remove(l.Path())
+	}
+	for _, dir := range l.made {
+		os.Remove(dir)
+	}
+	return err
 }
 
 // held reports that the folder of this name is not the one that is locked any more:

@@ -1,9 +1,12 @@
 package train_test
 
 import (
+	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/gofrs/flock"
@@ -101,4 +104,55 @@ func runBeside(t *testing.T, dev *vk.Device, c train.Config, back bool) error {
 			}
 		}
 	}})
+}
+
+// A start that fails leaves the folder as it was: it makes none, and where there is one
+// puts nothing in it. A run that was there keeps its lock.
+func TestFailedStartLeavesNothing(t *testing.T) {
+	dev, failed := vktest.Open(t), errors.New("no values")
+	fail := train.Hooks{Start: func(context.Context) error { return failed }}
+	for name, before := range map[string]func(dir string) error{
+		"no folder of runs": func(dir string) error { return os.Remove(filepath.Dir(dir)) },
+		"no folder":         func(string) error { return nil },
+		"an empty folder":   func(dir string) error { return os.Mkdir(dir, 0o700) },
+		"a file of another's": func(dir string) error {
+			return errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(filepath.Join(dir, "notes"), nil, 0o600))
+		},
+	} {
+		top := t.TempDir()
+		c := smallRun(t, top)
+		c.CkptDir = filepath.Join(top, "runs")
+		must(t, os.Mkdir(c.CkptDir, 0o700))
+		must(t, before(c.Dir()))
+		want := entriesOf(t, top)
+		if err := runHooked(ctx, dev, c, fail); !errors.Is(err, failed) {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got := entriesOf(t, top); !slices.Equal(got, want) {
+			t.Errorf("%s: there are %q, want %q", name, got, want)
+		}
+		must(t, runHooked(ctx, dev, c, train.Hooks{}))
+		checkpoints, err := filepath.Glob(filepath.Join(c.Dir(), "checkpoint-*"))
+		for _, path := range checkpoints {
+			err = errors.Join(err, os.Remove(path))
+		}
+		must(t, err)
+		want = entriesOf(t, top)
+		if err := runHooked(ctx, dev, c, fail); !errors.Is(err, failed) {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got := entriesOf(t, top); !slices.Equal(got, want) {
+			t.Errorf("%s, with a run in it: there are %q, want %q", name, got, want)
+		}
+	}
+}
+
+// entriesOf lists all below a folder.
+func entriesOf(t *testing.T, dir string) (paths []string) {
+	t.Helper()
+	must(t, filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		paths = append(paths, path)
+		return err
+	}))
+	return paths
 }

@@ -104,7 +104,7 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, corpus da
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, lock.Unlock()) }()
+	defer func() { err = errors.Join(err, lock.release()) }()
 	h.files = lockedFiles{h.files, lock}
 	if err := t.compile(); err != nil {
 		return err
