@@ -13,13 +13,12 @@ import (
 	"github.com/lemnos-ml/lemnos/train/safetensors"
 )
 
-// CheckpointPath returns the name of a run's checkpoint, such as dir/run-00001000.safetensors. Those that [Run] writes
-// lie in [Config.Dir] and begin with checkpoint, whatever the run's name: that folder and that word are their dir and run.
-func CheckpointPath(dir, run string, step int64) string {
-	return filepath.Join(dir, fmt.Sprintf("%s-%08d%s", run, step, checkpointExt))
+// checkpointPath is the path of a step's checkpoint: dir/checkpoint-00001000.safetensors.
+func checkpointPath(dir string, step int64) string {
+	return filepath.Join(dir, fmt.Sprintf("%s%08d%s", checkpointStart, step, checkpointExt))
 }
 
-const checkpointExt = ".safetensors"
+const checkpointStart, checkpointExt = "checkpoint-", ".safetensors"
 
 func saveFile(files output.System, path string, meta map[string]string, entries []safetensors.Entry) error {
 	err := output.Write(files, path, func(w output.File) error { return safetensors.Write(w, meta, entries) })
@@ -32,66 +31,60 @@ func saveFile(files output.System, path string, meta map[string]string, entries 
 // saveCheckpoint writes the checkpoint of a step as [safetensors.Save] does and then removes all but the newest keep (0: none).
 // It returns the checkpoint's path, which is set as soon as the file is whole, even where removing failed. Only one
 // process may save checkpoints of a run.
-func saveCheckpoint(files output.System, dir, run string, step int64, meta map[string]string, entries []safetensors.Entry, keep int) (string, error) {
-	if err := checkRun(run); err != nil {
-		return "", err
-	}
+func saveCheckpoint(files output.System, dir string, step int64, meta map[string]string, entries []safetensors.Entry, keep int) (string, error) {
 	if step < 0 || keep < 0 {
 		return "", fmt.Errorf("train: save checkpoint of step %d, keep %d: both must be at least 0", step, keep)
 	}
-	path := CheckpointPath(dir, run, step)
+	path := checkpointPath(dir, step)
 	if err := saveFile(files, path, meta, entries); err != nil {
 		return "", err
 	}
 	if keep == 0 {
 		return path, nil
 	}
-	return path, removeOld(files, dir, run, keep, step)
+	return path, removeOld(files, dir, keep, step)
 }
 
-// Latest returns the checkpoint of a run with the highest step, or an empty path when there is none; dir and run are
-// those of [CheckpointPath]. A file that is still being written is none: it does not have its name yet.
-func Latest(dir, run string) (path string, step int64, err error) {
-	if err := checkRun(run); err != nil {
-		return "", 0, err
-	}
-	steps, _, err := listRun(output.OS{}, dir, run)
+// Latest returns the checkpoint with the highest step in the folder of a run, [Config.Dir], or an empty path when there
+// is none. A file that is still being written is none: it does not have its name yet.
+func Latest(dir string) (path string, step int64, err error) {
+	steps, _, err := listRun(output.OS{}, dir)
 	if err != nil || len(steps) == 0 {
 		return "", 0, err
 	}
 	step = steps[len(steps)-1]
-	return CheckpointPath(dir, run, step), step, nil
+	return checkpointPath(dir, step), step, nil
 }
 
 // openNewest opens a checkpoint. Where it is the newest of a run, and damaged,
 // the error says which one is the newest without it.
 func openNewest(path string) (*safetensors.File, error) {
 	f, err := safetensors.OpenVerified(path)
-	step, ok := stepOf(filepath.Base(path), checkpointName)
+	step, ok := stepOf(filepath.Base(path))
 	if unopened := (*fs.PathError)(nil); err == nil || !ok || errors.As(err, &unopened) && !errors.Is(err, fs.ErrNotExist) {
 		return f, err
 	}
-	steps, _, listErr := listRun(output.OS{}, filepath.Dir(path), checkpointName)
+	steps, _, listErr := listRun(output.OS{}, filepath.Dir(path))
 	n := len(steps)
 	switch {
 	case listErr != nil || n == 0 || steps[n-1] != step:
 		return nil, err
 	case n > 1:
-		return nil, fmt.Errorf("%w; remove %s to go on from the one before it, %s", err, path, CheckpointPath(filepath.Dir(path), checkpointName, steps[n-2]))
+		return nil, fmt.Errorf("%w; remove %s to go on from the one before it, %s", err, path, checkpointPath(filepath.Dir(path), steps[n-2]))
 	}
 	return nil, fmt.Errorf("%w; there is none before it: remove %s, and the run starts over", err, path)
 }
 
 // removeOld removes all checkpoints of a run but the newest, and what writers that were killed have left. That of step
 // saved stays, even where enough others have higher steps. No checkpoint of the run may be being written.
-func removeOld(files output.System, dir, run string, keep int, saved int64) error {
-	steps, leftovers, err := listRun(files, dir, run)
+func removeOld(files output.System, dir string, keep int, saved int64) error {
+	steps, leftovers, err := listRun(files, dir)
 	if err != nil {
 		return err
 	}
 	for _, step := range steps[:max(0, len(steps)-keep)] {
 		if step != saved {
-			leftovers = append(leftovers, CheckpointPath(dir, run, step))
+			leftovers = append(leftovers, checkpointPath(dir, step))
 		}
 	}
 	var failed []error
@@ -103,17 +96,9 @@ func removeOld(files output.System, dir, run string, keep int, saved int64) erro
 	return errors.Join(failed...)
 }
 
-// checkRun reports a run name that would leave the folder.
-func checkRun(run string) error {
-	if run == "" || run == "." || run == ".." || strings.ContainsAny(run, "/\\\x00") {
-		return fmt.Errorf("train: run name %q is not the name of a file", run)
-	}
-	return nil
-}
-
 // listRun returns the steps of a run's checkpoints, ascending, and the paths of temporary files. A folder that does not
 // exist holds none.
-func listRun(files output.System, dir, run string) (steps []int64, leftovers []string, err error) {
+func listRun(files output.System, dir string) (steps []int64, leftovers []string, err error) {
 	names, err := files.Names(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, nil
@@ -123,7 +108,7 @@ func listRun(files output.System, dir, run string) (steps []int64, leftovers []s
 	}
 	for _, name := range names {
 		base, isTemp := output.CutTemp(name)
-		step, ok := stepOf(base, run)
+		step, ok := stepOf(base)
 		switch {
 		case !ok:
 		case isTemp:
@@ -137,10 +122,10 @@ func listRun(files output.System, dir, run string) (steps []int64, leftovers []s
 }
 
 // stepOf returns the step in the file name of a run's checkpoint.
-func stepOf(name, run string) (int64, bool) {
-	digits, isRun := strings.CutPrefix(name, run+"-")
+func stepOf(name string) (int64, bool) {
+	digits, isRun := strings.CutPrefix(name, checkpointStart)
 	digits, isCheckpoint := strings.CutSuffix(digits, checkpointExt)
 	step, err := strconv.ParseUint(digits, 10, 63)
-	ok := isRun && isCheckpoint && err == nil && name == filepath.Base(CheckpointPath("", run, int64(step)))
+	ok := isRun && isCheckpoint && err == nil && name == filepath.Base(checkpointPath("", int64(step)))
 	return int64(step), ok
 }

@@ -75,60 +75,53 @@ func namesIn(t *testing.T, dir string) []string {
 
 func TestSpec6KeepLastAndLatest(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "b")
-	if path, _, err := Latest(dir, "run"); path != "" || err != nil {
+	if path, _, err := Latest(dir); path != "" || err != nil {
 		t.Errorf("no folder: %q, %v", path, err)
 	}
-	save := func(run string, step int64, keep int) {
+	save := func(step int64, keep int) {
 		t.Helper()
 		meta, entries := stepCheckpoint(step, 3)
-		path, err := saveCheckpoint(output.OS{}, dir, run, step, meta, entries, keep)
-		if err != nil || path != CheckpointPath(dir, run, step) {
+		path, err := saveCheckpoint(output.OS{}, dir, step, meta, entries, keep)
+		if err != nil || path != checkpointPath(dir, step) {
 			t.Fatal(path, err)
 		}
 		checkStep(t, path, step, 3)
 	}
 	for _, step := range []int64{5, 1000, 20} {
-		save("run", step, 0)
+		save(step, 0)
 	}
-	save("run-1", 7000, 0)
-	save("run", 123_456_789_012, 3)
-	want := []string{"run-00000020.safetensors", "run-00001000.safetensors", "run-1-00007000.safetensors", "run-123456789012.safetensors"}
+	save(123_456_789_012, 3)
+	want := []string{"checkpoint-00000020.safetensors", "checkpoint-00001000.safetensors", "checkpoint-123456789012.safetensors"}
 	if got := namesIn(t, dir); !slices.Equal(got, want) {
 		t.Errorf("keep 3: %q, want %q", got, want)
 	}
-	if path, step, err := Latest(dir, "run"); err != nil || step != 123_456_789_012 || path != filepath.Join(dir, want[3]) {
+	if path, step, err := Latest(dir); err != nil || step != 123_456_789_012 || path != filepath.Join(dir, want[2]) {
 		t.Errorf("latest: %q, %d, %v", path, step, err)
 	}
 	// Names that only look like checkpoints of the run, and one that is a folder.
-	for _, other := range []string{"run-9.safetensors", "run-99999999.safetensors.bak", "run--9999999.safetensors", "run-+9999999.safetensors", "xrun-99999999.safetensors", ".run-99999999.safetensors.0123.tmp", "run-99999999999999999999.safetensors"} {
+	for _, other := range []string{"checkpoint-9.safetensors", "checkpoint-1-00007000.safetensors", "checkpoint-99999999.safetensors.bak", "checkpoint--9999999.safetensors", "checkpoint-+9999999.safetensors", "xcheckpoint-99999999.safetensors", ".checkpoint-99999999.safetensors.0123.tmp", "checkpoint-99999999999999999999.safetensors"} {
 		if err := os.WriteFile(filepath.Join(dir, other), nil, 0o666); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Mkdir(filepath.Join(dir, "run-999999999999.safetensors"), 0o777); err != nil {
+	if err := os.Mkdir(filepath.Join(dir, "checkpoint-999999999999.safetensors"), 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if _, step, err := Latest(dir, "run"); err != nil || step != 123_456_789_012 {
+	if _, step, err := Latest(dir); err != nil || step != 123_456_789_012 {
 		t.Errorf("latest among other files: %d, %v", step, err)
 	}
 	before := len(namesIn(t, dir))
-	if err := removeOld(output.OS{}, dir, "run", 1, -1); err != nil {
+	if err := removeOld(output.OS{}, dir, 1, -1); err != nil {
 		t.Fatal(err)
 	}
-	if got := namesIn(t, dir); len(got) != before-3 || slices.Contains(got, ".run-99999999.safetensors.0123.tmp") {
+	if got := namesIn(t, dir); len(got) != before-3 || slices.Contains(got, ".checkpoint-99999999.safetensors.0123.tmp") {
 		t.Errorf("pruned to %q: want two old checkpoints and the leftover gone", got)
 	}
-	save("run", 30, 1) // a run that went on from an older step keeps what it saves
-	if got := namesIn(t, dir); !slices.Contains(got, "run-00000030.safetensors") {
+	save(30, 1) // a run that went on from an older step keeps what it saves
+	if got := namesIn(t, dir); !slices.Contains(got, "checkpoint-00000030.safetensors") {
 		t.Errorf("%q lack the checkpoint just saved", got)
 	}
-	for _, run := range []string{"", ".", "..", "a/b", `a\b`, "../x"} {
-		_, err := saveCheckpoint(output.OS{}, dir, run, 1, nil, nil, 1)
-		check.Error(t, err, strconv.Quote(run))
-		_, _, err = Latest(dir, run)
-		check.Error(t, err, strconv.Quote(run))
-	}
-	_, err := saveCheckpoint(output.OS{}, dir, "run", -1, nil, nil, 1)
+	_, err := saveCheckpoint(output.OS{}, dir, -1, nil, nil, 1)
 	check.Error(t, err, "step -1")
 }
 
@@ -249,25 +242,25 @@ func TestSpec6FailuresWhileSaving(t *testing.T) {
 		dir := t.TempDir()
 		for _, step := range []int64{1, 2} {
 			meta, entries := stepCheckpoint(step, values)
-			if _, err := saveCheckpoint(output.OS{}, dir, "run", step, meta, entries, 2); err != nil {
+			if _, err := saveCheckpoint(output.OS{}, dir, step, meta, entries, 2); err != nil {
 				t.Fatal(err)
 			}
 		}
 		files := &faultyFiles{t: t, failAt: failAt, crash: crash, synced: map[string]bool{}}
 		meta, entries := stepCheckpoint(3, values)
-		saved, err := saveCheckpoint(files, dir, "run", 3, meta, entries, 2)
-		path, step, latestErr := Latest(dir, "run")
+		saved, err := saveCheckpoint(files, dir, 3, meta, entries, 2)
+		path, step, latestErr := Latest(dir)
 		if latestErr != nil || step < 2 || saved != "" && step != 3 || err == nil && step != 3 {
 			t.Fatalf("failure %d, crash %v: %v, then the latest is %q, %v", failAt, crash, err, path, latestErr)
 		}
 		checkStep(t, path, step, values)
-		checkStep(t, CheckpointPath(dir, "run", 2), 2, values)
+		checkStep(t, checkpointPath(dir, 2), 2, values)
 		if err != nil && (!errors.Is(err, errInjected) || failAt >= len(files.done)) {
 			t.Errorf("failure %d: %v", failAt, err)
 		}
 		// The next save works whatever was left, and cleans up.
 		meta, entries = stepCheckpoint(4, values)
-		if path, err = saveCheckpoint(output.OS{}, dir, "run", 4, meta, entries, 2); err != nil {
+		if path, err = saveCheckpoint(output.OS{}, dir, 4, meta, entries, 2); err != nil {
 			t.Fatal(err)
 		}
 		checkStep(t, path, 4, values)
@@ -296,7 +289,7 @@ func TestSpec6FailuresAreReported(t *testing.T) {
 		dir := t.TempDir()
 		files := &faultyFiles{t: t, failAt: failAt, synced: map[string]bool{}}
 		meta, entries := stepCheckpoint(1, 10)
-		_, err := saveCheckpoint(files, dir, "run", 1, meta, entries, 1)
+		_, err := saveCheckpoint(files, dir, 1, meta, entries, 1)
 		if failAt >= len(files.done) {
 			if err != nil {
 				t.Error(err)
@@ -314,11 +307,11 @@ const killedValues = 5_000
 
 // The child process of TestSpec6KilledWhileSaving: saves one checkpoint after the other until it is killed.
 func saveUntilKilled(dir string) {
-	_, step, err := Latest(dir, "run")
+	_, step, err := Latest(dir)
 	for fmt.Println("saving"); err == nil; {
 		step++
 		meta, entries := stepCheckpoint(step, killedValues)
-		_, err = saveCheckpoint(output.OS{}, dir, "run", step, meta, entries, 2)
+		_, err = saveCheckpoint(output.OS{}, dir, step, meta, entries, 2)
 	}
 	fmt.Println(err)
 }
@@ -335,7 +328,7 @@ func TestSpec6KilledWhileSaving(t *testing.T) {
 	interrupted, rounds := 0, 0
 	// At least 12 rounds, and more until some of the kills have hit a write and others come after one.
 	for ; rounds < 12 || (interrupted == 0 || last == 0) && rounds < 60; rounds++ {
-		if err := removeOld(output.OS{}, dir, "run", 2, -1); err != nil {
+		if err := removeOld(output.OS{}, dir, 2, -1); err != nil {
 			t.Fatal(err)
 		}
 		child := exec.Command(os.Args[0], "-test.run=^TestSpec6KilledWhileSaving$")
@@ -353,11 +346,11 @@ func TestSpec6KilledWhileSaving(t *testing.T) {
 		time.Sleep(time.Duration(random.IntN(60_000)) * time.Microsecond)
 		child.Process.Kill()
 		child.Wait()
-		path, step, err := Latest(dir, "run")
+		path, step, err := Latest(dir)
 		if err != nil || step < last {
 			t.Fatalf("round %d: latest is step %d after %d, %v", rounds, step, last, err)
 		}
-		_, left, err := listRun(output.OS{}, dir, "run")
+		_, left, err := listRun(output.OS{}, dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -371,7 +364,7 @@ func TestSpec6KilledWhileSaving(t *testing.T) {
 		t.Errorf("%d checkpoints were saved in %d rounds, %d saves were interrupted", last, rounds, interrupted)
 	}
 	t.Logf("%d checkpoints in %d rounds, %d saves interrupted", last, rounds, interrupted)
-	if err := removeOld(output.OS{}, dir, "run", 1, -1); err != nil {
+	if err := removeOld(output.OS{}, dir, 1, -1); err != nil {
 		t.Fatal(err)
 	}
 	if left := namesIn(t, dir); len(left) != 1 {

@@ -103,7 +103,7 @@ func writeTokenizer(files output.System, dir string, tok *tokenizer.Tokenizer) e
 // checkpoint does where the model that it started from is gone.
 func (c Config) source() string {
 	if _, err := os.Stat(c.From); errors.Is(err, fs.ErrNotExist) {
-		if own, _, err := Latest(c.Dir(), checkpointName); err == nil && own != "" {
+		if own, _, err := Latest(c.Dir()); err == nil && own != "" {
 			return own
 		}
 	}

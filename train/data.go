@@ -16,7 +16,7 @@ import (
 func OpenData(ctx context.Context, cfg Config, log *slog.Logger) (data.Corpus, error) {
 	o := data.Options{Path: cfg.Data, Vocab: cfg.Vocab, Context: cfg.ContextLen, ValFraction: cfg.ValFraction,
 		TokenWidth: cfg.TokenWidth, Tokenizer: cfg.Tokenizer, From: cfg.From}
-	if begun, _, err := Latest(cfg.Dir(), checkpointName); err == nil && begun != "" {
+	if begun, _, err := Latest(cfg.Dir()); err == nil && begun != "" {
 		o.TokenizerCopy = tokenizerIn(cfg.Dir())
 	}
 	return data.Open(ctx, o, log)

@@ -82,7 +82,7 @@ func TestConfigurationSaysWhatIsTrained(t *testing.T) {
 		}
 		cfg.TotalSteps = 3 // the same model resumes
 		must(t, train.Run(ctx, dev, cfg, c.model, data, train.Hooks{}))
-		path, step, err := train.Latest(cfg.Dir(), "checkpoint")
+		path, step, err := train.Latest(cfg.Dir())
 		if err != nil || step != 3 {
 			t.Errorf("%T: checkpoint of step %d (%v), want 3", c.model, step, err)
 		}

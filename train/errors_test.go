@@ -147,7 +147,7 @@ func TestErrorsOfRuns(t *testing.T) {
 	if _, err := runOnce(ctx, dev, c); err != nil {
 		t.Fatal(err)
 	}
-	path, _, err := train.Latest(c.Dir(), "checkpoint")
+	path, _, err := train.Latest(c.Dir())
 	if err != nil || path == "" {
 		t.Fatal(path, err)
 	}

@@ -75,7 +75,7 @@ func TestRunSurvivesFileFailures(t *testing.T) {
 			if err != nil {
 				ended++
 			}
-			_, before, latestErr := Latest(c.Dir(), checkpointName)
+			_, before, latestErr := Latest(c.Dir())
 			if latestErr != nil {
 				t.Fatal(latestErr)
 			}
@@ -104,7 +104,7 @@ func TestRunSurvivesFileFailures(t *testing.T) {
 // finalState reads the checkpoint of the last step.
 func finalState(t *testing.T, c Config) map[string]string {
 	t.Helper()
-	f, err := safetensors.OpenVerified(CheckpointPath(c.Dir(), checkpointName, c.TotalSteps))
+	f, err := safetensors.OpenVerified(checkpointPath(c.Dir(), c.TotalSteps))
 	if err != nil {
 		t.Fatal(err)
 	}

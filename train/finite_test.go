@@ -75,7 +75,7 @@ func TestRunEndsAtNonFiniteParameters(t *testing.T) {
 			t.Errorf("error is %v, want one that says %q", err, want)
 		}
 	}
-	if path, step, err := train.Latest(c.Dir(), "checkpoint"); step != 20 {
+	if path, step, err := train.Latest(c.Dir()); step != 20 {
 		t.Fatalf("the newest checkpoint is %q, %v, want that of step 20", path, err)
 	}
 	c.TotalSteps = 25
@@ -316,7 +316,7 @@ func TestRunRefusesARenamedCheckpoint(t *testing.T) {
 	if _, err := runOnce(ctx, dev, c); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Rename(train.CheckpointPath(c.Dir(), "checkpoint", 3), train.CheckpointPath(c.Dir(), "checkpoint", 4)); err != nil {
+	if err := os.Rename(filepath.Join(c.Dir(), "checkpoint-00000003.safetensors"), filepath.Join(c.Dir(), "checkpoint-00000004.safetensors")); err != nil {
 		t.Fatal(err)
 	}
 	c.TotalSteps = 5

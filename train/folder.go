@@ -109,7 +109,7 @@ func foreignFile(dir string) (string, error) {
 		case slices.Contains(overwritten, name):
 			suspect = name
 		default: // restoring a checkpoint tells what it is
-			_, isCheckpoint := stepOf(name, checkpointName)
+			_, isCheckpoint := stepOf(name)
 			ours = ours || isCheckpoint
 		}
 	}
@@ -147,7 +147,7 @@ func isInside(dir, path string) bool {
 // temporary ones included.
 func isRunFile(name string) bool {
 	base, _ := output.CutTemp(name)
-	_, isCheckpoint := stepOf(base, checkpointName)
+	_, isCheckpoint := stepOf(base)
 	return isCheckpoint || base == configName || slices.Contains(overwritten, base)
 }
 

@@ -45,7 +45,7 @@ func TestRunKeepsItsFolder(t *testing.T) {
 		if *last.ValLoss != *want.ValLoss {
 			t.Errorf("%s: the run ends with the loss %v, want %v", name, *last.ValLoss, *want.ValLoss)
 		}
-		if _, step, err := train.Latest(c.Dir(), "checkpoint"); err != nil || step != c.TotalSteps {
+		if _, step, err := train.Latest(c.Dir()); err != nil || step != c.TotalSteps {
 			t.Errorf("%s: the checkpoint of step %d is the last; %v", name, step, err)
 		}
 		if got, err := train.ReadMetrics(filepath.Join(c.Dir(), "metrics.jsonl")); err != nil || len(got) != len(steps) {

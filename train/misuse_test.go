@@ -120,7 +120,7 @@ func TestEndedContext(t *testing.T) {
 	tr, err := train.NewTrainer(dev, c, dropping{m.(*nn.Bigram), c.Dropout}, data.TextTokens(text(1000)))
 	must(t, err)
 	defer tr.Close()
-	checkpoint := train.CheckpointPath(c.Dir(), "checkpoint", 2)
+	checkpoint := filepath.Join(c.Dir(), "checkpoint-00000002.safetensors")
 	for what, err := range map[string]error{
 		"Restore":  tr.Restore(ended, checkpoint),
 		"Snapshot": errorOf(tr.Snapshot(ended)),

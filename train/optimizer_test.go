@@ -127,7 +127,7 @@ func TestOldCheckpointsAreAdamW(t *testing.T) {
 	c := smallRun(t, t.TempDir())
 	c.TotalSteps = 10
 	must(t, runHooked(ctx, dev, c, train.Hooks{}))
-	path, _, err := train.Latest(c.Dir(), "checkpoint")
+	path, _, err := train.Latest(c.Dir())
 	must(t, err)
 	rewriteConfig(t, path, "optimizer", "schedule", "muon_lr", "decay_iters")
 	c.TotalSteps = 20

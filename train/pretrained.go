@@ -108,7 +108,7 @@ func (c *Config) describeFolder(dir string, h *hf.Folder) {
 
 // isHuggingFace reports whether path is a Hugging Face folder, not that of a run.
 func isHuggingFace(path string) bool {
-	newest, _, err := Latest(path, checkpointName)
+	newest, _, err := Latest(path)
 	return err == nil && newest == "" && hf.Is(path)
 }
 
@@ -211,7 +211,7 @@ func checkpointAt(path string) (string, error) {
 	case !info.IsDir():
 		return path, nil
 	}
-	newest, _, err := Latest(path, checkpointName)
+	newest, _, err := Latest(path)
 	if err != nil || newest != "" {
 		return newest, err
 	}

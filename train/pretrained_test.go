@@ -104,7 +104,7 @@ func TestModelOfARun(t *testing.T) {
 	sameValues(t, valuesOf(t, m.Params()), want)
 
 	out := filepath.Join(t.TempDir(), "exported")
-	if err := ExportCheckpoint(t.Context(), CheckpointPath(c.Dir(), "checkpoint", 2), out); err != nil {
+	if err := ExportCheckpoint(t.Context(), checkpointPath(c.Dir(), 2), out); err != nil {
 		t.Fatal(err)
 	}
 	ended, cancel := context.WithCancel(ctx)

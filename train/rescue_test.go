@@ -57,7 +57,7 @@ func TestRunSavesBeforeItFails(t *testing.T) {
 		err := runHooked(ctx, dev, cfg, hooks)
 		mustFail(t, err, c.want)
 		mustFail(t, err, "is saved")
-		if _, step, err := train.Latest(cfg.Dir(), "checkpoint"); err != nil || step != c.saved {
+		if _, step, err := train.Latest(cfg.Dir()); err != nil || step != c.saved {
 			t.Errorf("%s: the checkpoint of step %d is the newest, want %d; %v", c.name, step, c.saved, err)
 		}
 		must(t, os.WriteFile(name+".val.bin", held, 0o666))

@@ -28,7 +28,7 @@ var ErrOtherModel = fault.Mismatchedf("from is not the model that the run began 
 // the run has come to step, and TotalSteps is no more than that. It changes nothing;
 // [Run] compares the rest, data and values, once it has them.
 func (c Config) CheckResume() (step int64, done bool, err error) {
-	path, step, err := Latest(c.Dir(), checkpointName)
+	path, step, err := Latest(c.Dir())
 	if err != nil || path == "" {
 		return 0, false, err
 	}

@@ -202,7 +202,7 @@ func TestDamagedNewestCheckpoint(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	older, newest := CheckpointPath(c.Dir(), checkpointName, 1), CheckpointPath(c.Dir(), checkpointName, 2)
+	older, newest := checkpointPath(c.Dir(), 1), checkpointPath(c.Dir(), 2)
 	damage := func(path string) {
 		data, err := os.ReadFile(path)
 		if err != nil {
@@ -224,10 +224,10 @@ func TestDamagedNewestCheckpoint(t *testing.T) {
 	if err := runTo(t, c, 3); err != nil {
 		t.Fatal(err)
 	}
-	if err := removeOld(output.OS{}, c.Dir(), checkpointName, 1, -1); err != nil {
+	if err := removeOld(output.OS{}, c.Dir(), 1, -1); err != nil {
 		t.Fatal(err)
 	}
-	only := CheckpointPath(c.Dir(), checkpointName, 3)
+	only := checkpointPath(c.Dir(), 3)
 	damage(only)
 	wantErrorOrNil(t, "the only one", runTo(t, c, 4), "there is none before it: remove "+only+", and the run starts over")
 	if err := os.Remove(only); err != nil {

@@ -151,7 +151,7 @@ func (r *runner) path(name string) string { return filepath.Join(r.trainer.cfg.D
 // and only then touches the folder: it removes what is not to stay, and cuts the
 // metrics after the checkpoint.
 func (r *runner) resume(ctx context.Context) error {
-	path, step, err := Latest(r.trainer.cfg.Dir(), checkpointName)
+	path, step, err := Latest(r.trainer.cfg.Dir())
 	if err != nil {
 		return err
 	}
@@ -304,7 +304,7 @@ func (r *runner) save() error {
 	r.warn("metrics not written", r.metrics.sync())
 	r.saving = make(chan error, 1)
 	go func() {
-		path, err := saveCheckpoint(r.hooks.files, r.trainer.cfg.Dir(), checkpointName, s.Iteration, s.meta, s.entries, r.trainer.cfg.Keep)
+		path, err := saveCheckpoint(r.hooks.files, r.trainer.cfg.Dir(), s.Iteration, s.meta, s.entries, r.trainer.cfg.Keep)
 		if path != "" && err != nil { // saved, but an old one is still there
 			r.hooks.Logger.Warn("old checkpoint not removed", "error", err)
 			err = nil

@@ -109,7 +109,7 @@ func (r *runner) advise(err error) error {
 	}
 	advice := "no checkpoint was saved before it"
 	saved := r.saved()
-	if _, step, latestErr := Latest(r.trainer.cfg.Dir(), checkpointName); saved == nil && latestErr == nil && step > 0 {
+	if _, step, latestErr := Latest(r.trainer.cfg.Dir()); saved == nil && latestErr == nil && step > 0 {
 		advice = fmt.Sprintf("the checkpoint of step %d is finite", step)
 	}
 	return errors.Join(fmt.Errorf("%w\n%s: go on with a smaller lr_max, or with -detect-anomaly, which names the operation", err, advice), saved)

@@ -107,7 +107,7 @@ func bigramAndData(t *testing.T, dev *vk.Device, c train.Config) (*nn.Bigram, da
 // of the optimizer.
 func state(t *testing.T, cfg train.Config) map[string]string {
 	t.Helper()
-	path, step, err := train.Latest(cfg.Dir(), "checkpoint")
+	path, step, err := train.Latest(cfg.Dir())
 	if err != nil || step != cfg.TotalSteps {
 		t.Fatalf("newest checkpoint %q of step %d (%v), want step %d", path, step, err, cfg.TotalSteps)
 	}

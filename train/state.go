@@ -19,9 +19,6 @@ import (
 	"github.com/lemnos-ml/lemnos/train/safetensors"
 )
 
-// checkpointName is what the names of a run's checkpoints begin with.
-const checkpointName = "checkpoint"
-
 // stateTensor is one tensor of the training state under its checkpoint name: that
 // of the parameter that it belongs to, which is its own name, after the name of the
 // optimizer's slot, if it is one. role says the same in words.
@@ -107,7 +104,7 @@ func (t *Trainer) Snapshot(ctx context.Context) (*Snapshot, error) {
 // Save writes the snapshot into dir and removes old ones and returns the
 // path. It needs no device, so it may run beside the next steps.
 func (s *Snapshot) Save(dir string, keep int) (path string, err error) {
-	return saveCheckpoint(output.OS{}, dir, checkpointName, s.Iteration, s.meta, s.entries, keep)
+	return saveCheckpoint(output.OS{}, dir, s.Iteration, s.meta, s.entries, keep)
 }
 
 // Restore makes the state that of a checkpoint file, after which training goes

@@ -119,7 +119,7 @@ func TestKilledAtRandom(t *testing.T) {
 // state reads every tensor of the last checkpoint, and the optimizer's counters.
 func (r *toolRun) state() map[string]string {
 	r.Helper()
-	path, _, err := train.Latest(r.folder(), "checkpoint")
+	path, _, err := train.Latest(r.folder())
 	if err != nil {
 		r.Fatal(err)
 	}

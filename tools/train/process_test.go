@@ -72,7 +72,7 @@ func (r *toolRun) folder() string { return filepath.Join(r.dir, "it's here", "p"
 // saved returns the step of the newest checkpoint, which must be whole; 0 for none.
 func (r *toolRun) saved() int64 {
 	r.Helper()
-	path, step, err := train.Latest(r.folder(), "checkpoint")
+	path, step, err := train.Latest(r.folder())
 	if err == nil && path != "" {
 		var f *safetensors.File
 		if f, err = safetensors.OpenVerified(path); err == nil {

@@ -77,7 +77,7 @@ func TestFromTorch(t *testing.T) {
 			torchSave(t, path, c.pickle, values)
 			p := r.process("-from", path).start()
 			p.ends(0, patience)
-			newest, step, err := train.Latest(r.folder(), "checkpoint")
+			newest, step, err := train.Latest(r.folder())
 			if err != nil || step != 9 {
 				t.Fatal(newest, step, err)
 			}

@@ -154,7 +154,9 @@ func generate(t *testing.T, m model) string {
 // checkpoint returns the last one.
 func checkpoint(t *testing.T, name string) []byte {
 	t.Helper()
-	data, err := os.ReadFile(train.CheckpointPath(config(name).Dir(), "checkpoint", 20))
+	path, _, err := train.Latest(config(name).Dir())
+	must(t, err)
+	data, err := os.ReadFile(path)
 	must(t, err)
 	return data
 }
