@@ -6,10 +6,18 @@ import (
 	"github.com/lemnos-ml/lemnos/train/internal/fault"
 )
 
-// Why a file can't be used, for [errors.Is]: an error of every reader, those of the
-// packages below train too, wraps one of these, unless it is one of the operating
-// system, such as [io/fs.ErrNotExist].
+// What ends a run, or makes a file of no use, for [errors.Is].
 var (
+	// ErrInterrupted is what [Run] returns when its context ended: what was trained is
+	// saved, and the same call goes on from there.
+	ErrInterrupted = errors.New("train: interrupted")
+	// ErrRunning is wrapped by the error of a run whose folder another process is
+	// training in.
+	ErrRunning = errors.New("another process is training this run")
+
+	// An error of every reader, those of the packages below train too, wraps one of
+	// these, unless it is one of the operating system, such as [io/fs.ErrNotExist].
+
 	// ErrDamaged: the file is not what its format says. It was cut short or changed, or
 	// was malformed from the beginning: get it again, or go on from the one before it.
 	ErrDamaged = fault.ErrDamaged
@@ -20,11 +28,3 @@ var (
 	// is not read.
 	ErrUnsupported = fault.ErrUnsupported
 )
-
-// ErrInterrupted is what [Run] returns when its context ended: what was trained is
-// saved, and the same call goes on from there.
-var ErrInterrupted = errors.New("train: interrupted")
-
-// ErrRunning is wrapped by the error of a run whose folder another process is
-// training in.
-var ErrRunning = errors.New("another process is training this run")

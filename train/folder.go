@@ -25,7 +25,12 @@ const (
 // overwritten are those that a run writes anew, beside its configuration.
 var overwritten = []string{metricsName, plotName, tokenizer.FileName, generationName}
 
-// Dir returns the folder of the run: checkpoints, metrics, plot, configuration.
+// Dir returns the folder of the run: config.json, metrics.jsonl (a [Record] per line),
+// loss.png and the newest Keep checkpoints, see [Snapshot]. A tokenizer.json that the
+// run uses is copied beside them, with its BOS and EOS in generation_config.json. Files
+// appear whole or not at all. What they say of the model is what was trained: the
+// structure of a transformer, or the name and the structure that a custom one says,
+// see [Describer]. An empty run.lock is what the process that trains holds.
 func (c Config) Dir() string { return filepath.Join(c.CkptDir, c.RunName) }
 
 // CheckFolder reports why a run of c can't use its folder: it is no folder,

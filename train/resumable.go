@@ -18,9 +18,9 @@ import (
 	"github.com/lemnos-ml/lemnos/train/safetensors"
 )
 
-// ErrOtherModel is wrapped by the error of a run that would go on with another
+// errOtherModel is what a run is refused for that would go on with another
 // [Config.From] than it began with.
-var ErrOtherModel = fault.Mismatchedf("from is not the model that the run began with")
+var errOtherModel = fault.Mismatchedf("from is not the model that the run began with")
 
 // CheckResume reports why a run of c can't go on from the newest checkpoint in its
 // folder, as far as the checkpoint's metadata says so: it is of another configuration,
@@ -70,7 +70,7 @@ func (c Config) checkFrom(before Config, meta map[string]string) error {
 	}
 	const advice = "choose another run_name to start from that model, or start over with -fresh; new_data goes on with the run as it is"
 	if before.From == "" {
-		return fmt.Errorf("%w: it began without one, and from is %q: %s", ErrOtherModel, c.From, advice)
+		return fmt.Errorf("%w: it began without one, and from is %q: %s", errOtherModel, c.From, advice)
 	}
 	was, err := readModelIdentity(meta)
 	if err != nil {
@@ -85,7 +85,7 @@ func (c Config) checkFrom(before Config, meta map[string]string) error {
 	case was == nil || slices.Equal(is.Files, was.Files):
 		return nil
 	}
-	return fmt.Errorf("%w: that was %s, and from is %s: %s", ErrOtherModel, was, is, advice)
+	return fmt.Errorf("%w: that was %s, and from is %s: %s", errOtherModel, was, is, advice)
 }
 
 // modelIdentity is what a checkpoint remembers of the model that its run started

@@ -93,8 +93,8 @@ func TestResumeFromAnotherModel(t *testing.T) {
 		before := contents(t, r.run.Dir())
 		err := runTo(t, r.run, 4)
 		check.Error(t, err, r.parts...)
-		if r.name != "not there" && !errors.Is(err, ErrOtherModel) {
-			t.Errorf("%s: %v is not ErrOtherModel", r.name, err)
+		if r.name != "not there" && !errors.Is(err, errOtherModel) {
+			t.Errorf("%s: %v is not errOtherModel", r.name, err)
 		}
 		if after := contents(t, r.run.Dir()); !maps.Equal(after, before) {
 			t.Errorf("%s: the folder has changed", r.name)

@@ -61,9 +61,18 @@ func (h Hooks) withDefaults() Hooks {
 // from the start when there is none, until cfg.TotalSteps. It logs, evaluates
 // and saves as often as cfg says, and keeps metrics.jsonl and loss.png beside
 // the checkpoints; it holds a lock on the folder, so that another process is
-// refused with [ErrRunning], and makes the folder anew where it is taken away. When ctx ends it saves and returns an error that
-// wraps [ErrInterrupted]. A run that was stopped, in whatever way, and started
-// again ends with the same bits as one that was not.
+// refused with [ErrRunning], and makes the folder anew where it is taken away. When
+// ctx ends it saves and returns an error that wraps [ErrInterrupted].
+//
+// A run that was interrupted, crashed or killed and is started again ends with the same
+// bits as one that was not: batches, dropout, learning rates and evaluations are pure
+// functions of the step. A checkpoint of a configuration that differs in what defines
+// the model is refused; other fields may change, see [Config]. So is one of other data,
+// or of another tokenizer, unless cfg.NewData says that they are meant.
+//
+// Run adds up what it will hold on the device, see [MemoryPlan], before it allocates
+// any of it, tells it, and ends with an error that names both numbers when the device
+// has less.
 //
 // Files that can't be written do not end a run: it goes on, logs the error, and
 // tries again at the next log or checkpoint. Only the last checkpoint must be

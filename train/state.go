@@ -50,6 +50,12 @@ func stateTensors(opt *optim.Optimizer, sets ...*ops.Params) []stateTensor {
 
 // Snapshot is the training state in host memory, so that the loop goes on while
 // it is being written.
+//
+// As a checkpoint it is a safetensors file with the parameters under their own names and
+// what the optimizer keeps of them with its rule before that: adamw.m., adamw.v., lion.m.,
+// adamw.master. Its metadata holds iteration, step counts, loss scale, configuration and
+// what tells data, tokenizer and the model of Config.From from others: how many tokens
+// there are, checksums, and what the tokenizer does, not where their files lie.
 type Snapshot struct {
 	Iteration int64
 	meta      map[string]string

@@ -16,6 +16,14 @@ import (
 // Trainer is a model with its optimizer, data and recorded steps: everything a
 // run needs but the loop itself. [Run] drives one; drive it yourself for a loop
 // of your own.
+//
+// A step of GradAccum batches has the gradient of one large batch up to rounding:
+// sums run in another order, so its bits are not those of the large batch. They
+// are the same from run to run: batches come in their order, f32 gradients take
+// each share as it is found, 16-bit gradients of a batch are rounded as always and
+// added in f32. Loss and gradient of a step are the mean over all its targets,
+// however many each batch ignores, where Loss returns what CrossEntropy or
+// LinearCrossEntropy did; else they are the mean over its batches.
 type Trainer struct {
 	cfg      Config
 	data     *data.Identity // for checkpoints; nil where it isn't known

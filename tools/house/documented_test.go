@@ -4,7 +4,9 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os/exec"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -26,6 +28,28 @@ func TestExportedIsDocumented(t *testing.T) {
 		if !ok {
 			t.Errorf("%s: the package has no doc comment", folder)
 		}
+	}
+}
+
+// Two screens say what a package is for and what there is: the rest is told where it belongs.
+func TestDocFitsTwoScreens(t *testing.T) {
+	const most = 100
+	seen := map[string]bool{}
+	for _, s := range sources(t) {
+		folder := s.folder()
+		if s.test() || slices.Contains(s.tags, "ignore") || strings.Contains("/"+folder+"/", "/internal/") || seen[folder] {
+			continue
+		}
+		seen[folder] = true
+		show := exec.Command("go", "doc", "./"+folder)
+		show.Dir = root
+		text, err := show.Output()
+		if lines := strings.Count(string(text), "\n"); err != nil || lines == 0 || lines > most {
+			t.Errorf("go doc ./%s: %d lines, want at most %d: %v", folder, lines, most, err)
+		}
+	}
+	if len(seen) < 10 {
+		t.Errorf("there are only the packages %v", seen)
 	}
 }
 
