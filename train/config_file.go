@@ -61,8 +61,8 @@ func Configure(preset, file string, assignments []string) (Config, error) {
 		return c, err
 	}
 	if source := c.source(); isTorch(source) {
-		if err := input.Regular(source); err != nil {
-			return c, fmt.Errorf("train: from: %w", err)
+		if err := checkTorch(source); err != nil {
+			return c, err
 		}
 	} else if c.From != "" {
 		if err := c.startFrom(source, set, assignments); err != nil {

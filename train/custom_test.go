@@ -112,8 +112,13 @@ func openedByTools(t *testing.T, path, want string) {
 // that is not there.
 func TestFileOfAHuggingFaceModel(t *testing.T) {
 	const file = "hf/testdata/llama/model-00001-of-00003.safetensors"
-	_, err := train.Configure("", "", []string{"from=" + file})
-	mustFail(t, err, "is a part of a Hugging Face model: name its folder, hf/testdata/llama")
+	folder := t.TempDir()
+	must(t, os.CopyFS(folder, os.DirFS("hf/testdata/llama")))
+	must(t, os.WriteFile(filepath.Join(folder, "pytorch_model.bin"), nil, 0o666))
+	for path, dir := range map[string]string{file: filepath.Dir(file), filepath.Join(folder, "pytorch_model.bin"): folder} {
+		_, err := train.Configure("", "", []string{"from=" + path})
+		mustFail(t, err, path+" is a part of a Hugging Face model: name its folder, "+dir)
+	}
 	data, err := os.ReadFile(file)
 	must(t, err)
 	alone := filepath.Join(t.TempDir(), "model.safetensors")

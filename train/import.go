@@ -13,6 +13,7 @@ import (
 	"github.com/lemnos-ml/lemnos/optim"
 	"github.com/lemnos-ml/lemnos/train/internal/dtype"
 	"github.com/lemnos-ml/lemnos/train/internal/fault"
+	"github.com/lemnos-ml/lemnos/train/internal/input"
 	"github.com/lemnos-ml/lemnos/train/internal/names"
 	"github.com/lemnos-ml/lemnos/train/internal/transfer"
 	"github.com/lemnos-ml/lemnos/train/torch"
@@ -21,6 +22,17 @@ import (
 // isTorch reports whether a path is named as files of torch.save are.
 func isTorch(path string) bool {
 	return slices.Contains([]string{".pt", ".pth", ".bin"}, strings.ToLower(filepath.Ext(path)))
+}
+
+// checkTorch reports a path that is no file, or is one that transformers has saved.
+func checkTorch(path string) error {
+	if err := input.Regular(path); err != nil {
+		return fmt.Errorf("train: from: %w", err)
+	}
+	if strings.HasPrefix(filepath.Base(path), "pytorch_model") {
+		return checkWhole(path)
+	}
+	return nil
 }
 
 // tunes reports whether a run that starts from a model is one of fine-tuning, by its

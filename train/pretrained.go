@@ -206,10 +206,8 @@ func checkpointAt(path string) (string, error) {
 		return "", fmt.Errorf("train: %w; a model of Hugging Face's has to be downloaded first, all of its folder", err)
 	case err != nil:
 		return "", fmt.Errorf("train: %w", err)
-	case !info.IsDir() && isHuggingFace(filepath.Dir(path)):
-		return "", fmt.Errorf("train: %s is a part of a Hugging Face model: name its folder, %s", path, filepath.Dir(path))
 	case !info.IsDir():
-		return path, nil
+		return path, checkWhole(path)
 	}
 	newest, _, err := Latest(path)
 	if err != nil || newest != "" {
@@ -228,6 +226,14 @@ func checkpointAt(path string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("train: %s holds neither a checkpoint nor a Hugging Face model%s: %w", path, there, fs.ErrNotExist)
+}
+
+// checkWhole reports a file that is one of those of a Hugging Face model.
+func checkWhole(path string) error {
+	if !isHuggingFace(filepath.Dir(path)) {
+		return nil
+	}
+	return fault.Unsupportedf("train: %s is a part of a Hugging Face model: name its folder, %s", path, filepath.Dir(path))
 }
 
 // checkSizes compares the tensors from which the sizes of all others follow.
