@@ -54,7 +54,7 @@ func openFile(path string) (*Tokenizer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tokenizer: %w", err)
 	}
-	t, err := Parse(data)
+	t, err := parse(data)
 	if err != nil {
 		return nil, fmt.Errorf("tokenizer: %s: %w", path, err)
 	}
@@ -62,8 +62,8 @@ func openFile(path string) (*Tokenizer, error) {
 	return t, t.readSpecial(filepath.Dir(path))
 }
 
-// Parse returns the tokenizer of a tokenizer.json.
-func Parse(data []byte) (*Tokenizer, error) {
+// parse returns the tokenizer of a tokenizer.json.
+func parse(data []byte) (*Tokenizer, error) {
 	var f file
 	if err := input.Unmarshal(data, &f); err != nil {
 		return nil, fault.Damaged(fmt.Errorf("not a tokenizer.json as Hugging Face's tokenizers package saves it: %w", err))

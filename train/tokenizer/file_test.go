@@ -216,7 +216,7 @@ func TestExpressionErrors(t *testing.T) {
 // Of added tokens that a normalizer makes equal the first counts.
 func TestEqualAddedTokens(t *testing.T) {
 	for _, c := range []struct{ normalizer, first, second, text string }{{"Lowercase", "Hello", "HELLO", "hello"}, {"NFKC", "ﬁ", "fi", "ﬁ"}} {
-		tok, err := Parse(fmt.Appendf(nil, `{"normalizer":{"type":%q},"added_tokens":[{"id":1,"content":%q,"normalized":true},{"id":2,"content":%q,"normalized":true}],
+		tok, err := parse(fmt.Appendf(nil, `{"normalizer":{"type":%q},"added_tokens":[{"id":1,"content":%q,"normalized":true},{"id":2,"content":%q,"normalized":true}],
 			"model":{"type":"BPE","vocab":{"x":0},"merges":[]}}`, c.normalizer, c.first, c.second))
 		if err != nil {
 			t.Fatal(err)

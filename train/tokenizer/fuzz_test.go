@@ -42,7 +42,7 @@ func checkFile(t testing.TB, data []byte, text string) (read bool) {
 	if s := string(data); strings.Contains(s, `"Regex"`) && !slices.ContainsFunc(patterns, func(p string) bool { return strings.Contains(s, p) }) {
 		return false // a made-up expression can take its ten seconds for each place of the text
 	}
-	tok, err := Parse(data)
+	tok, err := parse(data)
 	if err != nil {
 		if !fault.Known(err) {
 			t.Fatalf("error %v says neither that the file is damaged nor unsupported", err)

@@ -65,7 +65,7 @@ func TestPipelines(t *testing.T) {
 	p, files := readPipelines(t)
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		t.Run(name, func(t *testing.T) {
-			tok, err := Parse(files[name])
+			tok, err := parse(files[name])
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -94,7 +94,7 @@ func TestDecoders(t *testing.T) {
 			continue
 		}
 		tested++
-		tok, err := Parse(files[name])
+		tok, err := parse(files[name])
 		if err != nil {
 			t.Fatal(name, err)
 		}
@@ -123,7 +123,7 @@ func TestPiecesHaveTheIDsOfTheWhole(t *testing.T) {
 	tokenizers := map[string]*Tokenizer{"gpt2": open(t, "gpt2"), "bytes": open(t, "bytes")}
 	for name, file := range files {
 		var err error
-		if tokenizers[name], err = Parse(file); err != nil {
+		if tokenizers[name], err = parse(file); err != nil {
 			t.Fatal(name, err)
 		}
 	}
