@@ -77,10 +77,10 @@ func TestResumeKnowsItsData(t *testing.T) {
 	}
 	moved.Data = "chg.txt"
 	err = runTo(t, moved, 5)
-	if !errors.Is(err, data.ErrOtherData) {
+	if !errors.Is(err, ErrMismatched) {
 		t.Errorf("other data of the same size: %v", err)
 	}
-	check.Error(t, err, "chg.txt of", "with the checksum", "not "+filepath.Join(dir, "chg.txt")+" of", "new_data")
+	check.Error(t, err, "the data are not those that the run began with", "chg.txt of", "with the checksum", "not "+filepath.Join(dir, "chg.txt")+" of", "new_data")
 	if err := os.WriteFile("chg.txt", text, 0o666); err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func TestResumeKnowsItsData(t *testing.T) {
 	}
 	moved.Tokenizer = "other.json"
 	err = runTo(t, moved, 5)
-	if !errors.Is(err, data.ErrOtherData) {
+	if !errors.Is(err, ErrMismatched) {
 		t.Errorf("another tokenizer: %v", err)
 	}
 	check.Error(t, err, "tokenizer bpe", "new_data")

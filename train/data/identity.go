@@ -13,9 +13,9 @@ import (
 	"github.com/lemnos-ml/lemnos/train/tokenizer"
 )
 
-// ErrOtherData is wrapped by the error of a run that would go on with other tokens,
-// or another tokenizer, than it began with.
-var ErrOtherData = fault.Mismatchedf("the data are not those that the run began with")
+// errOtherData is what a run is refused for that would go on with other tokens, or
+// another tokenizer, than it began with.
+var errOtherData = fault.Mismatchedf("the data are not those that the run began with")
 
 // Identity is what a checkpoint remembers, as JSON, of the data of its run: enough to
 // tell them from others, wherever they lie.
@@ -25,8 +25,8 @@ type Identity struct {
 	Tokenizer *tokenizer.ID `json:"tokenizer,omitempty"` // absent where it isn't known
 }
 
-// Same reports in which way the data differ from those of a checkpoint, by an error that
-// wraps [ErrOtherData]. Where one of them is nil nothing is known.
+// Same reports in which way the data differ from those of a checkpoint. Where one of
+// them is nil nothing is known.
 func (d *Identity) Same(was *Identity) error {
 	if d == nil || was == nil {
 		return nil
@@ -41,7 +41,7 @@ func (d *Identity) Same(was *Identity) error {
 	if len(diff) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: %s; give it those, or set new_data to go on with these", ErrOtherData, strings.Join(diff, "; "))
+	return fmt.Errorf("%w: %s; give it those, or set new_data to go on with these", errOtherData, strings.Join(diff, "; "))
 }
 
 func (d *Identity) tokens() string {
