@@ -52,10 +52,10 @@ func stateTensors(opt *optim.Optimizer, sets ...*ops.Params) []stateTensor {
 // it is being written.
 //
 // As a checkpoint it is a safetensors file with the parameters under their own names and
-// what the optimizer keeps of them with its rule before that: adamw.m., adamw.v., lion.m.,
-// adamw.master. Its metadata holds iteration, step counts, loss scale, configuration and
-// what tells data, tokenizer and the model of Config.From from others: how many tokens
-// there are, checksums, and what the tokenizer does, not where their files lie.
+// what the optimizer keeps of them with the name of an [optim.Slot] and a point before
+// that. Its metadata holds iteration, step counts, loss scale, configuration and what
+// tells data, tokenizer and the model of Config.From from others: how many tokens there
+// are, checksums, and what the tokenizer does, not where their files lie.
 type Snapshot struct {
 	Iteration int64
 	meta      map[string]string
