@@ -1,54 +1,63 @@
 package nn
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 )
 
 // TransformerConfig is the structure of a decoder-only transformer. Together the
 // fields cover the CS336 hand-out's model (RMSNorm, RoPE, SwiGLU, no biases),
-// GPT-2 (LayerNorm, learned positions, GELU, tied head, biases) and Llama
-// (RMSNorm, half-split RoPE, SwiGLU, fewer key and value heads).
+// GPT-2 (LayerNorm, learned positions, GELU, tied head, biases) and Llama (RMSNorm,
+// half-split RoPE, SwiGLU, fewer key and value heads).
+//
+// This is the one place that tells it: a run's configuration embeds it. The tags
+// are the name of a field in files, flags and errors (json), its help (usage), and
+// what it has in common with the model that a run goes on with (resume): "model" is
+// the same in a run that is resumed and in the model to start from, "same" in the
+// former, "free" in neither.
 type TransformerConfig struct {
-	Vocab   int // V, tokens
-	Context int // longest sequence, positions
-	Layers  int
-	Heads   int // H, query heads; the head size is Width/Heads
-	KVHeads int // K, key and value heads, each shared by H/K query heads; 0 is H
-	Width   int // D, of the residual stream
-	FFN     int // width inside the feed-forward network
+	Vocab   int `json:"vocab" resume:"model" usage:"vocabulary size; 256 for text read as bytes"` // V
+	Layers  int `json:"layers" resume:"model" usage:"blocks of the transformer"`
+	Heads   int `json:"heads" resume:"model" usage:"attention heads"`                                                                       // H, of queries
+	KVHeads int `json:"kv_heads" resume:"model" usage:"heads of keys and values, shared by groups of attention heads; 0: as many as heads"` // K, a divisor of H
+	Width   int `json:"width" resume:"model" usage:"width of the residual stream"`                                                          // D
+	FFN     int `json:"ffn" resume:"model" usage:"width inside the feed-forward network"`
 
-	Norm       string  // "rmsnorm" or "layernorm"
-	NormEps    float64 // added to the mean square or the variance
-	Activation string  // "swiglu", "silu", "gelu" (with erf) or "gelu_tanh"
-	Positions  string  // "rope" (pairs 2i, 2i+1), "rope_half" (pairs i, i+S/2) or "learned"
-	RopeTheta  float64
+	Norm       string  `json:"norm" resume:"model" usage:"rmsnorm or layernorm"`
+	NormEps    float64 `json:"norm_eps" resume:"model" usage:"the normalization's epsilon"` // added to the mean square or the variance
+	Activation string  `json:"activation" resume:"model" usage:"swiglu, silu, gelu (with erf) or gelu_tanh"`
+	Context    int     `json:"max_context" resume:"same" usage:"longest sequence that the model is made for; 0: context_len"` // 0 in a run's configuration only
+	Positions  string  `json:"positions" resume:"model" usage:"rope (pairs 2i, 2i+1), rope_half (pairs i, i+S/2, as in Llama's files) or learned"`
+	RopeTheta  float64 `json:"rope_theta" resume:"model" usage:"base of the rotary positions' wavelengths"`
 
-	Tied    bool    // the output head is the token embedding
-	Bias    bool    // linear layers and LayerNorm add a bias; the head never does
-	Dropout float64 // of the embeddings and of what each sub-layer adds, not of attention weights; a graph that trains calls [ops.Graph.Train]
+	Tied bool   `json:"tied" resume:"model" usage:"the output head is the token embedding"`
+	Bias bool   `json:"bias" resume:"model" usage:"biases in linear layers, but the output head, and in layernorm"`
+	Init string `json:"init" resume:"same" usage:"initial parameters: truncated_normal (CS336) or gpt2"`
 
+	// Dropout is of the embeddings and of what each sub-layer adds, not of attention
+	// weights. A graph that trains calls [ops.Graph.Train].
+	Dropout float64 `json:"dropout" resume:"free" usage:"part of the activations that training drops"`
 	// Recompute trades time for memory: only each block's input is kept for the
 	// backward pass, which runs the block forward once more.
-	Recompute bool
-	Init      string // "truncated_normal" (CS336) or "gpt2"
+	Recompute bool `json:"recompute" resume:"free" usage:"run each block again in the backward pass instead of keeping its activations"`
+}
+
+// Resolved returns c with what 0 stands for in KVHeads.
+func (c TransformerConfig) Resolved() TransformerConfig {
+	c.KVHeads = cmp.Or(c.KVHeads, c.Heads)
+	return c
 }
 
 // HeadSize returns S = Width/Heads.
 func (c TransformerConfig) HeadSize() int { return c.Width / c.Heads }
 
-// kvHeads returns K with its default.
-func (c TransformerConfig) kvHeads() int {
-	if c.KVHeads == 0 {
-		return c.Heads
-	}
-	return c.KVHeads
-}
-
 // Parameters returns how many values a model has, the largest int64 for more.
 func (c TransformerConfig) Parameters() int64 {
-	width, kv, ffn := float64(c.Width), float64(c.kvHeads()*c.HeadSize()), float64(c.FFN)
+	c = c.Resolved()
+	width, kv, ffn := float64(c.Width), float64(c.KVHeads*c.HeadSize()), float64(c.FFN)
 	norm, up := width, 1.0
 	if c.Norm == "layernorm" && c.Bias {
 		norm *= 2
@@ -73,39 +82,47 @@ func (c TransformerConfig) Parameters() int64 {
 	return math.MaxInt64
 }
 
-// Validate returns an error that names the first impossible field and its value.
+// Validate returns an error that names the first impossible field, as files call
+// it, and its value. It names no package: who calls it says whose structure it is.
 func (c TransformerConfig) Validate() error {
 	for _, f := range []struct {
-		name string
-		v    int
-	}{{"Vocab", c.Vocab}, {"Context", c.Context}, {"Layers", c.Layers}, {"Heads", c.Heads}, {"Width", c.Width}, {"FFN", c.FFN}} {
-		if f.v < 1 || f.v > math.MaxInt32 {
-			return fmt.Errorf("nn: %s is %d, want at least 1", f.name, f.v)
+		name     string
+		v, least int
+	}{{"vocab", c.Vocab, 1}, {"layers", c.Layers, 1}, {"heads", c.Heads, 1}, {"kv_heads", c.KVHeads, 0}, {"width", c.Width, 1}, {"ffn", c.FFN, 1}, {"max_context", c.Context, 1}} {
+		if f.v < f.least || f.v > math.MaxInt32 {
+			return fmt.Errorf("%s is %d, want %d to %d", f.name, f.v, f.least, math.MaxInt32)
+		}
+	}
+	for _, f := range []struct{ name, v, allowed string }{
+		{"norm", c.Norm, "rmsnorm or layernorm"},
+		{"activation", c.Activation, "swiglu or silu or gelu or gelu_tanh"},
+		{"positions", c.Positions, "rope or rope_half or learned"},
+		{"init", c.Init, "truncated_normal or gpt2"},
+	} {
+		if !slices.Contains(strings.Split(f.allowed, " or "), f.v) {
+			return fmt.Errorf("%s is %q, want %s", f.name, f.v, f.allowed)
 		}
 	}
 	switch {
-	case c.Width%c.Heads != 0:
-		return fmt.Errorf("nn: Width is %d, want a multiple of Heads, which is %d", c.Width, c.Heads)
-	case c.HeadSize()%4 != 0:
-		return fmt.Errorf("nn: Width is %d and Heads %d: the head size is %d, want a multiple of 4", c.Width, c.Heads, c.HeadSize())
-	case c.KVHeads < 0 || c.Heads%c.kvHeads() != 0:
-		return fmt.Errorf("nn: KVHeads is %d, want a divisor of Heads, which is %d", c.KVHeads, c.Heads)
 	case !positive(c.NormEps) || !positive(float64(float32(c.NormEps))): // kernels have f32
-		return fmt.Errorf("nn: NormEps is %v, want a positive number", c.NormEps)
-	case c.Positions != "learned" && !positive(c.RopeTheta):
-		return fmt.Errorf("nn: RopeTheta is %v, want a positive number", c.RopeTheta)
+		return fmt.Errorf("norm_eps is %v, want a positive number that 32 bits hold", c.NormEps)
+	case !positive(c.RopeTheta) && !(c.Positions == "learned" && c.RopeTheta == 0):
+		return fmt.Errorf("rope_theta is %v, want a positive number", c.RopeTheta)
 	case !(c.Dropout >= 0 && c.Dropout < 1):
-		return fmt.Errorf("nn: Dropout is %v, want a number in [0, 1)", c.Dropout)
+		return fmt.Errorf("dropout is %v, want a number in [0, 1)", c.Dropout)
 	}
-	for _, f := range []struct{ name, v, allowed string }{
-		{"Norm", c.Norm, "rmsnorm layernorm"},
-		{"Activation", c.Activation, "swiglu silu gelu gelu_tanh"},
-		{"Positions", c.Positions, "rope rope_half learned"},
-		{"Init", c.Init, "truncated_normal gpt2"},
-	} {
-		if f.v == "" || strings.Contains(f.v, " ") || !strings.Contains(" "+f.allowed+" ", " "+f.v+" ") {
-			return fmt.Errorf("nn: %s is %q, want one of: %s", f.name, f.v, f.allowed)
-		}
+	return c.checkHeads()
+}
+
+// checkHeads reports heads that do not go together.
+func (c TransformerConfig) checkHeads() error {
+	switch {
+	case c.Width%c.Heads != 0:
+		return fmt.Errorf("width is %d, want a multiple of heads, which is %d", c.Width, c.Heads)
+	case c.HeadSize()%4 != 0: // a view cuts a row into heads, which are padded to 4 values
+		return fmt.Errorf("width is %d and heads %d: the head size is %d, want a multiple of 4", c.Width, c.Heads, c.HeadSize())
+	case c.Heads%c.Resolved().KVHeads != 0:
+		return fmt.Errorf("kv_heads is %d, want 0 or a divisor of heads, which is %d", c.KVHeads, c.Heads)
 	}
 	return nil
 }

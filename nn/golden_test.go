@@ -1,6 +1,7 @@
 package nn_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -19,7 +20,7 @@ import (
 // bits: up to 1.6e-2 in bf16, simulated in PyTorch. f16 rounds by an eighth.
 var goldenTolerance = map[ops.DType]float64{ops.F32: 2e-5, ops.F16: 2e-2 / 8, ops.BF16: 2e-2}
 
-// TestTransformerGolden trains the three architectures for ten steps and holds
+// TestTransformerGolden trains the architectures for ten steps and holds
 // logits, losses, gradient norms, the first step's gradients and the trained
 // parameters against PyTorch's in float64.
 func TestTransformerGolden(t *testing.T) {
@@ -124,11 +125,9 @@ func gradientGroups(params []opstest.TransformerParam) [][]opstest.TransformerPa
 // goldenModel makes the model of a golden case with its first parameters.
 func goldenModel(t *testing.T, dev *vk.Device, dt ops.DType, c opstest.TransformerCase, recompute bool) *nn.Transformer {
 	t.Helper()
-	m, err := nn.NewTransformer(dev, dt, nn.TransformerConfig{
-		Vocab: c.Vocab, Context: c.Context, Layers: c.Layers, Heads: c.Heads, KVHeads: c.KVHeads, Width: c.Width, FFN: c.FFN,
-		Norm: c.Norm, NormEps: c.NormEps, Activation: c.Activation, Positions: c.Positions, RopeTheta: c.RopeTheta,
-		Tied: c.Tied, Bias: c.Bias, Recompute: recompute, Init: "truncated_normal",
-	}, 1)
+	cfg := nn.TransformerConfig{Recompute: recompute, Init: "truncated_normal"}
+	must(t, json.Unmarshal(c.Structure, &cfg))
+	m, err := nn.NewTransformer(dev, dt, cfg, 1)
 	must(t, err)
 	t.Cleanup(m.Params().Release)
 	if have, want := len(m.Params().All()), len(c.Params); have != want {

@@ -102,5 +102,5 @@ func TestParameters(t *testing.T) {
 	}
 	c = llama()
 	c.NormEps = 1e-60
-	wantError(t, "an epsilon that is 0 in f32", c.Validate(), "NormEps is 1e-60")
+	wantError(t, "an epsilon that is 0 in f32", c.Validate(), "norm_eps is 1e-60")
 }

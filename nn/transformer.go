@@ -45,7 +45,7 @@ func NewTransformer(dev *vk.Device, dt ops.DType, cfg TransformerConfig, seed ui
 // allocated when values first are.
 func ReserveTransformer(dev *vk.Device, dt ops.DType, cfg TransformerConfig) (*Transformer, error) {
 	if err := cfg.Validate(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("nn: transformer: %w", err)
 	}
 	if dev != nil && dt.Float() {
 		info := dev.Info()
@@ -53,7 +53,7 @@ func ReserveTransformer(dev *vk.Device, dt ops.DType, cfg TransformerConfig) (*T
 			return nil, fmt.Errorf("nn: transformer: %w: %d parameters of %d bytes, %s has %d bytes", vk.ErrOutOfMemory, n, size, info.Name, info.Memory)
 		}
 	}
-	m := &Transformer{cfg: cfg, params: ops.NewParams(dev, dt)}
+	m := &Transformer{cfg: cfg.Resolved(), params: ops.NewParams(dev, dt)}
 	m.declare()
 	if err := m.params.Reserve(); err != nil {
 		return nil, fmt.Errorf("nn: transformer: %w", err)
@@ -86,7 +86,7 @@ func (m *Transformer) declare() {
 	}
 }
 
-// Config returns the structure the model was made with.
+// Config returns the structure that the model was made with, [TransformerConfig.Resolved].
 func (m *Transformer) Config() TransformerConfig { return m.cfg }
 
 // Params returns the parameters; Release of the set frees the model.
@@ -196,7 +196,7 @@ type block struct {
 
 func (m *Transformer) newBlock(prefix string) *block {
 	c := m.cfg
-	kv := c.kvHeads() * c.HeadSize()
+	kv := c.KVHeads * c.HeadSize()
 	b := &block{m: m}
 	b.norm1 = m.newNorm(prefix + "ln1")
 	b.query = m.newLinear(prefix+"attn.q_proj", c.Width, c.Width)
@@ -219,7 +219,7 @@ func (b *block) forward(g *ops.Graph, x *ops.Tensor, c *layerCache) *ops.Tensor 
 
 // attention mixes the positions: each looks at itself and those before it.
 func (b *block) attention(g *ops.Graph, x *ops.Tensor, c *layerCache) *ops.Tensor {
-	heads, kv, size := b.m.cfg.Heads, b.m.cfg.kvHeads(), b.m.cfg.HeadSize()
+	heads, kv, size := b.m.cfg.Heads, b.m.cfg.KVHeads, b.m.cfg.HeadSize()
 	batch, t := x.Shape()[0], x.Shape()[1]
 	q := g.View(b.query.forward(g, x), batch, t, heads, size) // (B, T, H, S)
 	k := g.View(b.key.forward(g, x), batch, t, kv, size)      // (B, T, K, S)

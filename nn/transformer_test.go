@@ -275,24 +275,34 @@ func moments(x []float32) (mean, deviation, largest float64) {
 
 func TestTransformerConfigErrors(t *testing.T) {
 	for want, change := range map[string]func(c *nn.TransformerConfig){
-		"Vocab is 0":             func(c *nn.TransformerConfig) { c.Vocab = 0 },
-		"Layers is -1":           func(c *nn.TransformerConfig) { c.Layers = -1 },
-		"Width is 30":            func(c *nn.TransformerConfig) { c.Width = 30 },
-		"head size is 6":         func(c *nn.TransformerConfig) { c.Width = 24 },
-		"KVHeads is 3":           func(c *nn.TransformerConfig) { c.KVHeads = 3 },
-		"NormEps is 0":           func(c *nn.TransformerConfig) { c.NormEps = 0 },
-		"RopeTheta is NaN":       func(c *nn.TransformerConfig) { c.RopeTheta = math.NaN() },
-		"Dropout is 1":           func(c *nn.TransformerConfig) { c.Dropout = 1 },
-		`Norm is "batchnorm"`:    func(c *nn.TransformerConfig) { c.Norm = "batchnorm" },
-		`Activation is ""`:       func(c *nn.TransformerConfig) { c.Activation = "" },
-		`Positions is "rope ro"`: func(c *nn.TransformerConfig) { c.Positions = "rope ro" },
-		`Init is "zero"`:         func(c *nn.TransformerConfig) { c.Init = "zero" },
+		"vocab is 0":                           func(c *nn.TransformerConfig) { c.Vocab = 0 },
+		"max_context is 0":                     func(c *nn.TransformerConfig) { c.Context = 0 },
+		"layers is -1":                         func(c *nn.TransformerConfig) { c.Layers = -1 },
+		"heads is 0":                           func(c *nn.TransformerConfig) { c.Heads = 0 },
+		"width is 30":                          func(c *nn.TransformerConfig) { c.Width = 30 },
+		"heads 4: the head size is 6, want ":   func(c *nn.TransformerConfig) { c.Width = 24 },
+		"kv_heads is 3":                        func(c *nn.TransformerConfig) { c.KVHeads = 3 },
+		"kv_heads is -1":                       func(c *nn.TransformerConfig) { c.KVHeads = -1 },
+		"norm_eps is 0":                        func(c *nn.TransformerConfig) { c.NormEps = 0 },
+		"norm_eps is 1e+39":                    func(c *nn.TransformerConfig) { c.NormEps = 1e39 },
+		"rope_theta is NaN":                    func(c *nn.TransformerConfig) { c.RopeTheta = math.NaN() },
+		"rope_theta is 0":                      func(c *nn.TransformerConfig) { c.RopeTheta = 0 },
+		"rope_theta is -1":                     func(c *nn.TransformerConfig) { c.RopeTheta, c.Positions = -1, "learned" },
+		"dropout is 1":                         func(c *nn.TransformerConfig) { c.Dropout = 1 },
+		`norm is "batchnorm", want rmsnorm or`: func(c *nn.TransformerConfig) { c.Norm = "batchnorm" },
+		`activation is ""`:                     func(c *nn.TransformerConfig) { c.Activation = "" },
+		`positions is "rope ro"`:               func(c *nn.TransformerConfig) { c.Positions = "rope ro" },
+		`positions is "or"`:                    func(c *nn.TransformerConfig) { c.Positions = "or" },
+		`init is "zero"`:                       func(c *nn.TransformerConfig) { c.Init = "zero" },
 	} {
 		c := cs336()
 		change(&c)
 		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("have %v, want an error with %q", err, want)
 		}
+		_, err := nn.ReserveTransformer(nil, ops.F32, c)
+		wantError(t, "ReserveTransformer", err, "nn: transformer: ")
+		wantError(t, "ReserveTransformer", err, want)
 	}
 }
 

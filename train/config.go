@@ -4,43 +4,33 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
-	"reflect"
 	"strings"
+
+	"github.com/lemnos-ml/lemnos/nn"
 )
 
 // Config is everything that a training run depends on: section 7 of
 // docs/specification.md, plus the model and the data. The same names are the keys of the
 // JSON file, the flags of tools/train and the fields of error messages.
 //
-// Fields marked resume:"same" define the model and the stream of batches; a
-// checkpoint is refused by a run in which one of them differs. The others,
+// Fields marked resume:"model" or resume:"same" define the model and the stream of
+// batches; a checkpoint is refused by a run in which one of them differs. The others,
 // hyper-parameters included, may change from one start to the next: the new
-// value holds from the checkpoint's step on.
+// value holds from the checkpoint's step on. Those marked "model" are decided by the
+// model that a run starts from, see [Config.ConfigureFrom].
 //
 // To add a field: declare it with its tags, give it a default in DefaultConfig
-// and a limit in Validate. File, flags, comparison and tests follow.
+// and a limit in Validate; one of the transformer's structure in package nn. File,
+// flags, comparison and tests follow.
 type Config struct {
-	Model      string  `json:"model" resume:"same" usage:"architecture: transformer, or bigram, which has vocab alone"`
-	Custom     Custom  `json:"custom" resume:"same" usage:"structure of a custom model, a JSON object: for programs with one"`
-	Vocab      int     `json:"vocab" resume:"same" usage:"vocabulary size; 256 for text read as bytes"`
-	Layers     int     `json:"layers" resume:"same" usage:"blocks of the transformer"`
-	Heads      int     `json:"heads" resume:"same" usage:"attention heads"`
-	KVHeads    int     `json:"kv_heads" resume:"same" usage:"heads of keys and values, shared by groups of attention heads; 0: as many as heads"`
-	Width      int     `json:"width" resume:"same" usage:"width of the residual stream, all heads together"`
-	FFN        int     `json:"ffn" resume:"same" usage:"width inside the feed-forward network"`
-	Norm       string  `json:"norm" resume:"same" usage:"rmsnorm or layernorm"`
-	NormEps    float64 `json:"norm_eps" resume:"same" usage:"the normalization's epsilon"`
-	Activation string  `json:"activation" resume:"same" usage:"swiglu, silu, gelu or gelu_tanh"`
-	MaxContext int     `json:"max_context" resume:"same" usage:"longest sequence that the model is made for; 0: context_len"`
-	Positions  string  `json:"positions" resume:"same" usage:"rope (pairs side by side), rope_half (Llama's files) or learned"`
-	RopeTheta  float64 `json:"rope_theta" resume:"same" usage:"base of the rotary positions' wavelengths"`
-	Tied       bool    `json:"tied" resume:"same" usage:"the output head is the token embedding"`
-	Bias       bool    `json:"bias" resume:"same" usage:"biases in linear layers and in layernorm"`
-	Init       string  `json:"init" resume:"same" usage:"initial parameters: truncated_normal or gpt2"`
-	From       string  `json:"from" resume:"free" usage:"model to start from, its structure included: Hugging Face folder, run's folder or checkpoint; or a file of torch.save (.pt), for a model of this structure"`
-	Dropout    float64 `json:"dropout" resume:"free" usage:"part of the activations that training drops"`
-	Recompute  bool    `json:"recompute" resume:"free" usage:"run each block again in the backward pass instead of keeping its activations"`
+	Model  string `json:"model" resume:"model" usage:"architecture: transformer, or bigram, which has vocab alone"`
+	Custom Custom `json:"custom" resume:"same" usage:"structure of a custom model, a JSON object: for programs with one"`
 
+	// TransformerConfig is the structure of a transformer; Vocab is that of all models.
+	// Context may be 0, see [Config.Transformer].
+	nn.TransformerConfig
+
+	From        string  `json:"from" resume:"free" usage:"model to start from, its structure included: Hugging Face folder, run's folder or checkpoint; or a file of torch.save (.pt), for a model of this structure"`
 	Data        string  `json:"data" resume:"free" usage:"text or token file (.bin, .npy); -: a text from the standard input; empty: the Go standard library's source"`
 	Tokenizer   string  `json:"tokenizer" resume:"free" usage:"what a token is: bytes, gpt2 (vocab 50257), a tokenizer.json or its folder; empty: the model's, the token file's, or bytes where vocab is 256"`
 	TokenWidth  int     `json:"token_width" resume:"free" usage:"bytes of a token in a .bin file: 2 or 4; 0: what its sidecar or header says, else 2 up to a vocab of 65536"`
@@ -94,18 +84,20 @@ type Betas [2]float64
 // a vocabulary of bytes.
 func DefaultConfig() Config {
 	return Config{
-		Model:      "transformer",
-		Vocab:      256,
-		Layers:     4,
-		Heads:      16,
-		Width:      512,
-		FFN:        1344,
-		Norm:       "rmsnorm",
-		NormEps:    1e-5,
-		Activation: "swiglu",
-		Positions:  "rope",
-		RopeTheta:  10000,
-		Init:       "truncated_normal",
+		Model: "transformer",
+		TransformerConfig: nn.TransformerConfig{
+			Vocab:      256,
+			Layers:     4,
+			Heads:      16,
+			Width:      512,
+			FFN:        1344,
+			Norm:       "rmsnorm",
+			NormEps:    1e-5,
+			Activation: "swiglu",
+			Positions:  "rope",
+			RopeTheta:  10000,
+			Init:       "truncated_normal",
+		},
 
 		ValFraction: 0.1,
 		Seed:        1,
@@ -155,25 +147,11 @@ func (c Config) Validate() error {
 // checkFields returns the errors of each field by itself, in their order.
 func (c Config) checkFields() []error {
 	return []error{
+		countable("context_len", c.ContextLen),
 		c.checkModel(),
-		countable("vocab", c.Vocab),
-		countable("layers", c.Layers),
-		countable("heads", c.Heads),
-		atLeast("kv_heads", int64(c.KVHeads), 0),
-		within("max_context", float64(c.MaxContext), 0, math.MaxInt32+1),
-		countable("width", c.Width),
-		countable("ffn", c.FFN),
-		oneOf("norm", c.Norm, "rmsnorm", "layernorm"),
-		within("norm_eps", c.NormEps, 0, math.MaxFloat32),
-		oneOf("activation", c.Activation, "swiglu", "silu", "gelu", "gelu_tanh"),
-		oneOf("positions", c.Positions, "rope", "rope_half", "learned"),
-		within("rope_theta", c.RopeTheta, 0, math.Inf(1)),
-		oneOf("init", c.Init, "truncated_normal", "gpt2"),
-		within("dropout", c.Dropout, 0, 1),
 		c.checkTokenizer(),
 		within("val_fraction", c.ValFraction, 0, 1),
 		countable("batch_size", c.BatchSize),
-		countable("context_len", c.ContextLen),
 		countable("grad_accum", c.GradAccum),
 		atLeast("total_steps", c.TotalSteps, 1),
 		atLeast("log_every", c.LogEvery, 1),
@@ -203,22 +181,12 @@ func (c Config) checkFields() []error {
 // of one what the checks of all kinds do not.
 func (c Config) checkTogether() error {
 	switch {
-	case c.Model == "transformer" && c.Width%c.Heads != 0:
-		return fmt.Errorf("train: width is %d, want a multiple of heads, which is %d", c.Width, c.Heads)
-	case c.Model == "transformer" && c.Width/c.Heads%4 != 0:
-		return fmt.Errorf("train: width is %d and heads %d: %d values in a head, want a multiple of 4", c.Width, c.Heads, c.Width/c.Heads)
-	case c.KVHeads > 0 && c.Heads%c.KVHeads != 0:
-		return fmt.Errorf("train: kv_heads is %d, want 0 or a divisor of heads, which is %d", c.KVHeads, c.Heads)
-	case float32(c.NormEps) == 0:
-		return fmt.Errorf("train: norm_eps is %v, want a positive number that 32 bits hold, at least 1e-45", c.NormEps)
-	case c.RopeTheta == 0:
-		return fmt.Errorf("train: rope_theta is 0, want a positive number")
 	case c.TokenWidth != 0 && c.TokenWidth != 2 && c.TokenWidth != 4:
 		return fmt.Errorf("train: token_width is %d, want 0, 2 or 4", c.TokenWidth)
 	case c.BatchSize > math.MaxInt32/c.ContextLen:
 		return fmt.Errorf("train: batch_size is %d and context_len %d: more than %d tokens in a batch", c.BatchSize, c.ContextLen, math.MaxInt32)
-	case c.MaxContext != 0 && c.MaxContext < c.ContextLen:
-		return fmt.Errorf("train: context_len is %d, more than max_context, which is %d", c.ContextLen, c.MaxContext)
+	case c.Context != 0 && c.Context < c.ContextLen:
+		return fmt.Errorf("train: context_len is %d, more than max_context, which is %d", c.ContextLen, c.Context)
 	case !(c.GradClipNorm >= 0):
 		return fmt.Errorf("train: grad_clip_norm is %v, want a number of at least 0, or none for no clipping", float64(c.GradClipNorm))
 	case c.LRMin > c.LRMax:
@@ -264,31 +232,17 @@ func (c Config) otherFrom(before Config) string {
 	return ""
 }
 
-// Diff lists the fields that must be the same when a run is resumed and are not,
-// each with both values; c is the run, other the checkpoint's configuration.
-func (c Config) Diff(other Config) []string {
-	var diff []string
-	a, b := reflect.ValueOf(c), reflect.ValueOf(other)
-	for i := range a.NumField() {
-		tag := a.Type().Field(i).Tag
-		if x, y := a.Field(i).Interface(), b.Field(i).Interface(); x != y && tag.Get("resume") == "same" {
-			diff = append(diff, fmt.Sprintf("%s is %s, want %s", tag.Get("json"), show(y), show(x)))
-		}
-	}
-	return diff
-}
-
-// show prints a value so that an empty string can be seen.
-func show(v any) string {
-	if s, ok := v.(string); ok {
-		return fmt.Sprintf("%q", s)
-	}
-	return fmt.Sprint(v)
-}
-
+// checkModel returns the error of a model that there is not, or can't be.
 func (c Config) checkModel() error {
 	if err := oneOf("model", c.Model, "transformer", "bigram"); err != nil {
 		return fmt.Errorf("%w; for a model of your own leave it: what a run trains is what it writes", err)
+	}
+	structure := c.Transformer()
+	if c.Model == "bigram" {
+		structure.Heads, structure.KVHeads, structure.Width = 1, 1, 4 // it has none
+	}
+	if err := structure.Validate(); err != nil {
+		return fmt.Errorf("train: %w", err)
 	}
 	return nil
 }

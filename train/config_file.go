@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"reflect"
 	"strconv"
 	"strings"
 
@@ -179,17 +178,6 @@ func (c *Config) keepWarmupShare(before int64) {
 	}
 }
 
-// field returns the pointer to the field with a JSON name.
-func (c *Config) field(key string) (any, error) {
-	v := reflect.ValueOf(c).Elem()
-	for i := range v.NumField() {
-		if v.Type().Field(i).Tag.Get("json") == key {
-			return v.Field(i).Addr().Interface(), nil
-		}
-	}
-	return nil, fmt.Errorf("unknown field %q", key)
-}
-
 // kind says in words what a field holds.
 func kind(field any) string {
 	switch field.(type) {
@@ -338,11 +326,8 @@ func (c *Config) Override(assignment string) error {
 //	cfg, err := train.Configure("", *file, *assignments)
 func ConfigFlags(fs *flag.FlagSet, defaults Config) *[]string {
 	assignments := new([]string)
-	v := reflect.ValueOf(defaults)
-	for i := range v.NumField() {
-		tag := v.Type().Field(i).Tag
-		value := &fieldFlag{key: tag.Get("json"), initial: v.Field(i).Interface(), assignments: assignments}
-		fs.Var(value, value.key, tag.Get("usage"))
+	for _, f := range fields {
+		fs.Var(&fieldFlag{key: f.name, initial: f.get(defaults), assignments: assignments}, f.name, f.usage)
 	}
 	return assignments
 }

@@ -57,36 +57,30 @@ func (c Config) scheduleChange(before Config, step int64) string {
 	if is == was {
 		return ""
 	}
-	text := fmt.Sprintf("the learning rate goes on at %.4g, not at %.4g:", is, was)
-	for _, f := range []struct {
-		name    string
-		is, was any
-	}{{"schedule", c.Schedule, before.Schedule}, {"total_steps", c.TotalSteps, before.TotalSteps}, {"cosine_iters", c.CosineIters, before.CosineIters}, {"warmup_iters", c.WarmupIters, before.WarmupIters},
-		{"decay_iters", c.DecayIters, before.DecayIters}, {"lr_max", c.LRMax, before.LRMax}, {"lr_min", c.LRMin, before.LRMin}} {
-		if f.is != f.was {
-			text += fmt.Sprintf(" %s is %v and was %v,", f.name, f.is, f.was)
-		}
-	}
-	return strings.TrimSuffix(text, ",") + "; the new schedule holds from here on"
+	return fmt.Sprintf("the learning rate goes on at %.4g, not at %.4g: %s; the new schedule holds from here on", is, was,
+		c.changes(before, "schedule", "total_steps", "cosine_iters", "warmup_iters", "decay_iters", "lr_max", "lr_min"))
 }
 
 // stepChange says which of the settings that a step depends on, the learning rate's
 // apart, are others than in the configuration before; "" where none is.
 func (c Config) stepChange(before Config) string {
-	var changed []string
-	for _, f := range []struct {
-		name    string
-		is, was any
-	}{{"adamw", c.AdamW, before.AdamW}, {"muon_lr", c.MuonLR, before.MuonLR}, {"betas", c.Betas, before.Betas}, {"eps", c.Eps, before.Eps}, {"weight_decay", c.WeightDecay, before.WeightDecay},
-		{"no_decay", c.NoDecay, before.NoDecay}, {"grad_clip_norm", c.GradClipNorm, before.GradClipNorm}, {"dropout", c.Dropout, before.Dropout}} {
-		if f.is != f.was {
-			changed = append(changed, fmt.Sprintf("%s is %v and was %v", f.name, f.is, f.was))
-		}
-	}
-	if len(changed) == 0 {
+	changed := c.changes(before, "adamw", "muon_lr", "betas", "eps", "weight_decay", "no_decay", "grad_clip_norm", "dropout")
+	if changed == "" {
 		return ""
 	}
-	return strings.Join(changed, ", ") + "; the new values hold from here on"
+	return changed + "; the new values hold from here on"
+}
+
+// changes says which of the named fields are others than in the configuration before.
+func (c Config) changes(before Config, names ...string) string {
+	var changed []string
+	for _, name := range names {
+		f, _ := fieldOf(name)
+		if is, was := f.get(c), f.get(before); is != was {
+			changed = append(changed, fmt.Sprintf("%s is %v and was %v", name, is, was))
+		}
+	}
+	return strings.Join(changed, ", ")
 }
 
 // earlierConfig has what a checkpoint meant that was written before there were rules

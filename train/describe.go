@@ -5,8 +5,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"reflect"
-	"slices"
 
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/ops"
@@ -25,19 +23,15 @@ type Describer interface {
 // opened by its means.
 const ownData = "(the program's own)"
 
-// structure are the fields that only a transformer has, by their names in a file.
-var structure = []string{"layers", "heads", "kv_heads", "width", "ffn", "norm", "norm_eps", "activation", "max_context",
-	"positions", "rope_theta", "tied", "bias", "init", "dropout", "recompute"}
-
 // described returns the configuration of a run of model, whatever model it was
 // meant for: what is written must be what is trained.
 func (c Config) described(model Model) (Config, error) {
 	c.Custom = ""
 	switch m := model.(type) {
 	case *nn.Transformer:
-		if meant := c; c.Transformer() != m.Config() {
+		if meant := c; c.Transformer().Resolved() != m.Config() {
 			c.SetTransformer(m.Config())
-			c.ContextLen, c.MaxContext = meant.ContextLen, c.ContextLen
+			c.ContextLen, c.Context = meant.ContextLen, c.ContextLen
 			c.RopeTheta = cmp.Or(c.RopeTheta, meant.RopeTheta) // 0 where positions are learned
 		}
 	case *nn.Bigram:
@@ -47,11 +41,8 @@ func (c Config) described(model Model) (Config, error) {
 			return c, err
 		}
 	}
-	v := reflect.ValueOf(&c).Elem()
-	for i := range v.NumField() {
-		if !c.known() && slices.Contains(structure, jsonName(v, i)) {
-			v.Field(i).SetZero()
-		}
+	if !c.known() {
+		c.TransformerConfig = nn.TransformerConfig{Vocab: c.Vocab}
 	}
 	switch dt := model.Params().DType(); dt {
 	case ops.F32:
@@ -89,23 +80,19 @@ func (c *Config) describeCustom(model Model) error {
 // known reports whether [NewModel] makes the model.
 func (c Config) known() bool { return c.Model == "transformer" || c.Model == "bigram" }
 
-func jsonName(v reflect.Value, i int) string { return v.Type().Field(i).Tag.Get("json") }
-
 // MarshalJSON writes the fields in their order, but those of a transformer's structure
 // for a custom model, and custom where it is empty.
 func (c Config) MarshalJSON() ([]byte, error) {
 	var b bytes.Buffer
-	v := reflect.ValueOf(c)
-	for i := range v.NumField() {
-		name := jsonName(v, i)
-		if name == "custom" && c.Custom == "" || !c.known() && slices.Contains(structure, name) {
+	for _, f := range fields {
+		if f.name == "custom" && c.Custom == "" || !c.known() && f.structure {
 			continue
 		}
-		value, err := json.Marshal(v.Field(i).Interface())
+		value, err := json.Marshal(f.get(c))
 		if err != nil {
 			return nil, err
 		}
-		fmt.Fprintf(&b, ",%q:%s", name, value)
+		fmt.Fprintf(&b, ",%q:%s", f.name, value)
 	}
 	return append(append([]byte("{"), b.Bytes()[1:]...), '}'), nil
 }

@@ -133,7 +133,7 @@ func sameFolder(t *testing.T, got, want string, beside map[string]string) {
 func TestFineTuningKeepsTheContext(t *testing.T) {
 	const dir = "hf/testdata/gpt2"
 	run := tuningRun(t, dir, "lr_max=1e-2", "warmup_iters=0")
-	if run.ContextLen != 8 || run.MaxContext != 16 || run.Transformer().Context != 16 || run.NoDecay != finetune().NoDecay {
+	if run.ContextLen != 8 || run.Context != 16 || run.Transformer().Context != 16 || run.NoDecay != finetune().NoDecay {
 		t.Fatalf("configuration is %+v", run)
 	}
 	trainRun(t, run)
@@ -156,7 +156,7 @@ func TestFineTuningKeepsTheContext(t *testing.T) {
 	}
 	// What is exported can be trained on the long windows, and a run can go on from a run.
 	again := tuningRun(t, run.Dir(), "context_len=16", "lr_max=0", "lr_min=0")
-	if again.MaxContext != 0 || again.Transformer().Context != 16 {
+	if again.Context != 0 || again.Transformer().Context != 16 {
 		t.Errorf("from the run: %+v", again)
 	}
 	trainRun(t, again)

@@ -264,6 +264,7 @@ func TestRestoreChecksMetadata(t *testing.T) {
 		{"optimizer", with(`"`+name+`"`, `"other"`), "other"},
 		{"config", "", "config is missing"},
 		{"config", "null", "seed"},
+		{"config", `{"vocab":"1"}`, "config: line 1, column 12: vocab is a string, want an integer of 64 bits"},
 		{"config", `{"seed":"1"}`, "config: line 1, column 11: seed is a string, want an integer of 64 bits that is not negative"},
 		{"config", `{"betas":3}`, "betas is 3, want two numbers"},
 		{"data", `{"files":3}`, "data: line 1, column 10: files is a number, want a list"},

@@ -93,7 +93,7 @@ func (c *Config) ConfigureFrom(path string) error {
 		}
 	}
 	if c.ContextLen > before.ContextLen {
-		c.ContextLen, c.MaxContext = before.ContextLen, c.ContextLen
+		c.ContextLen, c.Context = before.ContextLen, c.ContextLen
 	}
 	c.Dropout, c.Recompute = before.Dropout, before.Recompute
 	return nil

@@ -240,8 +240,10 @@ func readMeta(meta map[string]string) (iter int64, st optim.State, cfg Config, e
 		return 0, st, cfg, fmt.Errorf("metadata: optimizer: %w", err)
 	}
 	cfg = earlierConfig()
-	if err = input.Unmarshal([]byte(meta["config"]), &cfg); err != nil {
-		return 0, st, cfg, fmt.Errorf("metadata: config: %w", err)
+	for _, into := range []any{&cfg.TransformerConfig, &cfg} { // package json would put the embedded type's name before a field's
+		if err = input.Unmarshal([]byte(meta["config"]), into); err != nil {
+			return 0, st, cfg, fmt.Errorf("metadata: config: %w", err)
+		}
 	}
 	return iter, st, cfg, nil
 }

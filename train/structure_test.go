@@ -1,6 +1,7 @@
 package train
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -19,6 +20,8 @@ func TestFromDecidesTheStructure(t *testing.T) {
 		{llama, "width=64", "64", "32"},
 		{llama, "heads=6", "6", "2"},
 		{llama, "kv_heads=3", "3", "1"},
+		{llama, "kv_heads=0", "2", "1"},
+		{gpt2, "kv_heads=16", "16", "2"},
 		{llama, "layers=1", "1", "2"},
 		{llama, "ffn=4", "4", "44"},
 		{llama, "vocab=256", "256", "50"},
@@ -55,7 +58,7 @@ func TestFromDecidesTheStructure(t *testing.T) {
 // splitAssignment returns the key, and the value as JSON has it.
 func splitAssignment(text string) (key, value string) {
 	key, value, _ = strings.Cut(text, "=")
-	if value != "true" && value != "false" && (value[0] < '0' || value[0] > '9') {
+	if !json.Valid([]byte(value)) {
 		value = `"` + value + `"`
 	}
 	return key, value

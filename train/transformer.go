@@ -10,21 +10,25 @@ import (
 )
 
 // Transformer returns the structure of the model that the configuration
-// describes. Its longest sequence is MaxContext, or that of training.
+// describes. Its longest sequence is that of training where max_context is 0.
 func (c Config) Transformer() nn.TransformerConfig {
-	return nn.TransformerConfig{Vocab: c.Vocab, Context: cmp.Or(c.MaxContext, c.ContextLen), Layers: c.Layers, Heads: c.Heads, KVHeads: c.KVHeads, Width: c.Width, FFN: c.FFN,
-		Norm: c.Norm, NormEps: c.NormEps, Activation: c.Activation, Positions: c.Positions, RopeTheta: c.RopeTheta,
-		Tied: c.Tied, Bias: c.Bias, Dropout: c.Dropout, Recompute: c.Recompute, Init: c.Init}
+	c.Context = cmp.Or(c.Context, c.ContextLen)
+	return c.TransformerConfig
 }
 
 // SetTransformer makes the configuration describe a model of the structure m,
 // trained on its longest sequences.
 func (c *Config) SetTransformer(m nn.TransformerConfig) {
-	c.Model = "transformer"
-	c.Vocab, c.ContextLen, c.MaxContext, c.Layers, c.Heads = m.Vocab, m.Context, 0, m.Layers, m.Heads
-	c.KVHeads, c.Width, c.FFN = m.KVHeads, m.Width, m.FFN
-	c.Norm, c.NormEps, c.Activation, c.Positions, c.RopeTheta = m.Norm, m.NormEps, m.Activation, m.Positions, m.RopeTheta
-	c.Tied, c.Bias, c.Dropout, c.Recompute, c.Init = m.Tied, m.Bias, m.Dropout, m.Recompute, m.Init
+	c.Model, c.TransformerConfig = "transformer", m
+	c.Context, c.ContextLen = 0, m.Context
+}
+
+// Parameters returns how many values the model has that the configuration describes.
+func (c Config) Parameters() int64 {
+	if c.Model == "bigram" {
+		return int64(c.Vocab) * int64(c.Vocab)
+	}
+	return c.Transformer().Parameters()
 }
 
 // NewModel makes the model that the configuration describes, initialized from
@@ -51,9 +55,9 @@ func ReserveModel(dev *vk.Device, c Config) (m Model, start func(context.Context
 	case "transformer":
 		structure := c.Transformer()
 		if err := structure.Validate(); err != nil {
-			return nil, nil, err
+			return nil, nil, fmt.Errorf("train: new model: %w", err)
 		}
-		if err := trainable(dev.Info(), structure.Parameters(), c.leastState()); err != nil {
+		if err := c.trainable(dev.Info()); err != nil {
 			return nil, nil, err
 		}
 		t, err := nn.ReserveTransformer(dev, c.Storage(), structure)
@@ -62,7 +66,7 @@ func ReserveModel(dev *vk.Device, c Config) (m Model, start func(context.Context
 		}
 		return t, func(ctx context.Context) error { return t.Initialize(ctx, c.Seed) }, nil
 	case "bigram":
-		if err := trainable(dev.Info(), int64(c.Vocab)*int64(c.Vocab), c.leastState()); err != nil {
+		if err := c.trainable(dev.Info()); err != nil {
 			return nil, nil, err
 		}
 		b, err := nn.NewBigram(dev, c.Storage(), c.Vocab)
@@ -74,10 +78,10 @@ func ReserveModel(dev *vk.Device, c Config) (m Model, start func(context.Context
 	return nil, nil, fmt.Errorf("train: model is %q, want transformer or bigram", c.Model)
 }
 
-// trainable refuses a device without room for n parameters, their gradients and
-// so many moments of each, before there is any of the model.
-func trainable(info vk.Info, n int64, moments int) error {
-	each := 8 + 4*moments // f32: value, gradient and moments; or 2, 2, moments and a master copy of 4
+// trainable refuses a device without room for the parameters, their gradients and
+// the moments of each, before there is any of the model.
+func (c Config) trainable(info vk.Info) error {
+	n, each := c.Parameters(), 8+4*c.leastState() // f32: value, gradient and moments; or 2, 2, moments and a master copy of 4
 	if float64(n)*float64(each) > float64(info.Memory) {
 		return fmt.Errorf("train: %w: a model of %d parameters takes %d bytes for each to be trained, %s has %d; fewer layers, or a smaller width, ffn or vocab takes less",
 			vk.ErrOutOfMemory, n, each, info.Name, info.Memory)

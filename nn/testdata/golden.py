@@ -104,7 +104,7 @@ def parameters(c):
     embedding = c["embedding_range"]
     yield "token_embeddings.weight", [c["vocab"], d], embedding, 0
     if c["positions"] == "learned":
-        yield "position_embeddings.weight", [c["context"], d], embedding, 0
+        yield "position_embeddings.weight", [c["max_context"], d], embedding, 0
 
     def linear(name, outputs, inputs):
         # Variance 2/(inputs+outputs), as CS336 initialises, but uniform.
@@ -197,7 +197,7 @@ def cases():
     The embeddings of the models with RoPE have variance 1, as in CS336. Smaller ones let the blocks' output, which
     carries the rounding of a dozen stored tensors, rule the residual stream: at a range of 0.5 rounding what is stored
     to bfloat16, simulated here, took the gradients of q, k and the norms 2e-2 away from these, at 1.73 about 1.3e-2."""
-    common = {"vocab": 47, "context": 24, "batch": 2, "length": 19, "lr": 1e-2, "betas": [0.9, 0.95], "eps": 1e-3,
+    common = {"vocab": 47, "max_context": 24, "batch": 2, "length": 19, "lr": 1e-2, "betas": [0.9, 0.95], "eps": 1e-3,
               "decay": 0.1, "max_norm": 0.5}
     return [
         {"name": "cs336", **common, "layers": 2, "heads": 2, "kv_heads": 2, "width": 32, "ffn": 42, "norm": "rmsnorm",

@@ -31,9 +31,9 @@ func TestConfigs(t *testing.T) {
 		{gpt2, config{"n_layer": 1}, `tensor "transformer.h.1.attn.c_attn.bias" is not one`},
 		{gpt2, config{"n_layer": 3}, `tensor "transformer.h.2.ln_1.weight" is missing`},
 		{gpt2, config{"n_layer": 2147483647}, "2147483647 layers, but only 28 tensors"},
-		{gpt2, config{"n_layer": -1}, "Layers is -1"},
-		{gpt2, config{"n_head": 0}, "Heads is 0"},
-		{gpt2, config{"n_head": 5}, "Width is 32"},
+		{gpt2, config{"n_layer": -1}, "layers is -1"},
+		{gpt2, config{"n_head": 0}, "heads is 0"},
+		{gpt2, config{"n_head": 5}, "width is 32, want a multiple of heads, which is 5"},
 		{gpt2, config{"n_embd": 1e30}, "n_embd"},
 		{gpt2, config{"vocab_size": "x"}, "vocab_size"},
 		{gpt2, config{"tie_word_embeddings": false}, `tensor "lm_head.weight" is missing`},
@@ -66,8 +66,8 @@ func TestConfigs(t *testing.T) {
 		{llama, config{"attention_bias": true}, "attention_bias is true and mlp_bias false"},
 		{llama, config{"attention_bias": true, "mlp_bias": true}, `tensor "model.layers.0.self_attn.q_proj.bias" is missing`},
 		{llama, config{"num_key_value_heads": nil}, `tensor "model.layers.0.self_attn.k_proj.weight" is [16 32], want [32 32]`},
-		{llama, config{"num_key_value_heads": 3}, "KVHeads is 3"},
-		{llama, config{"rms_norm_eps": -1}, "NormEps is -1"},
+		{llama, config{"num_key_value_heads": 3}, "kv_heads is 3"},
+		{llama, config{"rms_norm_eps": -1}, "norm_eps is -1"},
 	} {
 		h, err := Open(hftest.Copy(t, c.from, c.changes))
 		switch {

@@ -169,7 +169,7 @@ func (e Model) adapt(ours object) (object, error) {
 		var err error
 		c, _, err = o.structure()
 		c.Dropout, c.Recompute, c.Init = e.Config.Dropout, e.Config.Recompute, e.Config.Init
-		return c == e.Config, err
+		return c.Resolved() == e.Config.Resolved(), err
 	}
 	ok, err := same()
 	if err == nil && !ok {
@@ -196,10 +196,10 @@ func (e Model) adapt(ours object) (object, error) {
 // differences names the fields that a config.json says differently than the model.
 func differences(said, is nn.TransformerConfig) string {
 	var all []string
-	a, b := reflect.ValueOf(said), reflect.ValueOf(is)
+	a, b := reflect.ValueOf(said.Resolved()), reflect.ValueOf(is.Resolved())
 	for i := range a.NumField() {
 		if x, y := a.Field(i).Interface(), b.Field(i).Interface(); x != y {
-			all = append(all, fmt.Sprintf("%s would be %v and is %v", a.Type().Field(i).Name, x, y))
+			all = append(all, fmt.Sprintf("%s would be %v and is %v", a.Type().Field(i).Tag.Get("json"), x, y))
 		}
 	}
 	return strings.Join(all, ", ")

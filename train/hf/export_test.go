@@ -110,5 +110,5 @@ func TestExportIsWholeOrNotThere(t *testing.T) {
 		t.Error(err)
 	}
 	m.Origin = `{"model_type": "gpt2"}`
-	check.Error(t, m.Write(filepath.Join(parent, "other"), nil), "Norm would be layernorm and is rmsnorm")
+	check.Error(t, m.Write(filepath.Join(parent, "other"), nil), "norm would be layernorm and is rmsnorm")
 }

@@ -203,7 +203,7 @@ func TestExportErrors(t *testing.T) {
 		{gpt2, func(c *nn.TransformerConfig) { c.KVHeads = 1 }, "kv_heads is 1, want 2"},
 		{llama, func(c *nn.TransformerConfig) { c.Positions = "learned" }, "positions is learned"},
 		{llama, func(c *nn.TransformerConfig) { c.Activation = "silu" }, "activation is silu, want swiglu"},
-		{llama, func(c *nn.TransformerConfig) { c.Layers = 0 }, "Layers is 0"},
+		{llama, func(c *nn.TransformerConfig) { c.Layers = 0 }, "layers is 0"},
 		{llama, func(c *nn.TransformerConfig) {}, `parameter "token_embeddings.weight" is missing`},
 	} {
 		c.change(&c.config)
