@@ -6,12 +6,15 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/lemnos-ml/lemnos/ops"
 )
 
 // TransformerConfig is the structure of a decoder-only transformer. Together the
 // fields cover the CS336 hand-out's model (RMSNorm, RoPE, SwiGLU, no biases),
-// GPT-2 (LayerNorm, learned positions, GELU, tied head, biases) and Llama (RMSNorm,
-// half-split RoPE, SwiGLU, fewer key and value heads).
+// GPT-2 (LayerNorm, learned positions, GELU, tied head, biases), Llama (RMSNorm,
+// half-split RoPE, SwiGLU, fewer key and value heads) and Mistral NeMo (heads that
+// are not Width/Heads wide).
 //
 // This is the one place that tells it: a run's configuration embeds it. The tags
 // are the name of a field in files, flags and errors (json), its help (usage), and
@@ -19,12 +22,13 @@ import (
 // the same in a run that is resumed and in the model to start from, "same" in the
 // former, "free" in neither.
 type TransformerConfig struct {
-	Vocab   int `json:"vocab" resume:"model" usage:"vocabulary size; 256 for text read as bytes"` // V
-	Layers  int `json:"layers" resume:"model" usage:"blocks of the transformer"`
-	Heads   int `json:"heads" resume:"model" usage:"attention heads"`                                                                       // H, of queries
-	KVHeads int `json:"kv_heads" resume:"model" usage:"heads of keys and values, shared by groups of attention heads; 0: as many as heads"` // K, a divisor of H
-	Width   int `json:"width" resume:"model" usage:"width of the residual stream"`                                                          // D
-	FFN     int `json:"ffn" resume:"model" usage:"width inside the feed-forward network"`
+	Vocab    int `json:"vocab" resume:"model" usage:"vocabulary size; 256 for text read as bytes"` // V
+	Layers   int `json:"layers" resume:"model" usage:"blocks of the transformer"`
+	Heads    int `json:"heads" resume:"model" usage:"attention heads"`                                                                       // H, of queries
+	KVHeads  int `json:"kv_heads" resume:"model" usage:"heads of keys and values, shared by groups of attention heads; 0: as many as heads"` // K, a divisor of H
+	HeadSize int `json:"head_size" resume:"model" usage:"values in a head; 0: width/heads"`                                                  // S
+	Width    int `json:"width" resume:"model" usage:"width of the residual stream"`                                                          // D
+	FFN      int `json:"ffn" resume:"model" usage:"width inside the feed-forward network"`
 
 	Norm       string  `json:"norm" resume:"model" usage:"rmsnorm or layernorm"`
 	NormEps    float64 `json:"norm_eps" resume:"model" usage:"the normalization's epsilon"` // added to the mean square or the variance
@@ -45,19 +49,20 @@ type TransformerConfig struct {
 	Recompute bool `json:"recompute" resume:"free" usage:"run each block again in the backward pass instead of keeping its activations"`
 }
 
-// Resolved returns c with what 0 stands for in KVHeads.
+// Resolved returns c with what zeros stand for in KVHeads and HeadSize.
 func (c TransformerConfig) Resolved() TransformerConfig {
 	c.KVHeads = cmp.Or(c.KVHeads, c.Heads)
+	if c.HeadSize == 0 && c.Heads != 0 {
+		c.HeadSize = c.Width / c.Heads
+	}
 	return c
 }
-
-// HeadSize returns S = Width/Heads.
-func (c TransformerConfig) HeadSize() int { return c.Width / c.Heads }
 
 // Parameters returns how many values a model has, the largest int64 for more.
 func (c TransformerConfig) Parameters() int64 {
 	c = c.Resolved()
-	width, kv, ffn := float64(c.Width), float64(c.KVHeads*c.HeadSize()), float64(c.FFN)
+	width, ffn := float64(c.Width), float64(c.FFN)
+	q, kv := float64(c.Heads)*float64(c.HeadSize), float64(c.KVHeads)*float64(c.HeadSize)
 	norm, up := width, 1.0
 	if c.Norm == "layernorm" && c.Bias {
 		norm *= 2
@@ -65,9 +70,9 @@ func (c TransformerConfig) Parameters() int64 {
 	if c.Activation == "swiglu" {
 		up = 2
 	}
-	block := 2*norm + 2*(width+kv)*width + (up+1)*ffn*width
+	block := 2*norm + 2*(q+kv)*width + (up+1)*ffn*width
 	if c.Bias {
-		block += 2*(width+kv) + up*ffn + width
+		block += q + 2*kv + width + up*ffn + width
 	}
 	tables := float64(c.Vocab) * width
 	if !c.Tied {
@@ -88,7 +93,8 @@ func (c TransformerConfig) Validate() error {
 	for _, f := range []struct {
 		name     string
 		v, least int
-	}{{"vocab", c.Vocab, 1}, {"layers", c.Layers, 1}, {"heads", c.Heads, 1}, {"kv_heads", c.KVHeads, 0}, {"width", c.Width, 1}, {"ffn", c.FFN, 1}, {"max_context", c.Context, 1}} {
+	}{{"vocab", c.Vocab, 1}, {"layers", c.Layers, 1}, {"heads", c.Heads, 1}, {"kv_heads", c.KVHeads, 0}, {"head_size", c.HeadSize, 0},
+		{"width", c.Width, 1}, {"ffn", c.FFN, 1}, {"max_context", c.Context, 1}} {
 		if f.v < f.least || f.v > math.MaxInt32 {
 			return fmt.Errorf("%s is %d, want %d to %d", f.name, f.v, f.least, math.MaxInt32)
 		}
@@ -116,12 +122,19 @@ func (c TransformerConfig) Validate() error {
 
 // checkHeads reports heads that do not go together.
 func (c TransformerConfig) checkHeads() error {
-	switch {
-	case c.Width%c.Heads != 0:
-		return fmt.Errorf("width is %d, want a multiple of heads, which is %d", c.Width, c.Heads)
-	case c.HeadSize()%4 != 0: // a view cuts a row into heads, which are padded to 4 values
-		return fmt.Errorf("width is %d and heads %d: the head size is %d, want a multiple of 4", c.Width, c.Heads, c.HeadSize())
-	case c.Heads%c.Resolved().KVHeads != 0:
+	size := fmt.Sprintf("head_size is %d", c.HeadSize)
+	if c.HeadSize == 0 {
+		if c.Width%c.Heads != 0 {
+			return fmt.Errorf("width is %d, want a multiple of heads, which is %d, or set head_size", c.Width, c.Heads)
+		}
+		size = fmt.Sprintf("width is %d and heads %d: head_size is %d", c.Width, c.Heads, c.Width/c.Heads)
+	}
+	switch r := c.Resolved(); {
+	case r.HeadSize%4 != 0 || r.HeadSize > ops.MaxHeadSize: // a view cuts a row into heads, which are padded to 4 values
+		return fmt.Errorf("%s, want a multiple of 4 of at most %d", size, ops.MaxHeadSize)
+	case c.Heads > math.MaxInt32/r.HeadSize:
+		return fmt.Errorf("heads is %d and head_size %d: more than %d values in all heads", c.Heads, r.HeadSize, math.MaxInt32)
+	case c.Heads%r.KVHeads != 0:
 		return fmt.Errorf("kv_heads is %d, want 0 or a divisor of heads, which is %d", c.KVHeads, c.Heads)
 	}
 	return nil

@@ -82,7 +82,7 @@ func (d *Decoder) build() (err error) {
 		l := &layerCache{}
 		d.layers = append(d.layers, l)
 		for _, t := range []**ops.Tensor{&l.keys, &l.values} {
-			if *t, err = ops.NewTensor(p.Device(), p.DType(), 1, rows, c.KVHeads, c.HeadSize()); err != nil {
+			if *t, err = ops.NewTensor(p.Device(), p.DType(), 1, rows, c.KVHeads, c.HeadSize); err != nil {
 				return err
 			}
 		}

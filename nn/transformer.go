@@ -196,13 +196,13 @@ type block struct {
 
 func (m *Transformer) newBlock(prefix string) *block {
 	c := m.cfg
-	kv := c.KVHeads * c.HeadSize()
+	q, kv := c.Heads*c.HeadSize, c.KVHeads*c.HeadSize
 	b := &block{m: m}
 	b.norm1 = m.newNorm(prefix + "ln1")
-	b.query = m.newLinear(prefix+"attn.q_proj", c.Width, c.Width)
+	b.query = m.newLinear(prefix+"attn.q_proj", q, c.Width)
 	b.key = m.newLinear(prefix+"attn.k_proj", kv, c.Width)
 	b.value = m.newLinear(prefix+"attn.v_proj", kv, c.Width)
-	b.output = m.newLinear(prefix+"attn.output_proj", c.Width, c.Width)
+	b.output = m.newLinear(prefix+"attn.output_proj", c.Width, q)
 	b.norm2 = m.newNorm(prefix + "ln2")
 	b.gate = m.newLinear(prefix+"ffn.w1", c.FFN, c.Width)
 	if c.Activation == "swiglu" {
@@ -219,7 +219,7 @@ func (b *block) forward(g *ops.Graph, x *ops.Tensor, c *layerCache) *ops.Tensor 
 
 // attention mixes the positions: each looks at itself and those before it.
 func (b *block) attention(g *ops.Graph, x *ops.Tensor, c *layerCache) *ops.Tensor {
-	heads, kv, size := b.m.cfg.Heads, b.m.cfg.KVHeads, b.m.cfg.HeadSize()
+	heads, kv, size := b.m.cfg.Heads, b.m.cfg.KVHeads, b.m.cfg.HeadSize
 	batch, t := x.Shape()[0], x.Shape()[1]
 	q := g.View(b.query.forward(g, x), batch, t, heads, size) // (B, T, H, S)
 	k := g.View(b.key.forward(g, x), batch, t, kv, size)      // (B, T, K, S)

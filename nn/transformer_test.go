@@ -3,6 +3,7 @@ package nn_test
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,7 +32,14 @@ func llama() nn.TransformerConfig {
 	return c
 }
 
-var kinds = map[string]func() nn.TransformerConfig{"cs336": cs336, "gpt2": gpt2, "llama": llama}
+// nemo has heads that its width can't be divided into.
+func nemo() nn.TransformerConfig {
+	c := llama()
+	c.Width, c.HeadSize, c.Bias = 30, 12, true
+	return c
+}
+
+var kinds = map[string]func() nn.TransformerConfig{"cs336": cs336, "gpt2": gpt2, "llama": llama, "nemo": nemo}
 
 func transformer(t *testing.T, dev *vk.Device, dt ops.DType, c nn.TransformerConfig) *nn.Transformer {
 	t.Helper()
@@ -280,7 +288,12 @@ func TestTransformerConfigErrors(t *testing.T) {
 		"layers is -1":                         func(c *nn.TransformerConfig) { c.Layers = -1 },
 		"heads is 0":                           func(c *nn.TransformerConfig) { c.Heads = 0 },
 		"width is 30":                          func(c *nn.TransformerConfig) { c.Width = 30 },
-		"heads 4: the head size is 6, want ":   func(c *nn.TransformerConfig) { c.Width = 24 },
+		"heads 4: head_size is 6, want a mul":  func(c *nn.TransformerConfig) { c.Width = 24 },
+		"heads 4: head_size is 260":            func(c *nn.TransformerConfig) { c.Width = 1040 },
+		"head_size is 6, want a multiple":      func(c *nn.TransformerConfig) { c.HeadSize = 6 },
+		"head_size is 260, want a multiple":    func(c *nn.TransformerConfig) { c.HeadSize = 260 },
+		"head_size is -4":                      func(c *nn.TransformerConfig) { c.HeadSize = -4 },
+		"heads is 536870912 and head_size 4":   func(c *nn.TransformerConfig) { c.Heads, c.HeadSize = 1<<29, 4 },
 		"kv_heads is 3":                        func(c *nn.TransformerConfig) { c.KVHeads = 3 },
 		"kv_heads is -1":                       func(c *nn.TransformerConfig) { c.KVHeads = -1 },
 		"norm_eps is 0":                        func(c *nn.TransformerConfig) { c.NormEps = 0 },
@@ -303,6 +316,34 @@ func TestTransformerConfigErrors(t *testing.T) {
 		_, err := nn.ReserveTransformer(nil, ops.F32, c)
 		wantError(t, "ReserveTransformer", err, "nn: transformer: ")
 		wantError(t, "ReserveTransformer", err, want)
+	}
+}
+
+// Heads of a size of their own: parameters are as many as are counted, and the width need not be a multiple of the heads.
+func TestHeadSize(t *testing.T) {
+	dev := vktest.Open(t)
+	for name, kind := range kinds {
+		c := kind()
+		if same := c.Resolved(); same.HeadSize != c.Width/c.Heads && c.HeadSize == 0 || same.Resolved() != same {
+			t.Errorf("%s: resolved to %+v", name, same)
+		}
+		m := transformer(t, dev, ops.F32, c)
+		var n int64
+		for _, p := range m.Params().All() {
+			n += int64(p.Len())
+		}
+		if n != c.Parameters() {
+			t.Errorf("%s: %d parameters, counted as %d", name, n, c.Parameters())
+		}
+	}
+	m := transformer(t, dev, ops.F32, nemo())
+	for name, want := range map[string][]int{"q_proj.weight": {48, 30}, "k_proj.bias": {24}, "v_proj.weight": {24, 30}, "output_proj.weight": {30, 48}, "output_proj.bias": {30}} {
+		if p := m.Params().ByName("layers.1.attn." + name); !slices.Equal(p.Shape(), want) {
+			t.Errorf("%s is %v, want %v", name, p.Shape(), want)
+		}
+	}
+	if m.Config() != nemo().Resolved() {
+		t.Errorf("the model's structure is %+v", m.Config())
 	}
 }
 

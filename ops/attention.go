@@ -76,7 +76,7 @@ func (g *Graph) checkAttention(op string, q, k, v, start *Tensor) bool {
 		!g.check(len(q.shape) == 4 && len(k.shape) == 4 && slices.Equal(k.shape, v.shape), op, "q %v, k %v, v %v: want (B, T, H, S), and (B, T, K, S) twice", q, k, v) ||
 		!g.check(q.shape[0] == k.shape[0] && q.shape[3] == k.shape[3], op, "q %v, k %v: batch or head sizes differ", q, k) ||
 		!g.check(q.shape[2]%k.shape[2] == 0, op, "q %v, k %v: %d heads are no multiple of %d", q, k, q.shape[2], k.shape[2]) ||
-		!g.check(q.shape[3] <= maxHead, op, "q %v: heads of %d values, want at most %d", q, q.shape[3], maxHead) {
+		!g.check(q.shape[3] <= MaxHeadSize, op, "q %v: heads of %d values, want at most %d", q, q.shape[3], MaxHeadSize) {
 		return false
 	}
 	if start == nil {
@@ -111,8 +111,8 @@ func (g *Graph) checkVisible(op string, q *Tensor, o *AttentionOptions) bool {
 	return g.check(fits, op, "mask %v for q %v: want (T, T), after dimensions of 1 or of (B, H)", m, q)
 }
 
-// maxHead is the longest head that the kernels' registers are meant for.
-const maxHead = 256
+// MaxHeadSize is the largest S of Attention, which its kernels' registers are meant for.
+const MaxHeadSize = 256
 
 func (g *Graph) checkStart(op string, start *Tensor) bool {
 	return g.check(start.dtype == U32 && slices.Equal(start.shape, []int{4}), op, "start %v: want u32[4]", start)

@@ -239,7 +239,7 @@ func (c Config) checkModel() error {
 	}
 	structure := c.Transformer()
 	if c.Model == "bigram" {
-		structure.Heads, structure.KVHeads, structure.Width = 1, 1, 4 // it has none
+		structure.HeadSize = 4 // it has no heads that width could not be divided into
 	}
 	if err := structure.Validate(); err != nil {
 		return fmt.Errorf("train: %w", err)

@@ -111,7 +111,7 @@ func TestGroupsOfMuon(t *testing.T) {
 }
 
 // Nothing is said to have changed of a checkpoint that lacks the fields which came
-// with a choice of rules, when what it was is still asked for.
+// with a choice of rules and of the size of heads, when what it was is still asked for.
 func TestEarlierConfigHasChangedNothing(t *testing.T) {
 	now := DefaultConfig()
 	text, err := json.Marshal(now)
@@ -122,7 +122,7 @@ func TestEarlierConfigHasChangedNothing(t *testing.T) {
 	if err := json.Unmarshal(text, &fields); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"optimizer", "muon_lr", "schedule", "decay_iters", "rank"} {
+	for _, name := range []string{"optimizer", "muon_lr", "schedule", "decay_iters", "rank", "head_size"} {
 		delete(fields, name)
 	}
 	if text, err = json.Marshal(fields); err != nil {

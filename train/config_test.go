@@ -30,6 +30,7 @@ var fieldCases = []fieldCase{
 	{"layers", `4`, `12`, `12`, `"4"`, []string{`0`, `-1`}, false},
 	{"heads", `16`, `8`, `8`, `1.5`, []string{`0`, `-16`, `3`, `512`}, false},
 	{"kv_heads", `0`, `4`, `4`, `"0"`, []string{`-1`, `3`, `32`}, false},
+	{"head_size", `0`, `64`, `64`, `"32"`, []string{`-4`, `6`, `260`, `2147483648`}, false},
 	{"width", `512`, `768`, `768`, `[]`, []string{`0`, `-1`, `500`, `32`}, false},
 	{"ffn", `1344`, `3072`, `3072`, `{}`, []string{`0`, `-1`, `2147483648`}, false},
 	{"norm", `"rmsnorm"`, `"layernorm"`, `layernorm`, `0`, []string{`""`, `"batchnorm"`}, false},
@@ -256,7 +257,7 @@ func TestSpec7Diff(t *testing.T) {
 		t.Errorf("%d fields differ, Diff names %q", count, diff)
 	}
 	same := c // what the zeros of c stand for
-	same.KVHeads, same.Context = 16, 256
+	same.KVHeads, same.HeadSize, same.Context = 16, 32, 256
 	if diff := slices.Concat(c.Diff(same), same.Diff(c)); len(diff) != 0 {
 		t.Errorf("the same structure: %q", diff)
 	}

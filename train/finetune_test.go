@@ -72,6 +72,7 @@ func TestFineTunedModelIsExportedLikeItsSource(t *testing.T) {
 		"llama of version 5": {"hf/testdata/llama", config{"torch_dtype": "absent", "dtype": "bfloat16", "rope_theta": "absent", "head_dim": 16,
 			"rope_scaling": "absent", "rope_parameters": config{"rope_type": "default", "rope_theta": 5000.0}, "layer_types": []string{"full_attention", "full_attention"}}},
 		"mistral": {"hf/testdata/llama", config{"model_type": "mistral", "architectures": []string{"MistralForCausalLM"}, "sliding_window": 12}},
+		"mistral with heads of a size of their own": {"hf/testdata/mistral", nil},
 	} {
 		for _, mixed := range []string{"mixed_precision=true", "mixed_precision=false"} {
 			t.Run(name+" "+mixed, func(t *testing.T) {

@@ -182,7 +182,7 @@ func TestTooLargeIsRefusedAtOnce(t *testing.T) {
 	dev := vktest.Open(t)
 	for name, change := range map[string]func(c *train.Config){
 		"layers": func(c *train.Config) { c.Layers = 1_000_000; c.Width = 96 },
-		"width":  func(c *train.Config) { c.Width, c.Layers = 1<<16, 1000 },
+		"width":  func(c *train.Config) { c.Width, c.Heads, c.KVHeads, c.Layers = 1<<16, 256, 0, 1000 },
 		"ffn":    func(c *train.Config) { c.FFN = math.MaxInt32 },
 		"vocab":  func(c *train.Config) { c.Vocab = math.MaxInt32 },
 		"bigram": func(c *train.Config) { c.Model, c.Vocab = "bigram", math.MaxInt32 },

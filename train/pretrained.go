@@ -238,13 +238,13 @@ func checkWhole(path string) error {
 
 // checkSizes compares the tensors from which the sizes of all others follow.
 func checkSizes(f *safetensors.File, cfg Config) error {
-	c := cfg.Transformer()
+	c := cfg.Transformer().Resolved()
 	if c.Layers > len(f.Names()) {
 		return fault.Mismatchedf("%d layers, but only %d tensors", c.Layers, len(f.Names()))
 	}
 	want := []safetensors.Entry{
 		{Name: "token_embeddings.weight", Shape: []int{c.Vocab, c.Width}},
-		{Name: "layers.0.attn.q_proj.weight", Shape: []int{c.Width, c.Width}},
+		{Name: "layers.0.attn.q_proj.weight", Shape: []int{c.Heads * c.HeadSize, c.Width}},
 		{Name: "layers.0.ffn.w1.weight", Shape: []int{c.FFN, c.Width}},
 	}
 	if c.Positions == "learned" {

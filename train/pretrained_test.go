@@ -213,6 +213,8 @@ func TestOpenModelErrors(t *testing.T) {
 		{func(c *Config) { c.Model = "bigram" }, `model is "bigram", want transformer`},
 		{func(c *Config) { c.Layers = 4 }, "4 layers, but only 3 tensors"},
 		{func(c *Config) { c.Vocab = 1 << 30 }, `tensor "token_embeddings.weight" is [256 32], want [1073741824 32]`},
+		{func(c *Config) { c.HeadSize = 32 }, `tensor "layers.0.attn.q_proj.weight" is [32 32], want [64 32]`},
+		{func(c *Config) { c.HeadSize = -4 }, "head_size is -4"},
 		{func(c *Config) { c.FFN = 1 << 30 }, `tensor "layers.0.ffn.w1.weight"`},
 		{func(c *Config) { c.Positions = "learned" }, `tensor "position_embeddings.weight" is [], want [16 32]`},
 		{func(c *Config) { c.Heads = 0 }, "heads is 0"},

@@ -32,7 +32,7 @@ var transformers = []struct {
 		c.Norm, c.Activation, c.Positions, c.Tied, c.Bias, c.Init = "layernorm", "gelu_tanh", "learned", true, true, "gpt2"
 		c.AdamW, c.GradAccum, c.Dropout = "torch", 2, 0.1
 	}},
-	{"llama f16 with loss scaling", func(c *train.Config) { c.Positions, c.HalfType = "rope_half", "f16" }},
+	{"mistral f16 with loss scaling", func(c *train.Config) { c.HeadSize, c.Width, c.Positions, c.HalfType = 12, 18, "rope_half", "f16" }},
 }
 
 // The same seed on the same device gives the same bits after 100 steps, also
@@ -63,6 +63,11 @@ func TestTransformerResumesBitForBit(t *testing.T) {
 				cancel()
 				if !errors.Is(err, train.ErrInterrupted) {
 					t.Fatalf("stopped at step %d: %v", stop, err)
+				}
+				if whole.HeadSize == 0 { // as before heads had a size of their own
+					path, _, err := train.Latest(stopped.Dir())
+					must(t, err)
+					rewriteConfig(t, path, "head_size")
 				}
 			}
 			_, err = runOnce(ctx, dev, stopped)

@@ -61,6 +61,10 @@ def gelu_tanh(x):
     return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x ** 3)))
 
 
+def head_size(c):
+    return c.get("head_size") or c["width"] // c["heads"]
+
+
 def forward(c, p, ids):
     """Logits (B, T, V) of the token ids (B, T). c is the configuration, p the parameters by name."""
     b, t = ids.shape
@@ -80,7 +84,7 @@ def forward(c, p, ids):
     x = p["token_embeddings.weight"][ids]
     if c["positions"] == "learned":
         x = x + p["position_embeddings.weight"][:t]
-    size = c["width"] // c["heads"]
+    size = head_size(c)
     for i in range(c["layers"]):
         layer = f"layers.{i}."
         h = norm(layer + "ln1", x)
@@ -100,7 +104,7 @@ def forward(c, p, ids):
 
 def parameters(c):
     """(name, shape, range, base) of each parameter: it starts as base + uniform values in [-range, range)."""
-    d, kv = c["width"], c["kv_heads"] * c["width"] // c["heads"]
+    d, q, kv = c["width"], c["heads"] * head_size(c), c["kv_heads"] * head_size(c)
     embedding = c["embedding_range"]
     yield "token_embeddings.weight", [c["vocab"], d], embedding, 0
     if c["positions"] == "learned":
@@ -120,8 +124,8 @@ def parameters(c):
     for i in range(c["layers"]):
         layer = f"layers.{i}."
         yield from norm(layer + "ln1")
-        for name, outputs in [("q_proj", d), ("k_proj", kv), ("v_proj", kv), ("output_proj", d)]:
-            yield from linear(layer + "attn." + name, outputs, d)
+        for name, outputs, inputs in [("q_proj", q, d), ("k_proj", kv, d), ("v_proj", kv, d), ("output_proj", d, q)]:
+            yield from linear(layer + "attn." + name, outputs, inputs)
         yield from norm(layer + "ln2")
         yield from linear(layer + "ffn.w1", c["ffn"], d)
         if c["activation"] == "swiglu":
@@ -211,6 +215,11 @@ def cases():
          "norm_eps": 1e-2, "activation": "swiglu", "positions": "rope_half", "rope_theta": 500.0, "tied": False,
          "bias": False, "embedding_range": math.sqrt(3), "variant": "torch", "stream": 13000, "token_stream": 13500,
          "noise_stream": 13600},
+        # As in Mistral NeMo all heads together are not as wide as the residual stream, which they do not even divide.
+        {"name": "nemo", **common, "layers": 2, "heads": 4, "kv_heads": 2, "head_size": 12, "width": 30, "ffn": 42,
+         "norm": "rmsnorm", "norm_eps": 1e-5, "activation": "swiglu", "positions": "rope_half", "rope_theta": 10000.0,
+         "tied": False, "bias": False, "embedding_range": math.sqrt(3), "variant": "torch", "stream": 14000,
+         "token_stream": 14500, "noise_stream": 14600},
     ]
 
 

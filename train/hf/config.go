@@ -173,11 +173,12 @@ func (o object) likeLlama(h llamaConfig, slides bool) (nn.TransformerConfig, err
 	c := nn.TransformerConfig{Vocab: h.Vocab, Context: h.Context, Layers: h.Layers, Heads: h.Heads, KVHeads: h.KVHeads, Width: h.Width, FFN: h.FFN,
 		Norm: "rmsnorm", NormEps: float64(h.NormEps), Activation: "swiglu", Positions: "rope_half", RopeTheta: float64(h.RopeTheta),
 		Tied: h.Tied, Bias: h.AttentionBias, Init: "truncated_normal"}
+	if h.HeadSize*h.Heads != h.Width {
+		c.HeadSize = h.HeadSize
+	}
 	switch {
 	case h.Activation != "silu" && h.Activation != "swish":
 		return c, fault.Unsupportedf("hidden_act is %q, want silu", h.Activation)
-	case h.HeadSize != 0 && h.Heads != 0 && h.HeadSize*h.Heads != h.Width:
-		return c, fault.Unsupportedf("head_dim is %d, want hidden_size/num_attention_heads, which is %d/%d", h.HeadSize, h.Width, h.Heads)
 	case h.AttentionBias != h.FFNBias:
 		return c, fault.Unsupportedf("attention_bias is %v and mlp_bias %v: only biases everywhere or nowhere are supported", h.AttentionBias, h.FFNBias)
 	}

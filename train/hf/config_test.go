@@ -12,7 +12,7 @@ import (
 
 func TestConfigs(t *testing.T) {
 	type config = map[string]any
-	const gpt2, llama = "testdata/gpt2", "testdata/llama"
+	const gpt2, llama, mistral = "testdata/gpt2", "testdata/llama", "testdata/mistral"
 	for _, c := range []struct {
 		from    string
 		changes config
@@ -38,7 +38,12 @@ func TestConfigs(t *testing.T) {
 		{gpt2, config{"vocab_size": "x"}, "vocab_size"},
 		{gpt2, config{"tie_word_embeddings": false}, `tensor "lm_head.weight" is missing`},
 		{llama, config{"head_dim": 16, "num_key_value_heads": 1, "rope_parameters": config{"rope_type": "default", "rope_theta": 5000}}, ""},
-		{llama, config{"head_dim": 32}, "head_dim is 32, want hidden_size/num_attention_heads, which is 32/2"},
+		{llama, config{"head_dim": 32}, `tensor "model.layers.0.self_attn.q_proj.weight" is [32 32], want [64 32]`},
+		{mistral, config{"head_dim": nil}, "width is 30, want a multiple of heads, which is 4"},
+		{mistral, config{"head_dim": 16}, `tensor "model.layers.0.self_attn.q_proj.weight" is [48 30], want [64 30]`},
+		{mistral, config{"head_dim": 10}, "head_size is 10, want a multiple of 4"},
+		{mistral, config{"head_dim": -12}, "head_size is -12"},
+		{mistral, config{"head_dim": "12"}, `head_dim is "12", want an integer`},
 		{llama, config{"hidden_act": "gelu"}, `hidden_act is "gelu"`},
 		{llama, config{"rope_scaling": config{"type": "linear", "factor": 2}}, "rope_scaling is"},
 		{llama, config{"rope_scaling": config{"rope_type": "llama3"}}, "rope_scaling is"},
@@ -104,6 +109,7 @@ func TestConfigsThatMeanTheSame(t *testing.T) {
 		{llama, config{"sliding_window": 4, "layer_types": []string{"full_attention", "full_attention"}}},
 		{llama, config{"sliding_window": 16, "layer_types": []string{"sliding_attention", "full_attention"}}},
 		{llama, config{"model_type": "mistral", "sliding_window": nil}},
+		{"testdata/mistral", config{"model_type": "llama"}},
 		{llama, config{"model_type": "mistral", "sliding_window": "absent"}}, // 4096 then
 		{llama, config{"rope_scaling": config{"type": "linear", "factor": 1.0}}},
 		{llama, config{"rope_scaling": config{"rope_type": "llama3", "factor": 1.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8}}},

@@ -1,7 +1,6 @@
 package hf
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -85,8 +84,10 @@ func gpt2Fields(c nn.TransformerConfig, dtype string) (any, error) {
 		return nil, unfit("positions", c.Positions, "learned")
 	case activation == "":
 		return nil, unfit("activation", c.Activation, "gelu_tanh, gelu or silu")
-	case cmp.Or(c.KVHeads, c.Heads) != c.Heads:
+	case c.Resolved().KVHeads != c.Heads:
 		return nil, unfit("kv_heads", fmt.Sprint(c.KVHeads), fmt.Sprint(c.Heads))
+	case c.Resolved().HeadSize*c.Heads != c.Width:
+		return nil, unfit("head_size", fmt.Sprint(c.HeadSize), fmt.Sprintf("width/heads, which is %d/%d", c.Width, c.Heads))
 	}
 	return gpt2Config{Architectures: []string{"GPT2LMHeadModel"}, ModelType: "gpt2", DType: torchTypes[dtype], Vocab: c.Vocab, Context: c.Context, Width: c.Width,
 		Layers: c.Layers, Heads: c.Heads, FFN: c.FFN, Activation: activation, NormEps: float(c.NormEps), Tied: c.Tied,
@@ -100,7 +101,12 @@ func llamaFields(c nn.TransformerConfig, dtype string) (any, error) {
 	case c.Activation != "swiglu":
 		return nil, unfit("activation", c.Activation, "swiglu")
 	}
+	c = c.Resolved()
+	size := c.HeadSize
+	if size*c.Heads == c.Width {
+		size = 0 // not written: older versions of transformers don't know it
+	}
 	return llamaConfig{Architectures: []string{"LlamaForCausalLM"}, ModelType: "llama", DType: torchTypes[dtype], Vocab: c.Vocab, Context: c.Context, Width: c.Width,
-		FFN: c.FFN, Layers: c.Layers, Heads: c.Heads, KVHeads: cmp.Or(c.KVHeads, c.Heads), Activation: "silu", NormEps: float(c.NormEps), RopeTheta: float(c.RopeTheta), Tied: c.Tied,
+		FFN: c.FFN, Layers: c.Layers, Heads: c.Heads, KVHeads: c.KVHeads, HeadSize: size, Activation: "silu", NormEps: float(c.NormEps), RopeTheta: float(c.RopeTheta), Tied: c.Tied,
 		AttentionBias: c.Bias, FFNBias: c.Bias}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/train/internal/check"
 	"github.com/lemnos-ml/lemnos/train/internal/hftest"
+	"github.com/lemnos-ml/lemnos/train/safetensors"
 )
 
 // The folders that testdata/make_huggingface.py made.
@@ -24,6 +26,8 @@ var folders = map[string]nn.TransformerConfig{
 	"testdata/gpt2": {Vocab: 50, Context: 16, Layers: 2, Heads: 2, Width: 32, FFN: 36, Norm: "layernorm", NormEps: 1e-5,
 		Activation: "gelu_tanh", Positions: "learned", RopeTheta: 1e4, Tied: true, Bias: true, Init: "gpt2"},
 	"testdata/llama": {Vocab: 50, Context: 16, Layers: 2, Heads: 2, KVHeads: 1, Width: 32, FFN: 44, Norm: "rmsnorm", NormEps: 1e-5,
+		Activation: "swiglu", Positions: "rope_half", RopeTheta: 5000, Init: "truncated_normal"},
+	"testdata/mistral": {Vocab: 50, Context: 16, Layers: 2, Heads: 4, KVHeads: 2, HeadSize: 12, Width: 30, FFN: 44, Norm: "rmsnorm", NormEps: 1e-5,
 		Activation: "swiglu", Positions: "rope_half", RopeTheta: 5000, Init: "truncated_normal"},
 }
 
@@ -51,6 +55,23 @@ func transformerOf(t *testing.T, dt ops.DType, h *Folder) *nn.Transformer {
 	return m
 }
 
+// golden returns the ids of a folder's golden.json, and their logits.
+func golden(t *testing.T, dir string) (ids []int32, logits []float32) {
+	t.Helper()
+	var file struct {
+		IDs    []int32   `json:"ids"`
+		Logits []float32 `json:"logits"`
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "golden.json"))
+	if err == nil {
+		err = json.Unmarshal(data, &file)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file.IDs, file.Logits
+}
+
 func TestLogits(t *testing.T) {
 	for dir, config := range folders {
 		t.Run(filepath.Base(dir), func(t *testing.T) {
@@ -58,22 +79,49 @@ func TestLogits(t *testing.T) {
 			if h.Config != config {
 				t.Errorf("config is\n%+v, want\n%+v", h.Config, config)
 			}
-			var golden struct {
-				IDs    []int32   `json:"ids"`
-				Logits []float32 `json:"logits"`
-			}
-			data, err := os.ReadFile(filepath.Join(dir, "golden.json"))
-			if err == nil {
-				err = json.Unmarshal(data, &golden)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := hftest.Logits(t, transformerOf(t, ops.F32, h), golden.IDs)
-			if diff := opstest.RelL2(got, golden.Logits); !(diff <= 2e-5) {
+			ids, want := golden(t, dir)
+			got := hftest.Logits(t, transformerOf(t, ops.F32, h), ids)
+			if diff := opstest.RelL2(got, want); !(diff <= 2e-5) {
 				t.Errorf("logits differ by %.2g, want at most 2e-5", diff)
 			}
 		})
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The gradients of each token's mean cross-entropy given those before it are PyTorch's.
+func TestGradients(t *testing.T) {
+	const dir = "testdata/mistral"
+	ctx, h := context.Background(), openHF(t, dir)
+	ids, _ := golden(t, dir)
+	m, n := transformerOf(t, ops.F32, h), len(ids)-1
+	g := ops.NewGraph(m.Params().Device())
+	x, y := g.Input("x", ops.I32, 1, n), g.Input("y", ops.I32, 1, n)
+	g.Backward(m.Loss(g, x, y), nil)
+	step, err := g.Compile()
+	must(t, err)
+	defer step.Close()
+	want, err := safetensors.Open(filepath.Join(dir, "golden.gradients"))
+	must(t, err)
+	defer want.Close()
+	must(t, errors.Join(ops.Upload(ctx, x, ids[:n]), ops.Upload(ctx, y, ids[1:]), step.Run(), step.Wait(ctx)))
+	for _, tensor := range h.tensors {
+		theirs, err := want.Floats(tensor.name)
+		must(t, err)
+		for i, name := range tensor.ours {
+			p := m.Params().ByName(name)
+			got := make([]float32, p.Len())
+			must(t, ops.Download(ctx, m.Params().Grad(p), got))
+			if diff := opstest.RelL2(got, split(tensor, theirs, i)); !(diff <= 2e-5) {
+				t.Errorf("gradients of %s differ by %.2g, want at most 2e-5", name, diff)
+			}
+		}
 	}
 }
 
@@ -95,7 +143,7 @@ func fileOf(t *testing.T, h *Folder) map[string][]byte {
 
 // What is imported and exported again is the same, in the type of the file.
 func TestRoundTrip(t *testing.T) {
-	for dir, dt := range map[string]ops.DType{"testdata/gpt2": ops.F32, "testdata/llama": ops.BF16} {
+	for dir, dt := range map[string]ops.DType{"testdata/gpt2": ops.F32, "testdata/llama": ops.BF16, "testdata/mistral": ops.F32} {
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			h := openHF(t, dir)
 			m := transformerOf(t, dt, h)
@@ -133,7 +181,9 @@ func TestExportsOurKinds(t *testing.T) {
 	cs336.Positions, cs336.Tied = "rope", true
 	nanoGPT := folders["testdata/gpt2"]
 	nanoGPT.Bias, nanoGPT.Activation, nanoGPT.Tied = false, "gelu", false
-	for name, c := range map[string]nn.TransformerConfig{"cs336": cs336, "nanogpt": nanoGPT} {
+	nemo := cs336
+	nemo.Heads, nemo.KVHeads, nemo.HeadSize, nemo.Width, nemo.Bias = 4, 2, 12, 30, true
+	for name, c := range map[string]nn.TransformerConfig{"cs336": cs336, "nanogpt": nanoGPT, "nemo": nemo} {
 		t.Run(name, func(t *testing.T) {
 			m, err := nn.NewTransformer(vktest.Open(t), ops.F32, c, 5)
 			if err != nil {
@@ -145,7 +195,11 @@ func TestExportsOurKinds(t *testing.T) {
 				t.Fatal(err)
 			}
 			ids := []int32{3, 1, 4, 1, 5, 9, 2, 6, 49}
-			got, want := hftest.Logits(t, transformerOf(t, ops.F32, openHF(t, dir)), ids), hftest.Logits(t, m, ids)
+			again := openHF(t, dir)
+			if a, b := again.Config.Resolved(), c.Resolved(); a.HeadSize != b.HeadSize || a.KVHeads != b.KVHeads || a.Width != b.Width {
+				t.Errorf("the structure is\n%+v, want\n%+v", a, b)
+			}
+			got, want := hftest.Logits(t, transformerOf(t, ops.F32, again), ids), hftest.Logits(t, m, ids)
 			if diff := opstest.RelL2(got, want); !(diff <= 2e-6) {
 				t.Errorf("logits differ by %.2g", diff)
 			}
@@ -201,6 +255,7 @@ func TestExportErrors(t *testing.T) {
 		{gpt2, func(c *nn.TransformerConfig) { c.Positions = "rope" }, "positions is rope, want learned"},
 		{gpt2, func(c *nn.TransformerConfig) { c.Activation = "swiglu" }, "activation is swiglu"},
 		{gpt2, func(c *nn.TransformerConfig) { c.KVHeads = 1 }, "kv_heads is 1, want 2"},
+		{gpt2, func(c *nn.TransformerConfig) { c.HeadSize = 12 }, "head_size is 12, want width/heads, which is 32/2"},
 		{llama, func(c *nn.TransformerConfig) { c.Positions = "learned" }, "positions is learned"},
 		{llama, func(c *nn.TransformerConfig) { c.Activation = "silu" }, "activation is silu, want swiglu"},
 		{llama, func(c *nn.TransformerConfig) { c.Layers = 0 }, "layers is 0"},

@@ -1,7 +1,6 @@
 package hf
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 
@@ -125,15 +124,15 @@ func llamaLayout(c nn.TransformerConfig) []tensor {
 			all = append(all, tensor{name: base + theirs + ".bias", shape: []int{outputs}, ours: []string{ours + ".bias"}, heads: heads})
 		}
 	}
-	heads, kvHeads := c.Heads, cmp.Or(c.KVHeads, c.Heads)
-	kv := kvHeads * c.HeadSize()
+	c = c.Resolved()
+	q, kv := c.Heads*c.HeadSize, c.KVHeads*c.HeadSize
 	for i := range c.Layers {
 		theirs, ours := fmt.Sprintf("layers.%d.", i), fmt.Sprintf("layers.%d.", i)
 		norm(theirs+"input_layernorm", ours+"ln1")
-		linear(theirs+"self_attn.q_proj", ours+"attn.q_proj", c.Width, c.Width, heads)
-		linear(theirs+"self_attn.k_proj", ours+"attn.k_proj", c.Width, kv, kvHeads)
+		linear(theirs+"self_attn.q_proj", ours+"attn.q_proj", c.Width, q, c.Heads)
+		linear(theirs+"self_attn.k_proj", ours+"attn.k_proj", c.Width, kv, c.KVHeads)
 		linear(theirs+"self_attn.v_proj", ours+"attn.v_proj", c.Width, kv, 0)
-		linear(theirs+"self_attn.o_proj", ours+"attn.output_proj", c.Width, c.Width, 0)
+		linear(theirs+"self_attn.o_proj", ours+"attn.output_proj", q, c.Width, 0)
 		norm(theirs+"post_attention_layernorm", ours+"ln2")
 		linear(theirs+"mlp.gate_proj", ours+"ffn.w1", c.Width, c.FFN, 0)
 		linear(theirs+"mlp.up_proj", ours+"ffn.w3", c.Width, c.FFN, 0)
