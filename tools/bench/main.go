@@ -47,6 +47,9 @@ func parse(args []string) (c config, err error) {
 	fs.StringVar(&c.run, "run", "", "measure only rows whose name and shape match this `regexp`")
 	fs.StringVar(&c.skip, "skip", "", "leave out rows whose name and shape match this `regexp`")
 	fs.StringVar(&c.json, "json", "", "also write each row to this `file` once it is measured: a JSON object a line")
+	fs.StringVar(&c.compare, "compare", "", "also print how many times as fast each row is as in this `file`, which -json wrote on the same device")
+	fs.BoolVar(&c.anyDevice, "any-device", false, "let -compare compare with another device")
+	fs.StringVar(&c.trace, "trace", "", "also write each dispatch of the training steps to this `file`, for ui.perfetto.dev")
 	fs.IntVar(&c.mib, "size", 64, "`MiB` of the tensors that memory-bound kernels read")
 	fs.BoolVar(&c.quick, "quick", false, "small tensors and few runs: does it work, not how fast")
 	return c, command.NoOperands(fs, args)
@@ -55,6 +58,8 @@ func parse(args []string) (c config, err error) {
 // config is what to measure, how large and how often.
 type config struct {
 	device, run, skip, json string
+	compare, trace          string
+	anyDevice               bool
 	mib                     int
 	quick                   bool
 	gpu                     bool // the device is one: sizes that take a processor minutes are measured too
@@ -107,7 +112,7 @@ func run(c config) error {
 	}
 	c.gpu = dev.Info().Kind != vk.CPU
 	all, steps := append(cases(c), activationCases(c)...), models(c)
-	if err := checkWanted(c, all, steps, wanted); err != nil {
+	if err := errors.Join(checkWanted(c, all, steps, wanted), checkTraced(c, steps, wanted)); err != nil {
 		return err
 	}
 	r, err := newReport(c, dev.Info())

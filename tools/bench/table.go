@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/lemnos-ml/lemnos/ops"
@@ -20,7 +21,9 @@ type report struct {
 	out    io.Writer
 	json   *json.Encoder // nil without a file
 	file   *os.File
-	failed []error // what was wrong, missing or not written
+	before *earlier // nil without -compare
+	trace  *trace   // nil without -trace
+	failed []error  // what was wrong, missing or not written
 }
 
 // head is the file's first line.
@@ -56,6 +59,8 @@ type stepRow struct {
 	Wrong        string  `json:"wrong,omitempty"`
 
 	Kernels []kernelShare `json:"kernels,omitempty"` // of a profiled step, most time first
+
+	times []ops.KernelTime // of the same, in order
 }
 
 // kernelShare is what all dispatches of a kernel take of a step.
@@ -65,13 +70,22 @@ type kernelShare struct {
 	Nanos      float64 `json:"ns"` // GPU time
 }
 
-const format = "%-20s %20s %11s %7s %9s %9s %8s %5s\n"
+const format = "%-20s %20s %11s %7s %9s %9s %8s %5s %9s"
 
 // newReport starts the table, and the file when one is asked for.
 func newReport(c config, dev vk.Info) (*report, error) {
 	r, h := &report{out: os.Stdout}, head{dev.Name, dev.Driver, float64(c.bytes()) / (1 << 20)}
+	var err error
+	if r.before, err = readEarlier(c.compare); err != nil {
+		return nil, err
+	}
+	if err := r.before.checkDevice(h); err != nil && !c.anyDevice {
+		return nil, err
+	}
+	if r.trace, err = newTrace(c.trace); err != nil {
+		return nil, fmt.Errorf("bench: %w", err)
+	}
 	if c.json != "" {
-		var err error
 		if r.file, err = os.Create(c.json); err != nil {
 			return nil, fmt.Errorf("bench: -json: %w", err)
 		}
@@ -80,7 +94,12 @@ func newReport(c config, dev vk.Info) (*report, error) {
 	r.encode(h)
 	fmt.Fprintf(r.out, "%s, %s\n", h.Device, h.Driver)
 	fmt.Fprintf(r.out, "tensors of %.4g MiB; GB/s of the bytes each kernel has to move;\n%% of the GB/s of the plain and of the fastest copy in the same run\n\n", h.MiB)
-	fmt.Fprintf(r.out, format, "kernel", "shape", "time", "GB/s", "% of copy", "% of best", "GFLOP/s", "runs")
+	heading := ""
+	if r.before != nil {
+		fmt.Fprintf(r.out, "speed-up over %s: %s, %s\n\n", c.compare, r.before.Device, r.before.Driver)
+		heading = "speed-up"
+	}
+	r.print("kernel", "shape", "time", "GB/s", "% of copy", "% of best", "GFLOP/s", "runs", heading)
 	return r, nil
 }
 
@@ -100,6 +119,9 @@ func (r *report) close() error {
 			r.failed = append(r.failed, fmt.Errorf("-json: %w", err))
 		}
 	}
+	if err := r.before.checkMet(); err != nil {
+		r.failed = append(r.failed, err)
+	}
 	if len(r.failed) == 0 {
 		return nil
 	}
@@ -114,9 +136,14 @@ func (r *report) fail(err error) {
 	}
 }
 
+// print writes a line of the table.
+func (r *report) print(columns ...any) {
+	fmt.Fprintln(r.out, strings.TrimRight(fmt.Sprintf(format, columns...), " "))
+}
+
 func (r *report) add(x row) {
 	r.encode(x)
-	fmt.Fprintf(r.out, format, x.Name, x.Shape, short(x.Nanos), number(x.GBs, 2), number(x.OfCopy, 0), number(x.OfBest, 0), number(x.GFLOPS, 1), fmt.Sprint(x.Runs))
+	r.print(x.Name, x.Shape, short(x.Nanos), number(x.GBs, 2), number(x.OfCopy, 0), number(x.OfBest, 0), number(x.GFLOPS, 1), fmt.Sprint(x.Runs), r.before.speedUp(x.Name, x.Shape, x.Nanos))
 	r.checked(x.Name, x.Shape, x.Wrong)
 }
 
@@ -124,6 +151,10 @@ func (r *report) addStep(x *stepRow) {
 	r.encode(x)
 	fmt.Fprintf(r.out, "\n%s %s, %s: %s, %.4g tokens/s, %d submissions, %d dispatches, %d barriers\n",
 		x.Name, x.Shape, x.Model, short(x.Nanos), x.TokensPerSec, x.Submissions, x.Dispatches, x.Barriers)
+	if s := r.before.speedUp(x.Name, x.Shape, x.Nanos); s != "" {
+		fmt.Fprintf(r.out, "speed-up %s\n", s)
+	}
+	r.fail(r.trace.add(x.Name+" "+x.Shape, x.times))
 	r.checked(x.Name, x.Shape, x.Wrong)
 	total := 0.0
 	for _, s := range x.Kernels {

@@ -128,21 +128,35 @@ func (r *running) train(m model) (*stepRow, error) {
 	if want := math.Log(float64(vocab)); !(math.Abs(float64(first)-want) < 1e-5) {
 		wrong = fmt.Sprintf("the first loss is %v, want log %d = %v", first, vocab, want)
 	}
-	submissions := r.dev.Stats().Submissions
-	start := time.Now()
-	for k := range m.steps {
+	perStep, submissions, err := r.replay(step, m.steps, run)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(ops.Upload(r.ctx, at, []uint32{uint32(m.steps + 1), 0, 0, 0}), update.Stage(step)); err != nil {
+		return nil, err
+	}
+	times, err := step.Profile(r.ctx)
+	if err != nil {
+		return nil, err
+	}
+	st := step.Stats()
+	return &stepRow{Name: m.name, Shape: m.shape(), Model: m.structure(), Wrong: wrong,
+		Submissions: uint64(submissions), Dispatches: st.Dispatches, Barriers: st.Barriers,
+		Nanos: float64(perStep), TokensPerSec: float64(batch*length) / perStep.Seconds(), times: times}, nil
+}
+
+// replay runs steps 1 to n and returns what one takes, in time and in submissions.
+func (r *running) replay(step *ops.Step, n int, run func(k int) error) (perStep time.Duration, submissions int, err error) {
+	before, start := r.dev.Stats().Submissions, time.Now()
+	for k := range n {
 		if err := run(1 + k); err != nil {
-			return nil, err
+			return 0, 0, err
 		}
 	}
 	if err := step.Wait(r.ctx); err != nil {
-		return nil, err
+		return 0, 0, err
 	}
-	perStep := time.Since(start) / time.Duration(m.steps)
-	st := step.Stats()
-	return &stepRow{Name: m.name, Shape: m.shape(), Model: m.structure(), Wrong: wrong,
-		Submissions: uint64(r.dev.Stats().Submissions-submissions) / uint64(m.steps), Dispatches: st.Dispatches, Barriers: st.Barriers,
-		Nanos: float64(perStep), TokensPerSec: float64(batch*length) / perStep.Seconds()}, nil
+	return time.Since(start) / time.Duration(n), (r.dev.Stats().Submissions - before) / n, nil
 }
 
 // tokens puts n ids below vocab on the device.

@@ -123,7 +123,7 @@ func (m model) time(dev *vk.Device, t *nn.Transformer) (*stepRow, error) {
 	st := step.Stats()
 	return &stepRow{Name: m.name, Shape: m.shape(), Model: m.structure(), Wrong: wrong,
 		Submissions: uint64(st.Submissions), Dispatches: st.Dispatches, Barriers: st.Barriers,
-		Nanos: float64(least), TokensPerSec: float64(batch*cfg.Context) / least.Seconds(), Kernels: shares(times)}, nil
+		Nanos: float64(least), TokensPerSec: float64(batch*cfg.Context) / least.Seconds(), Kernels: shares(times), times: times}, nil
 }
 
 // uploadIDs fills tensors with ids below vocab, the same ones each time.
