@@ -2,6 +2,7 @@ package vk_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,6 +29,9 @@ func TestCompileOnly(t *testing.T) {
 	p.Dispatch(k, [3]uint32{1, 1, 1}, nil, b.Span(0, size))
 	p.Copy(host.Span(0, 16), b.Span(0, 16))
 	end(t, p)
+	if got := p.Barriers(); !slices.Equal(got, []bool{false, true}) || p.Stats().Barriers != 1 {
+		t.Errorf("barriers %v, %+v; want one before the copy", got, p.Stats())
+	}
 	wrong := d.NewProgram()
 	wrong.Dispatch(k, [3]uint32{1, 1, 1}, nil, b.Span(0, size+1))
 	if err := wrong.End(); err == nil {

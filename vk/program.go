@@ -244,6 +244,12 @@ func (p *Program) End() error {
 			return p.err
 		}
 	}
+	p.barriers = planCommands(p.list)
+	for _, b := range p.barriers {
+		if b {
+			p.stats.Barriers++
+		}
+	}
 	if p.device.compileOnly {
 		p.list = nil
 	} else if p.err = p.record(); p.err != nil {
@@ -262,6 +268,10 @@ func (p *Program) Stats() ProgramStats {
 	s.Submissions = len(p.segments)
 	return s
 }
+
+// Barriers says which of the commands, in the order they were added, have a memory barrier before them. It is nil
+// before End and must not be changed.
+func (p *Program) Barriers() []bool { return p.barriers }
 
 // submittable says why a program cannot be submitted.
 func (p *Program) submittable(d *Device) error {

@@ -14,12 +14,6 @@ func (p *Program) record() error {
 	if err := p.createPools(); err != nil {
 		return err
 	}
-	p.barriers = planCommands(p.list)
-	for _, b := range p.barriers {
-		if b {
-			p.stats.Barriers++
-		}
-	}
 	p.bounds = p.cut()
 	return p.recordSegments()
 }

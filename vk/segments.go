@@ -90,7 +90,7 @@ func (p *Program) Settle(ctx context.Context) error {
 			return err
 		}
 		if p.adjust(times); p.recorded {
-			p.list, p.barriers = nil, nil
+			p.list = nil
 			return nil
 		}
 	}
@@ -141,7 +141,7 @@ func (p *Program) recordSegments() error {
 	}
 	p.recorded, p.ran = true, false
 	if !p.timed {
-		p.list, p.barriers = nil, nil
+		p.list = nil
 	}
 	return nil
 }

@@ -15,6 +15,11 @@
 //     and, on lavapipe, words of 64 bits.
 //
 //     go run ./tools/bench [-device name] [-run regexp] [-skip regexp] [-size MiB] [-quick] [-json file]
+//
+// With -counts it measures nothing: it plans the training steps and prints what each has to do, by operation. No hardware
+// is needed for that where the driver can do without, as Mesa's can:
+//
+//	RADV_FORCE_FAMILY=navi21 VK_ICD_FILENAMES=/usr/share/vulkan/icd.d/radeon_icd.x86_64.json go run ./tools/bench -counts
 package main
 
 import (
@@ -37,6 +42,9 @@ func main() {
 		if err != nil {
 			return err
 		}
+		if c.counts {
+			return countAll(c)
+		}
 		return run(c)
 	}))
 }
@@ -52,6 +60,7 @@ func parse(args []string) (c config, err error) {
 	fs.StringVar(&c.trace, "trace", "", "also write each dispatch of the training steps to this `file`, for ui.perfetto.dev")
 	fs.IntVar(&c.mib, "size", 64, "`MiB` of the tensors that memory-bound kernels read")
 	fs.BoolVar(&c.quick, "quick", false, "small tensors and few runs: does it work, not how fast")
+	fs.BoolVar(&c.counts, "counts", false, "measure nothing: print dispatches, barriers, bytes and FLOPs of the training steps")
 	return c, command.NoOperands(fs, args)
 }
 
@@ -62,6 +71,7 @@ type config struct {
 	anyDevice               bool
 	mib                     int
 	quick                   bool
+	counts                  bool
 	gpu                     bool // the device is one: sizes that take a processor minutes are measured too
 }
 

@@ -72,32 +72,54 @@ func transformerStep(dev *vk.Device, m model) (*stepRow, error) {
 	return m.time(dev, t)
 }
 
+// trainingStep is a compiled training step with AdamW and clipping, of a model that others own.
+type trainingStep struct {
+	*ops.Step
+	adamw      *optim.Optimizer
+	update     *optim.Update
+	x, y, loss *ops.Tensor
+}
+
+// compile makes the step; with reserve the moments have no memory.
+func (m model) compile(dev *vk.Device, t *nn.Transformer, reserve bool) (*trainingStep, error) {
+	one := 1.0
+	adamw, err := optim.NewAdamW(t.Params(), &optim.Options{MaxNorm: &one, Reserve: reserve})
+	if err != nil {
+		return nil, err
+	}
+	g := ops.NewGraph(dev)
+	s := &trainingStep{adamw: adamw, x: g.Input("x", ops.I32, m.batch, m.cfg.Context), y: g.Input("y", ops.I32, m.batch, m.cfg.Context)}
+	s.loss = t.Loss(g, s.x, s.y)
+	g.Backward(s.loss, nil)
+	g.Output(s.loss)
+	s.update = adamw.Record(g)
+	if s.Step, err = g.Compile(); err != nil {
+		adamw.Release()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *trainingStep) release() {
+	s.Close()
+	s.adamw.Release()
+}
+
 func (m model) time(dev *vk.Device, t *nn.Transformer) (*stepRow, error) {
 	ctx, cfg, batch := context.Background(), m.cfg, m.batch
-	one := 1.0
-	adamw, err := optim.NewAdamW(t.Params(), &optim.Options{MaxNorm: &one})
+	step, err := m.compile(dev, t, false)
 	if err != nil {
 		return nil, err
 	}
-	defer adamw.Release()
-	g := ops.NewGraph(dev)
-	x, y := g.Input("x", ops.I32, batch, cfg.Context), g.Input("y", ops.I32, batch, cfg.Context)
-	loss := t.Loss(g, x, y)
-	g.Backward(loss, nil)
-	g.Output(loss)
-	update := adamw.Record(g)
-	step, err := g.Compile()
-	if err != nil {
-		return nil, err
-	}
-	defer step.Close()
+	defer step.release()
+	update, loss := step.update, step.loss
 
-	if err := uploadIDs(ctx, cfg.Vocab, x, y); err != nil {
+	if err := uploadIDs(ctx, cfg.Vocab, step.x, step.y); err != nil {
 		return nil, err
 	}
 	run := func() (time.Duration, error) {
 		start := time.Now()
-		if err := update.Stage(step); err != nil {
+		if err := update.Stage(step.Step); err != nil {
 			return 0, err
 		}
 		if err := step.Run(); err != nil {
@@ -113,7 +135,7 @@ func (m model) time(dev *vk.Device, t *nn.Transformer) (*stepRow, error) {
 	if want := math.Log(float64(cfg.Vocab)); wrong == "" && !(math.Abs(float64(first)-want) < 0.5) {
 		wrong = fmt.Sprintf("the first loss is %v, want about log %d = %v", first, cfg.Vocab, want)
 	}
-	if err := update.Stage(step); err != nil {
+	if err := update.Stage(step.Step); err != nil {
 		return nil, err
 	}
 	times, err := step.Profile(ctx)

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	"github.com/lemnos-ml/lemnos/nn"
+	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/vk"
+)
+
+// countAll prints what the training steps have to do, the largest first. A step that the device has no room for is reported;
+// the others follow.
+func countAll(c config) error {
+	wanted, err := c.filter()
+	if err != nil {
+		return err
+	}
+	dev, err := vk.Open(&vk.Options{Device: c.device, CompileOnly: true})
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	c.gpu = true // of any size: nothing runs
+	fmt.Printf("%s, %s\n", dev.Info().Name, dev.Info().Driver)
+	var failed error
+	for _, m := range slices.Backward(models(c)) {
+		if m.steps > 0 || !wanted(m.name+" "+m.shape()) {
+			continue
+		}
+		counts, err := m.counts(dev)
+		if err != nil {
+			fmt.Printf("\n%s %s: FAILED: %v\n", m.name, m.shape(), err)
+			failed = errors.Join(failed, fmt.Errorf("bench: %s: %w", m.name, err))
+			continue
+		}
+		fmt.Printf("\n%s %s, %s\n", m.name, m.shape(), m.structure())
+		printCounts(os.Stdout, counts)
+	}
+	return failed
+}
+
+// counts compiles a training step on a device that may be open for compiling only.
+func (m model) counts(dev *vk.Device) ([]ops.OpCount, error) {
+	t, err := nn.ReserveTransformer(dev, m.dtype, m.cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer t.Params().Release()
+	step, err := m.compile(dev, t, true)
+	if err != nil {
+		return nil, err
+	}
+	defer step.release()
+	return step.Counts(), nil
+}
+
+// total adds up what a step does.
+func total(counts []ops.OpCount) ops.OpCount {
+	sum := ops.OpCount{Op: "all"}
+	for _, n := range counts {
+		sum.Dispatches += n.Dispatches
+		sum.Barriers += n.Barriers
+		sum.Bytes += n.Bytes
+		sum.FLOPs += n.FLOPs
+	}
+	return sum
+}
+
+func printCounts(w io.Writer, counts []ops.OpCount) {
+	fmt.Fprintf(w, "%-32s %10s %10s %10s %10s\n", "operation", "dispatches", "barriers", "MB", "GFLOP")
+	for _, n := range append(counts, total(counts)) {
+		fmt.Fprintf(w, "%-32s %10d %10d %10.1f %10s\n", n.Op, n.Dispatches, n.Barriers, float64(n.Bytes)/1e6, number(float64(n.FLOPs)/1e9, 1))
+	}
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/lemnos-ml/lemnos/internal/vktest"
+	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/vk"
+)
+
+// onGPU runs the rest of a test in a process of its own on RADV, which compiles for a GPU that is not there. It returns
+// whether this is that process.
+func onGPU(t *testing.T) bool {
+	t.Helper()
+	const child = "LEMNOS_TEST_CHILD"
+	if os.Getenv(child) == t.Name() {
+		return true
+	}
+	icd, err := filepath.Glob("/usr/share/vulkan/icd.d/radeon_icd.*.json")
+	if err != nil || len(icd) == 0 {
+		t.Skip("RADV is not installed")
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), child+"="+t.Name(), "VK_DRIVER_FILES="+icd[0], "VK_ICD_FILENAMES="+icd[0],
+		"RADV_FORCE_FAMILY=navi21", "VK_REQUIRE=1", "LEMNOS_DEVICE=", "LEMNOS_VALIDATE=", "LEMNOS_LIMITS=")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	return false
+}
+
+// A step of GPT-2 does the arithmetic of its products and of attention once, in no more dispatches and barriers than it needs.
+func TestCountsOfGPT2(t *testing.T) {
+	if !onGPU(t) {
+		return
+	}
+	dev := vktest.OpenWith(t, &vk.Options{CompileOnly: true})
+	for _, m := range models(config{gpu: true}) {
+		if m.name != "GPT-2 124M train step bf16" {
+			continue
+		}
+		counts, err := m.counts(dev)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, c := total(counts), m.cfg
+		tokens := m.batch * c.Context
+		weights := c.Layers*(4*c.Width*c.Width+2*c.Width*c.FFN) + c.Vocab*c.Width
+		pairs := m.batch * c.Layers * c.Context * (c.Context + 1) / 2
+		// Products: once forward, twice backward. Attention: 2 and 7 with the rows of all heads.
+		if want := int64(6*tokens*weights + 2*9*pairs*c.Width); n.FLOPs != want {
+			t.Errorf("%d FLOPs, want %d", n.FLOPs, want)
+		}
+		if n.Dispatches > 1005 || n.Barriers > 674 {
+			t.Errorf("%d dispatches and %d barriers", n.Dispatches, n.Barriers)
+		}
+		if dev.Stats().MemoryBytes != 0 {
+			t.Errorf("%d bytes of memory", dev.Stats().MemoryBytes)
+		}
+		return
+	}
+	t.Error("there is no such model")
+}
+
+func TestPrintCounts(t *testing.T) {
+	var b bytes.Buffer
+	printCounts(&b, []ops.OpCount{{Op: "linear", Dispatches: 2, Barriers: 1, Bytes: 3_100_000, FLOPs: 4e9}, {Op: "add", Dispatches: 5, Bytes: 1e5}})
+	lines := strings.Split(b.String(), "\n")
+	for i, want := range []string{"operation dispatches barriers MB GFLOP", "linear 2 1 3.1 4.0", "add 5 0 0.1", "all 7 1 3.2 4.0"} {
+		if got := strings.Join(strings.Fields(lines[i]), " "); got != want {
+			t.Errorf("line %d is %q, want %q", i, got, want)
+		}
+	}
+}
