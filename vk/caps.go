@@ -69,8 +69,16 @@ type Caps struct {
 	Int64     bool // 64-bit integers in shaders
 	Float64   bool // 64-bit floats in shaders
 
+	Matrices []Matrix // products that subgroups of SubgroupSize compute at once, on matrix cores where there are any
+
 	TimestampPeriod float64 // ns per tick, 0 = no timestamps
 	HostVisible     bool    // device-local memory is mapped: uploads need no staging
+}
+
+// Matrix is the shape of a cooperative matrix product: (M, N) += (M, K) by (K, N), summed in f32.
+type Matrix struct {
+	M, N, K uint32
+	BF16    bool // of bf16, else of f16
 }
 
 // physical is a device that could be opened.
@@ -162,6 +170,9 @@ func capsOf(limits *vulkan.PhysicalDeviceLimits, facts *deviceFacts) Caps {
 		Storage16:          facts.storage16 != 0,
 		Int64:              facts.int64 != 0,
 		Float64:            facts.float64 != 0,
+	}
+	for _, m := range facts.matrix[:facts.matrices] {
+		c.Matrices = append(c.Matrices, Matrix{uint32(m.m), uint32(m.n), uint32(m.k), m.bfloat != 0})
 	}
 	if facts.timestamp_bits != 0 {
 		c.TimestampPeriod = float64(limits.TimestampPeriod)

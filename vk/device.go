@@ -163,6 +163,9 @@ func (d *Device) newCommandBuffer() (vulkan.CommandBuffer, error) {
 // Info describes the device.
 func (d *Device) Info() Info { return d.physical.info }
 
+// CompileOnly says whether the device was opened so: nothing runs on it.
+func (d *Device) CompileOnly() bool { return d.compileOnly }
+
 // Stats counts the device's objects and submissions; all objects are zero after Close.
 func (d *Device) Stats() DeviceStats {
 	return DeviceStats{

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"reflect"
 	"runtime"
 	"strings"
 	"testing"
@@ -21,7 +22,7 @@ func TestInfo(t *testing.T) {
 		t.Fatal(err)
 	}
 	info := d.Info()
-	if infos[info.Index] != info {
+	if !reflect.DeepEqual(infos[info.Index], info) {
 		t.Errorf("opened %+v, listed %+v", info, infos[info.Index])
 	}
 	c := info.Caps

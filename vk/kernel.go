@@ -32,7 +32,7 @@ type Kernel struct {
 	descriptors []descriptor
 	pushBytes   int
 	local       [3]uint32
-	subgroup    bool              // each workgroup is one subgroup
+	subgroup    bool              // compiled for full subgroups of Caps.SubgroupSize
 	constants   map[uint32]uint32 // values given to its specialization constants
 	shared      int64             // bytes of shared memory
 
@@ -65,8 +65,9 @@ func (d *Device) Kernel(name string, spirv []byte, spec map[uint32]uint32) (*Ker
 		return nil, fmt.Errorf("vk: kernel %s: %w", name, err)
 	}
 	caps := &d.physical.info.Caps
-	k.subgroup = caps.FullSubgroups && k.local == [3]uint32{caps.SubgroupSize, 1, 1} &&
-		slices.Contains(s.module.capabilities, capabilityGroupNonUniform)
+	k.subgroup = caps.FullSubgroups && (k.local == [3]uint32{caps.SubgroupSize, 1, 1} &&
+		slices.Contains(s.module.capabilities, capabilityGroupNonUniform) ||
+		k.local[0]%caps.SubgroupSize == 0 && slices.Contains(s.module.capabilities, capabilityMatrix))
 	ids, values, err := s.specConstants(spec)
 	if err != nil {
 		return nil, fmt.Errorf("vk: kernel %s: %w", name, err)

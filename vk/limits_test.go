@@ -3,6 +3,7 @@ package vk_test
 import (
 	"encoding/binary"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -24,7 +25,7 @@ func TestLimits(t *testing.T) {
 	want.MaxStorageRange, want.MaxTexels = min(uint64(l.StorageRange), want.MaxAllocation), uint64(l.Texels)
 	want.StorageAlign = uint64(l.Alignment)
 	want.Float16, want.Storage16, want.Int64, want.Float64 = false, false, false, false
-	if info.Caps != want {
+	if !reflect.DeepEqual(info.Caps, want) {
 		t.Errorf("capabilities\n%+v, want\n%+v", info.Caps, want)
 	}
 	if info.Kind != vk.Integrated {

@@ -48,7 +48,11 @@ enum {
 	STYPE_PIPELINE_EXECUTABLE_PROPERTIES = 1000269002,
 	STYPE_PIPELINE_EXECUTABLE_INFO = 1000269003,
 	STYPE_PIPELINE_EXECUTABLE_STATISTIC = 1000269004,
+	STYPE_FEATURES_BFLOAT16 = 1000141000,
+	STYPE_FEATURES_MEMORY_MODEL = 1000211000,
 	STYPE_PROPERTIES_MAINTENANCE_4 = 1000413001,
+	STYPE_FEATURES_COOPERATIVE_MATRIX = 1000506000,
+	STYPE_COOPERATIVE_MATRIX = 1000506001,
 
 	INSTANCE_ENUMERATE_PORTABILITY = 1,
 	QUEUE_GRAPHICS = 1,
@@ -58,6 +62,11 @@ enum {
 	DESCRIPTOR_UNIFORM_TEXEL_BUFFER = 4,
 	DESCRIPTOR_STORAGE_BUFFER = 7,
 	PIPELINE_CAPTURE_STATISTICS = 0x40,
+
+	COMPONENT_FLOAT16 = 0,
+	COMPONENT_FLOAT32 = 1,
+	COMPONENT_BFLOAT16 = 1000141000,
+	SCOPE_SUBGROUP = 3,
 
 	// Positions in VkPhysicalDeviceFeatures, an array of 55 VkBool32.
 	FEATURE_COUNT = 55,
@@ -76,6 +85,9 @@ typedef struct { uint32_t type; void *next; uint32_t buffer, uniform, push, inpu
 typedef struct { uint32_t type; void *next; uint32_t float16, int8; } FeaturesFloat16Int8;
 typedef struct { uint32_t type; void *next; uint32_t control, full; } FeaturesSubgroupSize;
 typedef struct { uint32_t type; void *next; uint32_t info; } FeaturesPipelineExecutableProperties;
+typedef struct { uint32_t type; void *next; uint32_t model, device_scope, chains; } FeaturesMemoryModel;
+typedef struct { uint32_t type; void *next; uint32_t matrix, robust; } FeaturesCooperativeMatrix;
+typedef struct { uint32_t type; void *next; uint32_t storage, dot, matrix; } FeaturesBfloat16;
 
 typedef struct { uint32_t type; void *next; uint64_t properties[PROPERTIES_WORDS]; } Properties2;
 typedef struct { uint32_t type; void *next; uint32_t size, stages, operations, quad; } PropertiesSubgroup;
@@ -83,6 +95,10 @@ typedef struct { uint32_t type; void *next; uint32_t min, max, per_workgroup, re
 typedef struct { uint32_t type; void *next; uint32_t max_descriptors; uint64_t max_allocation; } PropertiesMaintenance3;
 typedef struct { uint32_t type; void *next; uint32_t id; char name[256], info[256]; uint8_t conformance[4]; } PropertiesDriver;
 typedef struct { uint32_t type; void *next; uint64_t max_buffer; } PropertiesMaintenance4;
+typedef struct {
+	uint32_t type; void *next;
+	uint32_t m, n, k, a, b, c, result, saturating, scope;
+} CooperativeMatrix;
 
 typedef struct {
 	uint32_t type; const void *next;

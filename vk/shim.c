@@ -6,7 +6,7 @@
 // slice that the call itself keeps. Every function pointer comes from the vkGetInstanceProcAddr that
 // the binding was given too, so that one interposed there sees all calls.
 #include "shim.h"
-#include "registry.h"
+#include "calls.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,37 +19,7 @@
 
 typedef void (VKAPI *AnyFunction)(void);
 static AnyFunction (VKAPI *getInstanceProcAddr)(void *, const char *);
-
-static struct {
-	int32_t (VKAPI *EnumerateInstanceVersion)(uint32_t *);
-	int32_t (VKAPI *EnumerateInstanceExtensionProperties)(const char *, uint32_t *, Extension *);
-	int32_t (VKAPI *CreateInstance)(const InstanceCreateInfo *, const void *, void **);
-
-	int32_t (VKAPI *EnumerateDeviceExtensionProperties)(void *, const char *, uint32_t *, Extension *);
-	void (VKAPI *GetPhysicalDeviceQueueFamilyProperties)(void *, uint32_t *, QueueFamily *);
-	void (VKAPI *GetPhysicalDeviceFeatures2)(void *, Features2 *);
-	void (VKAPI *GetPhysicalDeviceProperties2)(void *, Properties2 *);
-	int32_t (VKAPI *CreateDevice)(void *, const DeviceCreateInfo *, const void *, void **);
-	int32_t (VKAPI *QueueSubmit)(void *, uint32_t, const SubmitInfo *, uint64_t);
-	int32_t (VKAPI *ResetFences)(void *, uint32_t, const uint64_t *);
-	int32_t (VKAPI *WaitForFences)(void *, uint32_t, const uint64_t *, uint32_t, uint64_t);
-	int32_t (VKAPI *GetFenceStatus)(void *, uint64_t);
-	void (VKAPI *CmdPipelineBarrier)(void *, uint32_t, uint32_t, uint32_t, uint32_t, const GlobalBarrier *,
-		uint32_t, const void *, uint32_t, const void *);
-	void (VKAPI *CmdCopyBuffer)(void *, uint64_t, uint64_t, uint32_t, const BufferCopy *);
-	int32_t (VKAPI *CreateDescriptorSetLayout)(void *, const DescriptorSetLayoutCreateInfo *, const void *, uint64_t *);
-	int32_t (VKAPI *CreatePipelineLayout)(void *, const PipelineLayoutCreateInfo *, const void *, uint64_t *);
-	int32_t (VKAPI *CreateDescriptorPool)(void *, const DescriptorPoolCreateInfo *, const void *, uint64_t *);
-	int32_t (VKAPI *AllocateDescriptorSets)(void *, const DescriptorSetAllocateInfo *, uint64_t *);
-	void (VKAPI *UpdateDescriptorSets)(void *, uint32_t, const WriteDescriptorSet *, uint32_t, const void *);
-	int32_t (VKAPI *CreateShaderModule)(void *, const ShaderModuleCreateInfo *, const void *, uint64_t *);
-	void (VKAPI *DestroyShaderModule)(void *, uint64_t, const void *);
-	int32_t (VKAPI *CreateComputePipelines)(void *, uint64_t, uint32_t, const ComputePipelineCreateInfo *, const void *, uint64_t *);
-
-	// Of VK_KHR_pipeline_executable_properties; NULL where the loader is older.
-	int32_t (VKAPI *GetPipelineExecutablePropertiesKHR)(void *, const PipelineInfo *, uint32_t *, PipelineExecutableProperties *);
-	int32_t (VKAPI *GetPipelineExecutableStatisticsKHR)(void *, const PipelineExecutableInfo *, uint32_t *, PipelineExecutableStatistic *);
-} vk;
+struct calls vk;
 
 // A function pointer is stored through its bytes: the types differ from slot to slot.
 static int load(void *instance, const char *name, void *slot) {
@@ -100,6 +70,7 @@ const char *lemnos_load_instance(void *instance) {
 	LOAD(instance, CreateShaderModule);
 	LOAD(instance, DestroyShaderModule);
 	LOAD(instance, CreateComputePipelines);
+	load(instance, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR", &vk.GetPhysicalDeviceCooperativeMatrixPropertiesKHR);
 	load(instance, "vkGetPipelineExecutablePropertiesKHR", &vk.GetPipelineExecutablePropertiesKHR);
 	load(instance, "vkGetPipelineExecutableStatisticsKHR", &vk.GetPipelineExecutableStatisticsKHR);
 	return NULL;
@@ -116,8 +87,7 @@ static int32_t enumerate_extensions(void *physical, uint32_t *count, Extension *
 			: vk.EnumerateInstanceExtensionProperties(NULL, count, list);
 }
 
-// Whether a device has an extension, or where physical is NULL the instance.
-static int has_extension(void *physical, const char *name) {
+int has_extension(void *physical, const char *name) {
 	uint32_t count = 0;
 	if (enumerate_extensions(physical, &count, NULL) < 0 || count == 0) return 0;
 	Extension *list = calloc(count, sizeof *list);
@@ -140,120 +110,6 @@ int32_t lemnos_create_instance(void **instance) {
 		info.extensions = &portability;
 	}
 	return vk.CreateInstance(&info, NULL, instance);
-}
-
-// Prefers a family that draws as well: it is the main queue of every card, with timestamps and
-// without the reduced priority some drivers give to their asynchronous compute queues.
-static void query_queues(void *physical, lemnos_caps *caps) {
-	caps->queue_family = UINT32_MAX;
-	uint32_t count = 0;
-	vk.GetPhysicalDeviceQueueFamilyProperties(physical, &count, NULL);
-	QueueFamily *list = calloc(count ? count : 1, sizeof *list);
-	if (!list) return;
-	vk.GetPhysicalDeviceQueueFamilyProperties(physical, &count, list);
-	for (uint32_t i = 0; i < count; i++) {
-		if (!(list[i].flags & QUEUE_COMPUTE) || list[i].count == 0) continue;
-		int main_queue = (list[i].flags & QUEUE_GRAPHICS) != 0;
-		if (caps->queue_family != UINT32_MAX && !main_queue) continue;
-		caps->queue_family = i;
-		caps->timestamp_bits = list[i].timestamp_bits;
-		if (main_queue) break;
-	}
-	free(list);
-}
-
-static const char *const float16_extension = "VK_KHR_shader_float16_int8";
-static const char *const statistics_extension = "VK_KHR_pipeline_executable_properties";
-static const char *const subgroup_size_extension = "VK_EXT_subgroup_size_control";
-
-// Whether pipelines may ask for full subgroups of the device's own size.
-static int query_subgroup_size(void *physical, uint32_t size) {
-	if (!has_extension(physical, subgroup_size_extension)) return 0;
-	PropertiesSubgroupSize sizes = {.type = STYPE_PROPERTIES_SUBGROUP_SIZE};
-	Properties2 properties = {.type = STYPE_PROPERTIES_2, .next = &sizes};
-	vk.GetPhysicalDeviceProperties2(physical, &properties);
-	FeaturesSubgroupSize subgroup = {.type = STYPE_FEATURES_SUBGROUP_SIZE};
-	Features2 features = {.type = STYPE_FEATURES_2, .next = &subgroup};
-	vk.GetPhysicalDeviceFeatures2(physical, &features);
-	return subgroup.control && subgroup.full && (sizes.required_stages & STAGE_COMPUTE) && sizes.min <= size && size <= sizes.max;
-}
-
-void lemnos_query(void *physical, lemnos_caps *caps) {
-	memset(caps, 0, sizeof *caps);
-	query_queues(physical, caps);
-
-	PropertiesDriver driver = {.type = STYPE_PROPERTIES_DRIVER};
-	PropertiesMaintenance3 maintenance3 = {.type = STYPE_PROPERTIES_MAINTENANCE_3};
-	PropertiesSubgroup subgroup = {.type = STYPE_PROPERTIES_SUBGROUP, .next = &maintenance3};
-	Properties2 properties = {.type = STYPE_PROPERTIES_2, .next = &subgroup};
-	PropertiesMaintenance4 maintenance4 = {.type = STYPE_PROPERTIES_MAINTENANCE_4};
-	if (has_extension(physical, "VK_KHR_driver_properties")) maintenance3.next = &driver;
-	if (has_extension(physical, "VK_KHR_maintenance4")) {
-		maintenance4.next = maintenance3.next;
-		maintenance3.next = &maintenance4;
-	}
-	vk.GetPhysicalDeviceProperties2(physical, &properties);
-	caps->subgroup_size = subgroup.size;
-	caps->subgroup_stages = subgroup.stages;
-	caps->subgroup_operations = subgroup.operations;
-	caps->max_allocation = maintenance3.max_allocation;
-	caps->max_buffer = maintenance4.max_buffer;
-	caps->require_subgroup = query_subgroup_size(physical, subgroup.size);
-	memcpy(caps->driver_name, driver.name, sizeof driver.name);
-	memcpy(caps->driver_info, driver.info, sizeof driver.info);
-
-	FeaturesFloat16Int8 arithmetic16 = {.type = STYPE_FEATURES_FLOAT16_INT8};
-	Features16BitStorage storage16 = {.type = STYPE_FEATURES_16BIT_STORAGE};
-	Features2 features = {.type = STYPE_FEATURES_2, .next = &storage16};
-	FeaturesPipelineExecutableProperties executables = {.type = STYPE_FEATURES_PIPELINE_EXECUTABLE_PROPERTIES};
-	if (has_extension(physical, float16_extension)) storage16.next = &arithmetic16;
-	if (vk.GetPipelineExecutableStatisticsKHR && has_extension(physical, statistics_extension)) {
-		executables.next = storage16.next;
-		storage16.next = &executables;
-	}
-	vk.GetPhysicalDeviceFeatures2(physical, &features);
-	caps->float64 = features.features[FEATURE_FLOAT64];
-	caps->int64 = features.features[FEATURE_INT64];
-	caps->storage16 = storage16.buffer;
-	caps->float16 = arithmetic16.float16;
-	caps->statistics = executables.info;
-}
-
-// lemnos_create_device makes a device with one queue and enables what caps reports.
-int32_t lemnos_create_device(void *physical, const lemnos_caps *caps, void **device) {
-	FeaturesFloat16Int8 arithmetic16 = {.type = STYPE_FEATURES_FLOAT16_INT8, .float16 = caps->float16};
-	Features16BitStorage storage16 = {.type = STYPE_FEATURES_16BIT_STORAGE, .buffer = caps->storage16};
-	Features2 features = {.type = STYPE_FEATURES_2, .next = &storage16};
-	features.features[FEATURE_FLOAT64] = caps->float64;
-	features.features[FEATURE_INT64] = caps->int64;
-	FeaturesSubgroupSize subgroup = {.type = STYPE_FEATURES_SUBGROUP_SIZE, .next = &storage16, .control = 1, .full = 1};
-	FeaturesPipelineExecutableProperties executables = {.type = STYPE_FEATURES_PIPELINE_EXECUTABLE_PROPERTIES, .info = 1};
-	const char *extensions[4];
-	uint32_t count = 0;
-	if (caps->float16) {
-		extensions[count++] = float16_extension;
-		storage16.next = &arithmetic16;
-	}
-	if (caps->require_subgroup) {
-		extensions[count++] = subgroup_size_extension;
-		features.next = &subgroup;
-	}
-	if (caps->statistics) {
-		extensions[count++] = statistics_extension;
-		executables.next = storage16.next;
-		storage16.next = &executables;
-	}
-	static const char *const portability = "VK_KHR_portability_subset"; // must be enabled where it exists
-	if (has_extension(physical, portability)) extensions[count++] = portability;
-	float priority = 1;
-	DeviceQueueCreateInfo queue = {
-		.type = STYPE_DEVICE_QUEUE_CREATE_INFO, .family = caps->queue_family, .count = 1, .priorities = &priority,
-	};
-	DeviceCreateInfo info = {
-		.type = STYPE_DEVICE_CREATE_INFO, .next = &features, .queue_count = 1, .queues = &queue,
-		.extension_count = count, .extensions = extensions,
-	};
-	return vk.CreateDevice(physical, &info, NULL, device);
 }
 
 int32_t lemnos_submit(void *device, void *queue, uint64_t fence, uint32_t count, void **commands) {

@@ -5,6 +5,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// A product that a subgroup computes at once: (m, n) f32 += (m, k) by (k, n), of f16 or where bfloat is 1 of bf16.
+typedef struct { uint32_t m, n, k, bfloat; } lemnos_matrix;
+enum { LEMNOS_MATRICES = 32 };
+
 // Facts about a physical device that need vkGetPhysicalDevice{Features,Properties}2
 // or an array of structs. Filled by lemnos_query.
 typedef struct {
@@ -16,6 +20,9 @@ typedef struct {
 	uint64_t max_buffer;           // bytes in one vkCreateBuffer; 0 where the driver cannot say
 	uint32_t float64, int64;       // features; 0 or 1
 	uint32_t storage16, float16;   // features; 0 or 1
+	uint32_t matrices;             // how many of the following there are: 0 also where no shader may use them
+	lemnos_matrix matrix[LEMNOS_MATRICES];
+	uint32_t bfloat16_matrices;    // 0 or 1: some are of bf16
 	uint32_t statistics;           // 1: the compiler's statistics can be had
 	uint32_t queue_family;         // the one to use; UINT32_MAX: no compute queue
 	uint32_t timestamp_bits;       // valid bits of that family's timestamps

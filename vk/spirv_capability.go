@@ -13,6 +13,10 @@ const (
 	capabilityShuffle         = 65 // VK_SUBGROUP_FEATURE_SHUFFLE_BIT
 	capabilityQuad            = 68 // VK_SUBGROUP_FEATURE_QUAD_BIT
 	capabilityStorage16       = 4433
+	capabilityBFloat16        = 5116
+	capabilityBFloat16Matrix  = 5118
+	capabilityMemoryModel     = 5345
+	capabilityMatrix          = 6022
 )
 
 // capabilityNames are the capabilities that a device may have as this package opens it.
@@ -22,6 +26,8 @@ var capabilityNames = map[uint32]string{
 	capabilityGroupNonUniform: "GroupNonUniform", 62: "GroupNonUniformVote", capabilityArithmetic: "GroupNonUniformArithmetic",
 	64: "GroupNonUniformBallot", capabilityShuffle: "GroupNonUniformShuffle", 66: "GroupNonUniformShuffleRelative",
 	67: "GroupNonUniformClustered", capabilityQuad: "GroupNonUniformQuad", capabilityStorage16: "StorageBuffer16BitAccess",
+	capabilityBFloat16: "BFloat16TypeKHR", capabilityBFloat16Matrix: "BFloat16CooperativeMatrixKHR",
+	capabilityMemoryModel: "VulkanMemoryModel", capabilityMatrix: "CooperativeMatrixKHR",
 }
 
 // checkCapabilities refuses what the device does not have: Vulkan itself does not say so.
@@ -49,6 +55,10 @@ func (p *physical) hasCapability(c uint32) bool {
 		return caps.Int64
 	case c == capabilityStorage16:
 		return caps.Storage16
+	case c == capabilityMatrix || c == capabilityMemoryModel:
+		return p.facts.matrices > 0
+	case c == capabilityBFloat16 || c == capabilityBFloat16Matrix:
+		return p.facts.bfloat16_matrices != 0
 	case c >= capabilityGroupNonUniform && c <= capabilityQuad:
 		return hasSubgroup(&p.facts, c)
 	}
