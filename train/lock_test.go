@@ -27,7 +27,7 @@ func TestRunKeepsItsFolder(t *testing.T) {
 	must(t, err)
 	for name, takeAway := range map[string]func(dir string) error{
 		"renamed":          func(dir string) error { return os.Rename(dir, dir+" old") },
-		"removed":          os.RemoveAll,
+		"removed":          removeAll,
 		"the lock removed": func(dir string) error { return os.Remove(filepath.Join(dir, "run.lock")) },
 	} {
 		c := smallRun(t, t.TempDir())
@@ -57,6 +57,16 @@ func TestRunKeepsItsFolder(t *testing.T) {
 		_, err = runOnce(ctx, dev, c)
 		must(t, err)
 	}
+}
+
+// removeAll removes a folder into which another may be writing.
+func removeAll(dir string) (err error) {
+	for range 100 {
+		if err = os.RemoveAll(dir); err == nil {
+			break
+		}
+	}
+	return err
 }
 
 // Where another folder is in the place of a run's, nothing is written to it; once the
