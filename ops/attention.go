@@ -188,14 +188,16 @@ const (
 // four values.
 func (a *attention) call(g *Graph, kernel string, heads, tile4 int, push attentionPush, args ...*Tensor) Call {
 	s4, n := a.q.stride4(), a.q.shape[1]
-	tile, local, spec := 32, 64, map[uint32]uint32{shaders.SpecS4: uint32(s4)}
+	plain, tile, local, spec := kernel, 32, 64, map[uint32]uint32{shaders.SpecS4: uint32(s4)}
 	if g.tune.lanes && s4 <= maxLanes4 {
 		kernel, local = strings.Replace(kernel, "attention", "attention_lanes", 1), int(g.tune.subgroup)
 		rows := min(max(1, tile4/s4), ceilDiv(n, local), maxLaneRows)
 		tile, spec[shaders.SpecLaneRows] = local*rows, uint32(rows)
 	}
-	return Call{Kernel: kernel + "." + a.q.dtype.String(), Groups: a.q.shape[0] * heads * ceilDiv(n, tile), Local: uint32(local),
+	c := Call{Kernel: kernel + "." + a.q.dtype.String(), Groups: a.q.shape[0] * heads * ceilDiv(n, tile), Local: uint32(local),
 		Spec: a.spec(spec), Push: push, Args: args}
+	g.onMatrixCores(a, &c, plain, heads)
+	return c
 }
 
 func (g *Graph) attentionForward(a *attention) Call {

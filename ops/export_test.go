@@ -70,10 +70,22 @@ func UseLaneTiles(g *Graph) {
 	g.tune.laneTiles, g.tune.tileRows, g.tune.tileColumns4 = g.tune.oneSubgroup > 0 && g.dev.Info().Caps.SubgroupShuffle, 8, 2
 }
 
+// UseMatrices makes matrix products of g in 16 bits use cooperative matrices, those that the device has, and large tiles
+// from so many workgroups on.
+func UseMatrices(g *Graph, groups int) {
+	c := g.dev.Info().Caps
+	g.tune.coop, g.tune.coopTrusted, g.tune.matmulGroups = coopTiles(&c), true, groups
+}
+
+// UsesMatrices says whether work of a type in g, "products" or "attention", runs on cooperative matrices.
+func UsesMatrices(g *Graph, work string, dt DType) bool {
+	return len(g.coopTiles(coopWork(work), dt)) > 0
+}
+
 // SharedBlocks is how many blocks of 64 rows the tiles of a product have that goes
 // through shared memory.
 func SharedBlocks(g *Graph, m, n, k int) uint32 {
-	return g.tune.matmulPlan("nn", m, n, k, 1).spec[shaders.SpecRows4]
+	return g.tune.matmulPlan("nn", m, n, k, 1, nil).spec[shaders.SpecRows4]
 }
 
 // MatMulInto appends c += alpha·(a by b).

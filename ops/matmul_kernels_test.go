@@ -100,6 +100,27 @@ func TestMatMulSmallSharedMemory(t *testing.T) {
 	}
 }
 
+// The way of GPUs with matrix cores: as above, and k in several passes; lines that start at a multiple of eight values and
+// others.
+func TestMatMulMatrices(t *testing.T) {
+	t.Parallel()
+	dev := vktest.Open(t)
+	if len(dev.Info().Caps.Matrices) == 0 {
+		t.Skip("the device has no cooperative matrices")
+	}
+	for _, c := range []struct{ batch, m, n, k, groups int }{
+		{1, 17, 17, 17, 1}, {1, 65, 70, 19, 100}, {1, 129, 67, 37, 1}, {2, 20, 23, 600, 6}, {1, 70, 29, 33, 1}, {3, 72, 64, 96, 1}, {1, 200, 136, 264, 1}, {1, 128, 192, 96, 1}, {2, 64, 64, 512, 8},
+	} {
+		for _, kind := range []string{"nn", "nt", "tn"} {
+			for _, dt := range []ops.DType{ops.F16, ops.BF16} {
+				t.Run(fmt.Sprint(kind, c, dt), func(t *testing.T) {
+					checkProduct(t, dev, kind, dt, c.batch, c.m, c.n, c.k, 1e-6, func(g *ops.Graph) { ops.UseMatrices(g, c.groups) })
+				})
+			}
+		}
+	}
+}
+
 // The processor's way: a subgroup's tile and less, several, rows and columns that end
 // within a lane's part, and parts of k.
 func TestMatMulLaneTiles(t *testing.T) {

@@ -22,6 +22,7 @@ type matmulPlan struct {
 	local           uint32
 	spec            map[uint32]uint32
 	part            int
+	tile            *coopTiling // of kernel matmul_coop
 }
 
 // sharedLocal is the number of invocations per workgroup of kernel matmul_shared.
@@ -38,9 +39,10 @@ const fewRows = 8
 // after 65,535 passes there, and form tn makes one for each.
 const longestPart = 1 << 15
 
-// matmulPlan chooses for batch products (m, k) by (k, n). The choice depends on
-// sizes and kind of device only, so that results are repeatable.
-func (t *tuning) matmulPlan(form string, m, n, k, batch int) matmulPlan {
+// matmulPlan chooses for batch products (m, k) by (k, n), tiles being those of
+// cooperative matrices, if there are any. The choice depends on sizes and kind of
+// device only, so that results are repeatable.
+func (t *tuning) matmulPlan(form string, m, n, k, batch int, tiles []coopTiling) matmulPlan {
 	switch {
 	case form == "nt" && m <= fewRows:
 		rows := 1
@@ -48,9 +50,11 @@ func (t *tuning) matmulPlan(form string, m, n, k, batch int) matmulPlan {
 			rows *= 2
 		}
 		return matmulPlan{kernel: "matmul_few", groups: ceilDiv(n, 4), local: t.fewLocal, spec: map[uint32]uint32{shaders.SpecRows: uint32(rows)}, part: k}
+	case len(tiles) > 0 && min(m, n, k) > 16:
+		return t.coopPlan(form, m, n, k, batch, tiles)
 	case t.sharedTiles:
 		blocks := t.sharedBlocks
-		if min(m, n) <= 64 || ceilDiv(m, 128)*ceilDiv(n, 128)*batch < t.matmulGroups {
+		if !t.enoughTiles(128, m, n, k, batch) {
 			blocks = 1
 		}
 		groups := ceilDiv(m, 64*blocks) * ceilDiv(n, 64*blocks)
@@ -75,6 +79,13 @@ func (t *tuning) matmulPlan(form string, m, n, k, batch int) matmulPlan {
 		spec: map[uint32]uint32{shaders.SpecRows: uint32(rows), shaders.SpecColumns4: uint32(columns4)}}
 }
 
+// enoughTiles says whether a product has so many tiles of edge rows and columns,
+// parts of k counted, that the device is busy: a smaller tile reads more for each
+// product, a part of k little.
+func (t *tuning) enoughTiles(edge, m, n, k, batch int) bool {
+	return min(m, n) > edge/2 && ceilDiv(m, edge)*ceilDiv(n, edge)*batch*max(k/512, 1) >= t.matmulGroups
+}
+
 // matmulPart is how many values of k one workgroup goes through when without
 // parts there would be so many groups: a multiple of 16, and 256 at least.
 func (t *tuning) matmulPart(groups, k int) int {
@@ -87,13 +98,18 @@ func (t *tuning) matmulPart(groups, k int) int {
 func (g *Graph) matmulCalls(form string, a, b, bias, c *Tensor, alpha float32, add bool) []Call {
 	m, n, k, _ := matmulSizes(form, a, b)
 	batch := product(a.shape[:len(a.shape)-2])
-	plan := g.tune.matmulPlan(form, m, n, k, batch)
+	plan := g.tune.matmulPlan(form, m, n, k, batch, g.coopTiles(coopProducts, a.dtype))
 	push := matmulPush{M: uint32(m), N: uint32(n), K: uint32(k), LDA4: uint32(a.stride4()), LDB4: uint32(b.stride4()), LDC4: uint32(c.stride4()),
 		StepA4: uint32(a.len4() / batch), StepB4: uint32(b.len4() / batch), StepC4: uint32(c.len4() / batch),
 		Batch: uint32(batch), KPart: uint32(plan.part), Bias: b2u(bias != nil), Alpha: alpha}
 	parts, y := ceilDiv(k, plan.part), c
 	if parts > 1 {
 		y = g.New(F32, parts, 4*c.len4())
+	}
+	if plan.tile != nil {
+		aligned := push.LDA4%2 == 0 && push.LDB4%2 == 0 && push.StepA4%2 == 0 && push.StepB4%2 == 0
+		plan.spec[shaders.SpecAligned8] = b2u(aligned)
+		plan.spec[shaders.SpecExact] = b2u(aligned && m%int(plan.tile.edge) == 0 && n%int(plan.tile.edge) == 0 && k%coopStep == 0 && plan.part%coopStep == 0)
 	}
 	plan.spec[shaders.SpecAccumulate] = b2u(add && y == c)
 	matrices := parts * batch

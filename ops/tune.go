@@ -1,6 +1,8 @@
 package ops
 
 import (
+	"os"
+
 	"github.com/lemnos-ml/lemnos/shaders"
 	"github.com/lemnos-ml/lemnos/vk"
 )
@@ -30,14 +32,16 @@ type tuning struct {
 	workers           int    // workgroups that stride over chunks
 	chunk4            int    // groups per chunk
 
-	// Matrix products: the kernel is matmul_shared, else matmul_lanes, else matmul_nn, nt or tn.
-	sharedTiles            bool   // matmul_shared
-	sharedBlocks           int    // its largest tile, in blocks of 64 rows and of 64 columns
-	laneTiles              bool   // matmul_lanes
-	matmulLocal            uint32 // invocations per workgroup of matmul_nn, nt and tn
-	tileRows, tileColumns4 int    // of the product, for each invocation of these and of matmul_lanes
-	fewLocal               uint32 // invocations per workgroup of matmul_few
-	matmulGroups           int    // workgroups that keep the device busy: with fewer, the sum over k is cut into parts
+	// Matrix products: the kernel is matmul_coop, else matmul_shared, else matmul_lanes, else matmul_nn, nt or tn.
+	coop                   map[DType][]coopTiling // matmul_coop, by the type of the factors: its tiles, the largest first
+	coopTrusted            bool                   // it was checked that they are right and faster
+	sharedTiles            bool                   // matmul_shared
+	sharedBlocks           int                    // its largest tile, in blocks of 64 rows and of 64 columns
+	laneTiles              bool                   // matmul_lanes
+	matmulLocal            uint32                 // invocations per workgroup of matmul_nn, nt and tn
+	tileRows, tileColumns4 int                    // of the product, for each invocation of these and of matmul_lanes
+	fewLocal               uint32                 // invocations per workgroup of matmul_few
+	matmulGroups           int                    // workgroups that keep the device busy: with fewer, the sum over k is cut into parts
 
 	lanes bool // attention is the attention_lanes kernels, where lanes shuffle rows, not those that share them in memory
 }
@@ -52,6 +56,12 @@ func tune(i vk.Info) tuning {
 		if c.FullSubgroups {
 			t.oneSubgroup = c.SubgroupSize
 		}
+	}
+	switch choice := os.Getenv("LEMNOS_MATRIX_CORES"); {
+	case choice == "on":
+		t.coop, t.coopTrusted = coopTiles(&c), true
+	case choice != "off" && i.Kind != vk.CPU: // processors multiply such matrices one value after the other
+		t.coop = coopTiles(&c)
 	}
 	if c.SharedMemory < sharedTileBytes(t.sharedBlocks) {
 		t.sharedBlocks = 1

@@ -17,7 +17,7 @@
 //
 // # Specialization constants
 //
-// constants.go, which gen.go writes, has their ids, and the values that kernels name, under the names in the sources. A name
+// constants.go, which gen writes, has their ids, and the values that kernels name, under the names in the sources. A name
 // means one id in all kernels, an id several names. SpecLocal is the workgroup's size along x, a power of two. SpecSubgroups
 // says how reductions use subgroups, see lib/reduce.glsl; it is NoSubgroups unless it is set. A constant that a kernel does not
 // have is an error of package ops.
@@ -35,7 +35,7 @@ import (
 	"strings"
 )
 
-//go:generate go run gen.go
+//go:generate go run ./gen
 
 //go:embed spv
 var spv embed.FS

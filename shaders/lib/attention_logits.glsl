@@ -5,7 +5,7 @@
 //   ADDED_MASK    nothing is hidden; mask[b, h, t, j], f32, is added
 //   BOOLEAN_MASK  where mask[b, h, t, j], an integer, is 0
 // A query that sees no key has y = 0, lse = NOTHING_SEEN and no gradient.
-// needs:   lib/math.glsl, lib/ids.glsl, lib/attention.glsl, uint mask[]
+// needs:   lib/math.glsl, lib/ids.glsl, lib/attention.glsl, uint mask[] or NO_MASK for kernels without the last two
 // defines: capped, cap_slope, seen, NOTHING_SEEN
 const float NOTHING_SEEN = 3e38; // finite, and exp(x - that) is 0
 
@@ -21,12 +21,15 @@ vec4 seen(vec4 x, uint b, uint h, uvec4 t, uvec4 j) {
     if (VISIBLE == WINDOW) {
         uvec4 back = t - j; // of a later key more than any window
         hidden = greaterThanEqual(back, uvec4(p.window));
-    } else {
+    }
+#ifndef NO_MASK
+    else {
         hidden = greaterThanEqual(max(t, j), uvec4(p.queries)); // there are as many keys
         uvec4 at = b * p.mask_batch + h * p.mask_head + min(t, p.queries - 1) * p.mask_row + min(j, p.queries - 1);
         uvec4 word = uvec4(load_id(mask, at.x), load_id(mask, at.y), load_id(mask, at.z), load_id(mask, at.w));
         if (VISIBLE == ADDED_MASK) x += uintBitsToFloat(word);
         else hidden = equal(word * uvec4(not(hidden)), uvec4(0));
     }
+#endif
     return mix(x, vec4(-INFINITY), hidden);
 }

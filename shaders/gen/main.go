@@ -1,14 +1,16 @@
-//go:build ignore
-
 // Gen compiles every kernel of this folder to SPIR-V with glslc:
 //
 //	go generate ./shaders           # writes spv/*.spv and spv/SOURCES
-//	cd shaders && go run gen.go -check   # rebuilds into a temporary folder and compares byte for byte
+//	cd shaders && go run ./gen -check   # rebuilds into a temporary folder and compares byte for byte
 //
 // A kernel is one <name>.comp. Each line "//variant NAME: -DFLAG ..." in it adds spv/<name>.<NAME>.spv compiled with
 // those flags; "//types" stands for three of them, f32, f16 with -DF16 and bf16 with -DBF16, and "//types NAME: -DFLAG ..." for
 // f32_NAME and so on, with the flags too. A kernel without such lines becomes spv/<name>.spv. A line "//wide" adds each of
 // them compiled with -DWIDE too, under its name and "_wide".
+//
+// A kernel with a line "//newer" wants a newer glslc than Debian 12's, one that knows cooperative matrices of bf16: $LEMNOS_GLSLC,
+// or that of the chroot tools/scripts/chroot.sh sid. Where there is neither its modules stay as they are, and a change of its
+// source is an error.
 //
 // It also writes constants.go, which has the ids of the specialization constants under the names that sources give them,
 // and the values that sources name: "layout(constant_id = 10) const uint S4" is SpecS4 = 10, "const uint CAUSAL = 0, WINDOW = 1"
@@ -17,12 +19,9 @@ package main
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"flag"
 	"fmt"
-	"go/format"
 	"log"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,6 +38,7 @@ type module struct {
 	source string   // "silu.comp"
 	output string   // "silu.f16.spv"
 	flags  []string // "-DF16"
+	newer  bool     // it needs the newer compiler
 }
 
 func main() {
@@ -52,11 +52,29 @@ func main() {
 }
 
 func run(check bool) error {
-	modules, err := findModules()
+	all, err := findModules()
 	if err != nil {
 		return err
 	}
-	manifest, err := sources()
+	modules := all
+	glslc, err := newCompiler("glslc")
+	if err != nil {
+		return fmt.Errorf("%w (Debian: apt install glslc)", err)
+	}
+	newer, err := newerCompiler()
+	if err != nil {
+		return err
+	}
+	committed, err := os.ReadFile("spv/SOURCES")
+	if err != nil {
+		return err
+	}
+	if newer == nil || check && !bytes.Contains(committed, []byte("\nnewer: "+newer.version+"\n")) {
+		if modules, err = withoutNewer(modules, committed); err != nil {
+			return err
+		}
+	}
+	manifest, err := sources(glslc, newer, committed)
 	if err != nil {
 		return err
 	}
@@ -68,7 +86,7 @@ func run(check bool) error {
 		if have, err := os.ReadFile("constants.go"); err != nil || !bytes.Equal(have, names) {
 			return fmt.Errorf("constants.go is stale: run go generate ./shaders")
 		}
-		return compare(modules, manifest)
+		return compare(modules, glslc, newer, committed, manifest)
 	}
 	if err := os.WriteFile("constants.go", names, 0o644); err != nil {
 		return err
@@ -76,10 +94,10 @@ func run(check bool) error {
 	if err := os.MkdirAll("spv", 0o755); err != nil {
 		return err
 	}
-	if err := compileAll(modules, "spv"); err != nil {
+	if err := compileAll(modules, glslc, newer, "spv"); err != nil {
 		return err
 	}
-	if err := removeStale(modules); err != nil {
+	if err := removeStale(all); err != nil {
 		return err
 	}
 	return os.WriteFile("spv/SOURCES", manifest, 0o644)
@@ -99,20 +117,21 @@ func findModules() ([]module, error) {
 		}
 		kernel := strings.TrimSuffix(f, ".comp")
 		var own []module
-		wide := false
+		wide, newer := false, false
 		for _, line := range strings.Split(string(text), "\n") {
 			wide = wide || line == "//wide"
+			newer = newer || line == "//newer"
 			for _, v := range variants(line) {
-				own = append(own, module{f, kernel + "." + v.name, v.flags})
+				own = append(own, module{f, kernel + "." + v.name, v.flags, false})
 			}
 		}
 		if len(own) == 0 {
-			own = []module{{f, kernel, nil}}
+			own = []module{{f, kernel, nil, false}}
 		}
 		for _, m := range own {
-			all = append(all, module{f, m.output + ".spv", m.flags})
+			all = append(all, module{f, m.output + ".spv", m.flags, newer})
 			if wide {
-				all = append(all, module{f, m.output + "_wide.spv", append(slices.Clone(m.flags), "-DWIDE")})
+				all = append(all, module{f, m.output + "_wide.spv", append(slices.Clone(m.flags), "-DWIDE"), newer})
 			}
 		}
 	}
@@ -146,7 +165,7 @@ func variants(line string) []variant {
 }
 
 // compileAll runs one glslc per processor and returns the first kernel's error by name.
-func compileAll(modules []module, dir string) error {
+func compileAll(modules []module, glslc, newer *compiler, dir string) error {
 	errs := make([]error, len(modules))
 	slots := make(chan struct{}, runtime.NumCPU())
 	var wg sync.WaitGroup
@@ -156,10 +175,14 @@ func compileAll(modules []module, dir string) error {
 			defer wg.Done()
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			args := []string{"-fshader-stage=compute", "--target-env=vulkan1.1", "-O", "-Werror", "-I."}
+			command := glslc.command
+			if m.newer {
+				command = newer.command
+			}
+			args := append(slices.Clone(command[1:]), "-fshader-stage=compute", "--target-env=vulkan1.1", "-O", "-Werror", "-I.")
 			args = append(args, m.flags...)
 			args = append(args, m.source, "-o", filepath.Join(dir, m.output))
-			if out, err := exec.Command("glslc", args...).CombinedOutput(); err != nil {
+			if out, err := exec.Command(command[0], args...).CombinedOutput(); err != nil {
 				errs[i] = fmt.Errorf("%s: %w\n%s", m.output, err, out)
 			}
 		}()
@@ -192,21 +215,16 @@ func removeStale(modules []module) error {
 	return nil
 }
 
-// sources is the content of spv/SOURCES: the compiler's version and the SHA-256 of everything the modules are made from,
-// sorted. It proves freshness where there is no glslc.
-func sources() ([]byte, error) {
-	version, err := exec.Command("glslc", "--version").Output()
-	if err != nil {
-		return nil, fmt.Errorf("glslc --version: %w (Debian: apt install glslc)", err)
-	}
-	var parts []string
-	for _, line := range strings.Split(string(version), "\n") {
-		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "Target:") {
-			parts = append(parts, line)
-		}
-	}
+// sources is the content of spv/SOURCES: the versions of the compilers and the SHA-256 of everything the modules are made
+// from, sorted. It proves freshness where there is no glslc. Without the newer one its version is what was committed.
+func sources(glslc, newer *compiler, committed []byte) ([]byte, error) {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "compiler: %s\n", strings.Join(parts, ", "))
+	fmt.Fprintf(&b, "compiler: %s\n", glslc.version)
+	if newer != nil {
+		fmt.Fprintf(&b, "newer: %s\n", newer.version)
+	} else {
+		b.Write(regexp.MustCompile("(?m)^newer: .*\n").Find(committed))
+	}
 	files, err := filepath.Glob("*.comp")
 	if err != nil {
 		return nil, err
@@ -215,97 +233,29 @@ func sources() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	files = append(append(files, lib...), "gen.go")
+	own, err := filepath.Glob("gen/*.go")
+	if err != nil {
+		return nil, err
+	}
+	files = slices.Concat(files, lib, own)
 	sort.Strings(files)
 	for _, f := range files {
-		text, err := os.ReadFile(f)
+		line, err := sourceLine(f)
 		if err != nil {
 			return nil, err
 		}
-		fmt.Fprintf(&b, "%x  %s\n", sha256.Sum256(text), filepath.ToSlash(f))
+		b.WriteString(line)
 	}
 	return b.Bytes(), nil
 }
 
-var (
-	specConstant = regexp.MustCompile(`(?m)^layout\(constant_id = (\d+)\) const \w+ (\w+) =`)
-	namedValues  = regexp.MustCompile(`(?m)^const uint (\w+ = \d+(?:, \w+ = \d+)+);`)
-)
-
-// constants is the text of constants.go. A name means the same number wherever it is.
-func constants() ([]byte, error) {
-	files, err := filepath.Glob("*.comp")
-	if err != nil {
-		return nil, err
-	}
-	lib, err := filepath.Glob("lib/*.glsl")
-	if err != nil {
-		return nil, err
-	}
-	ids, values := map[string]string{}, map[string]string{}
-	for _, f := range append(files, lib...) {
-		text, err := os.ReadFile(f)
-		if err != nil {
-			return nil, err
-		}
-		for _, m := range specConstant.FindAllStringSubmatch(string(text), -1) {
-			if err := define(ids, f, "Spec"+goName(m[2]), m[1]); err != nil {
-				return nil, err
-			}
-		}
-		for _, m := range namedValues.FindAllStringSubmatch(string(text), -1) {
-			for _, one := range strings.Split(m[1], ", ") {
-				name, value, _ := strings.Cut(one, " = ")
-				if err := define(values, f, goName(name), value); err != nil {
-					return nil, err
-				}
-			}
-		}
-	}
-	var b bytes.Buffer
-	b.WriteString("// Code generated by gen.go; DO NOT EDIT.\n\npackage shaders\n")
-	for _, group := range []struct {
-		comment string
-		names   map[string]string
-	}{{"Ids of specialization constants, by their names in the kernels.", ids}, {"Values of constants, by their names in the kernels.", values}} {
-		fmt.Fprintf(&b, "\n// %s\nconst (\n", group.comment)
-		for _, name := range slices.Sorted(maps.Keys(group.names)) {
-			fmt.Fprintf(&b, "%s = %s\n", name, group.names[name])
-		}
-		b.WriteString(")\n")
-	}
-	return format.Source(b.Bytes())
-}
-
-func define(all map[string]string, file, name, value string) error {
-	if old, ok := all[name]; ok && old != value {
-		return fmt.Errorf("%s: %s is %s here and %s elsewhere", file, name, value, old)
-	}
-	all[name] = value
-	return nil
-}
-
-// goName turns ADD_FIRST into AddFirst.
-func goName(name string) string {
-	var b strings.Builder
-	for _, word := range strings.Split(name, "_") {
-		b.WriteString(word[:1] + strings.ToLower(word[1:]))
-	}
-	return b.String()
-}
-
 // compare rebuilds everything elsewhere and reports the first difference from spv/.
-func compare(modules []module, manifest []byte) error {
-	committed, err := os.ReadFile("spv/SOURCES")
-	if err != nil {
-		return err
+func compare(modules []module, glslc, newer *compiler, committed, manifest []byte) error {
+	if !bytes.HasPrefix(committed, []byte("compiler: "+glslc.version+"\n")) {
+		return fmt.Errorf("spv/ was made by another compiler than %s, bytes cannot be compared", glslc.version)
 	}
-	want, _, _ := bytes.Cut(committed, []byte("\n"))
-	have, _, _ := bytes.Cut(manifest, []byte("\n"))
-	if !bytes.Equal(want, have) {
-		return fmt.Errorf("spv/ was made by another compiler, bytes cannot be compared:\nspv/SOURCES: %s\nhere:        %s", want, have)
-	}
-	if !bytes.Equal(committed, manifest) {
+	hashes := func(m []byte) []byte { return regexp.MustCompile("(?m)^(compiler|newer): .*\n").ReplaceAll(m, nil) }
+	if !bytes.Equal(hashes(committed), hashes(manifest)) {
 		return fmt.Errorf("spv/SOURCES is stale: run go generate ./shaders")
 	}
 	tmp, err := os.MkdirTemp("", "shaders")
@@ -313,7 +263,7 @@ func compare(modules []module, manifest []byte) error {
 		return err
 	}
 	defer os.RemoveAll(tmp)
-	if err := compileAll(modules, tmp); err != nil {
+	if err := compileAll(modules, glslc, newer, tmp); err != nil {
 		return err
 	}
 	for _, m := range modules {
