@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/tools/internal/command"
 	"github.com/lemnos-ml/lemnos/vk"
 )
@@ -40,9 +41,10 @@ func run(asJSON bool) error {
 		return err
 	}
 	opened := -1 // by default, as far as it can be opened
+	var cores []ops.MatrixCores
 	dev, openErr := vk.Open(nil)
 	if openErr == nil {
-		opened = dev.Info().Index
+		opened, cores = dev.Info().Index, ops.CheckMatrixCores(dev)
 		openErr = dev.Close()
 	}
 	if asJSON {
@@ -56,6 +58,9 @@ func run(asJSON bool) error {
 	}
 	for i, d := range infos {
 		fmt.Print(describe(d, i == opened))
+		if i == opened {
+			fmt.Print(describeCores(cores))
+		}
 	}
 	return openErr
 }
@@ -79,6 +84,16 @@ func describe(d vk.Info, opened bool) string {
 	line("arithmetic", "%s", strings.Join([]string{has(c.Float16, "16-bit floats"), has(c.Storage16, "16-bit storage"), has(c.Int64, "64-bit integers"), has(c.Float64, "64-bit floats")}, ", "))
 	line("time stamps", "%s", choose(c.TimestampPeriod > 0, fmt.Sprintf("%g ns per tick", c.TimestampPeriod), "none"))
 	return b.String()
+}
+
+// describeCores tells what products and attention of 16-bit types run on; of a device that is not open nobody knows.
+func describeCores(cores []ops.MatrixCores) string {
+	var b strings.Builder
+	for _, c := range cores {
+		fmt.Fprintf(&b, "    %-15s %s of %v, %d x %d x %d at a time, %s: %s\n", "matrix cores", c.Work, c.DType, c.Matrix.M, c.Matrix.N, c.Matrix.K,
+			choose(c.Used, "used", "not used"), c.Why)
+	}
+	return choose(len(cores) > 0, b.String(), fmt.Sprintf("    %-15s none\n", "matrix cores"))
 }
 
 func choose(yes bool, a, b string) string {

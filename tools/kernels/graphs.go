@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/ops"
@@ -30,7 +31,11 @@ func groups() []group {
 		}
 	}
 	for _, o := range operations {
-		for _, dt := range []ops.DType{ops.F32, ops.BF16} {
+		types := []ops.DType{ops.F32, ops.BF16}
+		if o.name == "matmul" {
+			types = append(types, ops.F16) // a device may have matrix cores for one of them
+		}
+		for _, dt := range types {
 			list = append(list, group{o.name + " " + dt.String(), func(dev *vk.Device) error { return o.plan(dev, dt) }})
 		}
 	}
@@ -101,7 +106,7 @@ func otherKernels(dev *vk.Device) error {
 		seen[k.Name()] = true
 	}
 	for _, name := range shaders.Names() {
-		if seen[name] {
+		if seen[name] || strings.HasPrefix(name, "matmul_coop.") { // whose device lists no matrices of that type
 			continue
 		}
 		code, err := shaders.Load(name)

@@ -1,7 +1,7 @@
 // Kernels compiles the kernels of the presets and of each operation with a device's driver, runs none of them, and prints
 // what the driver's compiler tells of each: registers, spills, shared memory, occupancy, subgroup size, code size.
 //
-//	go run ./tools/kernels [-device ...] [-name gpu [-update]] [-json]
+//	go run ./tools/kernels [-device ...] [-only group] [-name gpu [-update]] [-json]
 //	go run ./tools/kernels -markdown gpu.json...
 //
 // It fails on a kernel that does not compile and on subgroups smaller than a kernel reduces over; with -name also on kernels
@@ -23,10 +23,11 @@ import (
 )
 
 var (
-	flags      = command.Flags("kernels", "kernels [-device ...] [-name gpu [-update]] [-json]\n       kernels -markdown report.json...")
+	flags      = command.Flags("kernels", "kernels [-device ...] [-only group] [-name gpu [-update]] [-json]\n       kernels -markdown report.json...")
 	device     = flags.String("device", "", "index or part of the name; empty: $LEMNOS_DEVICE, or the best")
 	name       = flags.String("name", "", "name of the GPU in baseline/")
 	update     = flags.Bool("update", false, "write the spills to baseline/ instead of comparing them")
+	only       = flags.String("only", "", "part of the name of a group, as the table's last column has it: no other is compiled")
 	asJSON     = flags.Bool("json", false, "print JSON, with all that the driver tells")
 	asMarkdown = flags.Bool("markdown", false, "compare reports, the arguments: a table of the kernels that spill")
 )

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/lemnos-ml/lemnos/shaders"
 	"github.com/lemnos-ml/lemnos/vk"
@@ -42,6 +43,9 @@ func compileAll(dev *vk.Device) (*report, error) {
 	var failed error
 	seen := map[*vk.Kernel]bool{}
 	for _, g := range groups() {
+		if !strings.Contains(g.name, *only) {
+			continue
+		}
 		if err := g.build(dev); err != nil {
 			failed = errors.Join(failed, fmt.Errorf("%s: %w", g.name, err))
 		}

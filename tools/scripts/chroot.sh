@@ -3,7 +3,7 @@
 #
 #   chroot.sh trixie [command]   Debian 13: lavapipe and RADV of Mesa 25, Wine 10
 #   chroot.sh intel [command]    Debian 13: ANV, and the stub of Intel's kernel driver
-#   chroot.sh sid [command]      the newest Mesa: lavapipe, RADV, NVK and the stub of NVIDIA's kernel driver
+#   chroot.sh sid [command]      the newest Mesa: lavapipe, RADV, NVK and the stubs of their kernel drivers; the newest glslc
 #
 # The command sees this system's /tmp and this repository, so go test -exec works: go test -exec "$PWD/tools/scripts/chroot.sh
 # sid" ./vk. Chroots lie in ${LEMNOS_CHROOTS:-/var/cache/lemnos}; remove one to build it anew. With a stub, Mesa's drm-shim,
@@ -21,7 +21,7 @@ case $name in
 trixie) suite=trixie packages=(wine64 wine) ;;
 intel) suite=trixie packages=(xz-utils gcc g++ meson ninja-build pkgconf python3-mako python3-packaging python3-yaml bison flex
 	libdrm-dev libexpat1-dev zlib1g-dev libzstd-dev libelf-dev glslang-tools) ;;
-sid) suite=sid packages=(mesa-drm-shim) ;;
+sid) suite=sid packages=(mesa-drm-shim glslc) ;;
 *) echo "chroot: no chroot ${name:-named}; there are: trixie intel sid" >&2; exit 2 ;;
 esac
 

@@ -24,6 +24,32 @@ part_chroots() {
 	else
 		echo "no ANV: tools/scripts/chroot.sh intel builds its chroot"
 	fi
+	matrix_cores || status=1
+	return "$status"
+}
+
+# matrix_cores sees that the kernels with cooperative matrices become instructions of matrix cores, and runs the tests of
+# products, attention and models with them on the one driver that executes them without a GPU, lavapipe's.
+matrix_cores() {
+	local chroot=tools/scripts/chroot.sh status=0
+	printf '%s\n' 0x164 0x192 0x180 | MESA_SHADER_CACHE_DISABLE=true xargs -P 2 -I % bash -c '
+		"$1" sid env LD_PRELOAD=/usr/lib/x86_64-linux-gnu/libnouveau_noop_drm_shim.so NOUVEAU_CHIPSET=$2 \
+			NVK_I_WANT_A_BROKEN_VULKAN_DRIVER=1 VK_ICD_FILENAMES=/usr/share/vulkan/icd.d/nouveau_icd.json \
+			NAK_DEBUG=print "$3/kernels" -only "matmul f16" 2>&1 >/dev/null | awk -v chip=$2 -f tools/scripts/hmma.awk' \
+		matrix_cores "$chroot" % "$work" || status=1
+	local gpu_type gpu type
+	for gpu_type in navi31:f16 gfx1201:f16 gfx1201:bf16; do
+		gpu=${gpu_type%:*} type=${gpu_type#*:}
+		MESA_SHADER_CACHE_DISABLE=true "$chroot" sid env LD_PRELOAD=/usr/lib/x86_64-linux-gnu/libamdgpu_noop_drm_shim.so \
+			AMDGPU_GPU_ID="$gpu" VK_ICD_FILENAMES=/usr/share/vulkan/icd.d/radeon_icd.json RADV_DEBUG=asm \
+			"$work/kernels" -only "matmul $type" >"$work/wmma" 2>&1 || status=1
+		grep -q "v_wmma_f32_16x16x16_$type" "$work/wmma" || { echo "$gpu: no v_wmma for $type"; status=1; }
+	done
+	local package
+	for package in "ops MatMul|Linear|Attention|MatrixCores" "nn TestTransformerGolden"; do
+		VK_ICD_FILENAMES=/usr/share/vulkan/icd.d/lvp_icd.json LEMNOS_MATRIX_CORES=on LEMNOS_VALIDATE=1 VK_REQUIRE=1 go test -count=1 \
+			-exec "$PWD/$chroot sid" -run "${package#* }" "./${package%% *}" || status=1
+	done
 	return "$status"
 }
 

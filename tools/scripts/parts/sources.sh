@@ -15,7 +15,7 @@ part_shaders() {
 	go test -count=1 ./shaders
 	has_command glslc && has_command spirv-val || skip_outside_ci "glslc or spirv-val is missing: not rebuilt, not validated"
 	if [[ $(head -n 1 shaders/spv/SOURCES) == *"$(glslc --version | awk 'NR == 1 { print $1, $2 }'),"* ]]; then
-		(cd shaders && go run gen.go -check)
+		(cd shaders && go run ./gen -check)
 	else
 		echo "not rebuilt: spv/ was made by another glslc ($(head -n 1 shaders/spv/SOURCES))"
 	fi
