@@ -15,7 +15,8 @@ func attentionCases(c config) []benchmark {
 	list := []benchmark{attentionCase(ops.F32, 12, 64, 4, 4, 32), attentionCase(ops.F32, 1, 128, 9, 3, 64),
 		attentionCase(ops.F32, 8, 256, 6, 6, 64), attentionCase(ops.BF16, 8, 256, 6, 6, 64)}
 	if c.gpu {
-		list = append(list, attentionCase(ops.F32, 8, 1024, 12, 12, 64), attentionCase(ops.BF16, 8, 1024, 12, 12, 64))
+		list = append(list, attentionCase(ops.F32, 8, 1024, 12, 12, 64), attentionCase(ops.BF16, 8, 1024, 12, 12, 64),
+			attentionCase(ops.BF16, 2, 4096, 16, 16, 128))
 	}
 	return list
 }
@@ -26,9 +27,9 @@ func attentionCases(c config) []benchmark {
 func attentionCase(dt ops.DType, b, t, h, kv, s int) benchmark {
 	product := float64(b*h) * float64(t*(t+1)) * float64(s)
 	return benchmark{fmt.Sprintf("[%d %d %d/%d %d]", b, t, h, kv, s), []part{
-		{name: "attention " + dt.String(), kernels: "attention. attention_lanes.", flops: 2 * product},
-		{name: "attention_dq " + dt.String(), kernels: "attention_delta. attention_dq. attention_lanes_dq.", flops: 3 * product},
-		{name: "attention_dkv " + dt.String(), kernels: "attention_dkv. attention_lanes_dkv.", flops: 4 * product},
+		{name: "attention " + dt.String(), kernels: "attention. attention_lanes. attention_coop.", flops: 2 * product},
+		{name: "attention_dq " + dt.String(), kernels: "attention_delta. attention_dq. attention_lanes_dq. attention_coop_dq.", flops: 3 * product},
+		{name: "attention_dkv " + dt.String(), kernels: "attention_dkv. attention_lanes_dkv. attention_coop_dkv.", flops: 4 * product},
 	}, func(r *running) {
 		nq, nk := b*t*h*s, b*t*kv*s
 		data := normals(nq + 2*nk)

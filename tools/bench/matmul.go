@@ -9,7 +9,7 @@ import (
 // matmulCases lists products M×N×K: two of reference, the layers of a small model
 // (12 windows of 64, width 128) and of SmolLM2-135M (128 positions, width 576),
 // forward and backward, its head, and a token's way through both when decoding.
-// GPUs also have a layer of GPT-2 with 8 times 1024 positions.
+// GPUs also have a layer of GPT-2 with 8 times 1024 positions, and squares of 4096.
 func matmulCases(c config) []benchmark {
 	type size struct{ m, n, k int }
 	shapes := map[string][]size{}
@@ -29,8 +29,12 @@ func matmulCases(c config) []benchmark {
 			list = append(list, matmulCase(form, ops.F32, s.m, s.n, s.k))
 		}
 		list = append(list, matmulCase(form, ops.BF16, 512, 512, 512))
+		if c.gpu && form == "nt" {
+			list = append(list, matmulCase(form, ops.F32, 4096, 4096, 4096))
+		}
 		if c.gpu {
-			list = append(list, matmulCase(form, ops.F32, 8192, 3072, 768), matmulCase(form, ops.BF16, 8192, 3072, 768))
+			list = append(list, matmulCase(form, ops.F32, 8192, 3072, 768), matmulCase(form, ops.BF16, 8192, 3072, 768),
+				matmulCase(form, ops.F16, 4096, 4096, 4096), matmulCase(form, ops.BF16, 4096, 4096, 4096))
 		}
 	}
 	return list
