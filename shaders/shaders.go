@@ -24,7 +24,8 @@
 //
 // # Adding a kernel
 //
-// Write <kernel>.comp, run go generate ./shaders, commit the source with its .spv. There is nothing to register.
+// Write <kernel>.comp, run go generate ./shaders, commit the source with its .spv. There is nothing to register. A kernel with a
+// "//newer" line, those with cooperative matrices, is compiled by a newer glslc: see package gen.
 package shaders
 
 import (
