@@ -27,7 +27,8 @@ type Graph struct {
 	updated   map[*Tensor]bool    // parameters that the graph updates
 	updaters  []Optimizer         // that update them
 	training  bool                // Backward was called for an optimizer, be there one or not
-	head      int                 // values of logits that LinearCrossEntropy holds at a time
+	head      int                 // values of logits that LinearCrossEntropy holds at a time, at least
+	made      int64               // bytes of the intermediates so far
 	inputs    []*input
 	outputs   []*output
 	means     map[*Tensor]*Tensor   // what cross-entropy divides the sum by, for each loss that it returned: see SumOf
@@ -196,6 +197,7 @@ func (g *Graph) New(dt DType, shape ...int) *Tensor {
 	if err != nil {
 		g.fail("new", "%w", err)
 	}
+	g.made += size
 	return &Tensor{dtype: dt, shape: slices.Clone(shape), mem: &memory{dev: g.dev, size: size, graph: g}}
 }
 

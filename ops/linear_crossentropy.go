@@ -2,12 +2,15 @@ package ops
 
 import "slices"
 
-// headChunk bounds the logits that LinearCrossEntropy holds at a time, in values.
+// headChunk bounds the logits that LinearCrossEntropy holds at a time, in values,
+// where more would not save anything.
 const headChunk = 1 << 22
 
 // LinearCrossEntropy is CrossEntropy(hidden·weightᵀ, targets) without the
 // (N, V) matrix: hidden (…, D) goes through the head weight (V, D) in chunks of
-// rows, and only one chunk of logits exists at a time. Memory is O(chunk·V).
+// rows, and only one chunk of logits exists at a time: of 16 MiB, or 128 rows, and
+// with d weight, which each chunk adds to, of up to an eighth of what the operations
+// before it have made.
 // Logits are f32 also when hidden and weight are of a 16-bit type, and so is
 // the sum over the chunks of d weight, so the loss is that of f32 and d weight
 // is rounded once; d logits is rounded before it is multiplied by the 16-bit
@@ -39,20 +42,22 @@ func (g *Graph) linearCrossEntropy(op string, hidden, weight, targets *Tensor, o
 		g: g, options: o, weight: weight, hidden: hidden.view(0, n, hidden.cols()), targets: targets.view(0, n),
 		divisor: divisor,
 		each:    g.New(F32, n, 1), // a row each: any chunk of it starts where a device can bind
-		rows:    min(max(g.head/v/headAlign, 1)*headAlign, n),
 	}
-	node := g.add(op, h.chunks(nil, nil, nil, false, false)...)
+	room := g.headRoom(weight)
+	node := g.add(op, h.chunks(g.head, nil, nil, nil, false, false)...)
 	loss = g.meanLoss(op, h.each, divisor)
 	g.means[loss] = divisor
 	g.record(op, loss, func(dy *Tensor) {
 		var dh, dw *Tensor
 		var addH, addW bool
+		values := g.head
 		if g.wants(hidden) {
 			dh, addH = g.grad(hidden)
 			dh = dh.view(0, h.hidden.shape...)
 		}
 		if g.wants(weight) {
 			dw, addW = g.grad(weight)
+			values = max(values, room)
 		}
 		// Where dy is known before the loss is computed, as the seed of Backward is,
 		// the forward pass is replaced by one that turns each chunk of logits into
@@ -60,7 +65,7 @@ func (g *Graph) linearCrossEntropy(op string, hidden, weight, targets *Tensor, o
 		// gradient that another operation of the backward pass writes. What an
 		// accumulated gradient holds from earlier runs is there from the start.
 		early := !node.ran && g.known(dy, node) && !addH && !(addW && !g.accumulates(weight))
-		if calls := h.chunks(dy, dh, dw, addH, addW); early {
+		if calls := h.chunks(values, dy, dh, dw, addH, addW); early {
 			node.calls = calls
 		} else {
 			g.add(op+" backward", calls...)
@@ -81,13 +86,31 @@ type linearHead struct {
 	hidden, weight *Tensor // (N, D), (V, D)
 	targets        *Tensor // (N)
 	divisor, each  *Tensor // see divisor
-	rows           int     // of a chunk
 }
 
-// chunks lists the calls for all rows: losses and, with dy, the gradient of the
-// loss, its shares of d hidden and d weight where those are wanted.
-func (h *linearHead) chunks(dy, dh, dw *Tensor, addH, addW bool) []Call {
-	g, n := h.g, h.targets.Len()
+// headRoom is how many values of logits may be held at a time to read and write
+// the sum of d weight, as large as the weight in f32, less often: an eighth of the
+// intermediates so far, which a backward pass needs, and as much as the weight, its
+// gradient and moments take in f32. It depends on shapes and device only, so that
+// results are repeatable.
+func (g *Graph) headRoom(weight *Tensor) int {
+	caps := g.dev.Info().Caps
+	return int(min(g.made/8, 16*int64(weight.Len()), int64(min(caps.MaxStorageRange, caps.MaxAllocation))) / 4)
+}
+
+// chunkRows cuts the rows into chunks of about the same size, of so many values of
+// logits at most where headAlign rows have no more.
+func (h *linearHead) chunkRows(values int) int {
+	n, v := h.targets.Len(), 4*ceilDiv(h.weight.shape[0], 4)
+	most := max(values/v/headAlign, 1) * headAlign
+	return ceilDiv(ceilDiv(n, ceilDiv(n, most)), headAlign) * headAlign
+}
+
+// chunks lists the calls for all rows, of which one chunk has about so many values
+// of logits: losses and, with dy, the gradient of the loss, its shares of d hidden
+// and d weight where those are wanted.
+func (h *linearHead) chunks(values int, dy, dh, dw *Tensor, addH, addW bool) []Call {
+	g, n, rows := h.g, h.targets.Len(), h.chunkRows(values)
 	var calls []Call
 	sum := dw
 	if dw != nil && dw.dtype != F32 {
@@ -96,8 +119,8 @@ func (h *linearHead) chunks(dy, dh, dw *Tensor, addH, addW bool) []Call {
 			calls = append(calls, g.castCall(dw, sum))
 		}
 	}
-	for lo := 0; lo < n && g.err == nil; lo += h.rows {
-		calls = append(calls, h.chunk(lo, min(lo+h.rows, n), dy, dh, sum, addH, addW || lo > 0)...)
+	for lo := 0; lo < n && g.err == nil; lo += rows {
+		calls = append(calls, h.chunk(lo, min(lo+rows, n), dy, dh, sum, addH, addW || lo > 0)...)
 	}
 	if sum != dw {
 		calls = append(calls, g.castCall(sum, dw))

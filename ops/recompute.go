@@ -21,12 +21,12 @@ func (g *Graph) Recompute(x *Tensor, f func(x *Tensor) *Tensor) *Tensor {
 	if !g.ok(op, x) || !g.check(f != nil, op, "no function") {
 		return g.badLike(x)
 	}
-	random, drops := g.random, g.drops
+	random, drops, made := g.random, g.drops, g.made
 	start := len(g.nodes)
 	y, inner := g.apart(x, f)
 	nodes := g.nodes[start:]
-	made := func(e tapeEntry) bool { return e.out == y }
-	if !g.ok(op, y) || !slices.ContainsFunc(inner, made) {
+	makes := func(e tapeEntry) bool { return e.out == y }
+	if !g.ok(op, y) || !slices.ContainsFunc(inner, makes) {
 		return y // it has no gradient, or is not made by f
 	}
 	delete(g.means, y) // SumOf would change the first run of f, and the second would still return a mean
@@ -38,11 +38,11 @@ func (g *Graph) Recompute(x *Tensor, f func(x *Tensor) *Tensor) *Tensor {
 	// found out for y, which depends on x and on parameters that f reads, so y stands
 	// for all of these.
 	g.record(op, y, func(dy *Tensor) {
-		nowRandom, nowDrops := g.random, g.drops
-		g.random, g.drops = random, drops
+		nowRandom, nowDrops, nowMade := g.random, g.drops, g.made
+		g.random, g.drops, g.made = random, drops, made
 		start := len(g.nodes)
 		again, tape := g.apart(x, f)
-		g.random, g.drops = nowRandom, nowDrops
+		g.random, g.drops, g.made = nowRandom, nowDrops, nowMade
 		if g.ok(op, again) && g.check(len(tape) == recorded, op, "the function recorded %d operations, then %d", recorded, len(tape)) {
 			for i, e := range tape {
 				if n := other(callsOn(nodes, inner[i].out), callsOn(g.nodes[start:], e.out)); n != nil {
