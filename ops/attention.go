@@ -268,10 +268,6 @@ func (g *Graph) StoreRows(cache, x, start *Tensor) {
 		!g.check(x.shape[0] == cache.shape[0] && slices.Equal(x.shape[2:], cache.shape[2:]), op, "%v to %v: shapes differ beside the positions", x, cache) {
 		return
 	}
-	variant := "b16"
-	if x.dtype == F32 {
-		variant = "f32"
-	}
-	g.add(op, Call{Kernel: "store_rows." + variant, Items: x.len4(), Push: struct{ Batch, Rows, Capacity, N4 uint32 }{
+	g.add(op, Call{Kernel: "store_rows." + x.dtype.String(), Items: x.len4(), Push: struct{ Batch, Rows, Capacity, N4 uint32 }{
 		uint32(x.shape[0]), uint32(x.shape[1]), uint32(cache.shape[1]), uint32(x.shape[2] * x.stride4())}, Args: []*Tensor{x, start, cache}})
 }

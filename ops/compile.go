@@ -226,11 +226,12 @@ func takeOver(calls []*scheduled) {
 
 // load returns the kernel of a call, specialized for the device.
 func (g *Graph) load(c *Call) (*vk.Kernel, error) {
-	name, code, err := g.code(c)
+	name, code, types, err := g.code(c)
 	if err != nil {
 		return nil, err
 	}
 	spec := map[uint32]uint32{shaders.SpecLocal: g.local(c), shaders.SpecSubgroups: g.tune.subgroups(g.local(c)), shaders.SpecWork: g.work(c)}
+	maps.Copy(spec, types)
 	maps.Copy(spec, c.Spec)
 	k, err := g.dev.Kernel(name, code, spec)
 	if err != nil {
@@ -254,19 +255,21 @@ func (g *Graph) load(c *Call) (*vk.Kernel, error) {
 	return k, nil
 }
 
-// code returns the SPIR-V of a call and the name it has for the device.
-func (g *Graph) code(c *Call) (name string, code []byte, err error) {
-	if c.SPIRV != nil {
-		return c.Kernel, c.SPIRV, nil
-	}
+// code returns the SPIR-V of a call, the name it has for the device, and the
+// constants that say which storage types its 16-bit values are of.
+func (g *Graph) code(c *Call) (name string, code []byte, types map[uint32]uint32, err error) {
 	name = c.Kernel
-	if g.tune.wide && shaders.Has(name+"_wide") {
-		name += "_wide"
+	if c.SPIRV != nil {
+		return name, c.SPIRV, nil, nil
 	}
-	if code, err = shaders.Load(name); err == nil && !g.tune.arithmetic {
+	module, types := shaders.Module(name)
+	if g.tune.wide && shaders.Has(module+"_wide") {
+		name, module = name+"_wide", module+"_wide"
+	}
+	if code, err = shaders.Load(module); err == nil && !g.tune.arithmetic {
 		code = shaders.WithoutArithmetic(code)
 	}
-	return name, code, err
+	return name, code, types, err
 }
 
 func (g *Graph) local(c *Call) uint32 { return cmp.Or(c.Local, g.tune.local) }

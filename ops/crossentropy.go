@@ -133,7 +133,7 @@ func (g *Graph) crossEntropyCall(logits, targets, each *Tensor, o *CrossEntropyO
 		spec[shaders.SpecSmooth] = 1
 	}
 	return Call{Kernel: "crossentropy." + logits.dtype.String(), Groups: min(groups, g.tune.maxRows), Local: local,
-		Spec: spec, Push: push, Args: []*Tensor{logits, targets, g.status, each}}
+		Spec: spec, Push: push, Args: []*Tensor{logits, targets, g.status, each, g.status, g.status, each}} // the last three stand for what withGrad gives
 }
 
 // rowLocal returns how many invocations share a row of n4 groups of four: no
@@ -149,10 +149,9 @@ func (g *Graph) rowLocal(n4 int) uint32 {
 // withGrad turns the forward call into the one that also writes d logits to dx,
 // given the divisor of the sum and d loss, or that of each row.
 func (c Call) withGrad(divisor, dy, dx *Tensor, each bool) Call {
-	c.Kernel += "_grad"
 	c.Spec = maps.Clone(c.Spec)
-	c.Spec[shaders.SpecEach] = b2u(each)
-	c.Args = append(slices.Clone(c.Args), divisor, dy, dx)
+	c.Spec[shaders.SpecGrad], c.Spec[shaders.SpecEach] = 1, b2u(each)
+	c.Args = append(slices.Clone(c.Args[:4]), divisor, dy, dx)
 	c.TakeOver = [2]int{len(c.Args) - 1, 0}
 	return c
 }

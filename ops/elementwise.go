@@ -83,12 +83,10 @@ func (g *Graph) Fill(t *Tensor, v float32) {
 	if !g.ok("fill", t) || !g.check(t.dtype.Float() || t.dtype.holds(v), "fill", "%v with %v: no value of that type", t, v) {
 		return
 	}
-	bits, variant := f32bits(v), "b32"
+	bits, variant := f32bits(v), "f32"
 	switch t.dtype {
-	case F16:
-		bits, variant = uint32(toF16(v)), "b16"
-	case BF16:
-		bits, variant = uint32(toBF16(v)), "b16"
+	case F16, BF16:
+		bits, variant = uint32(t.dtype.Bits(v)), "b16"
 	case U16:
 		bits, variant = uint32(uint16(v)), "b16"
 	case I32:

@@ -11,7 +11,7 @@ import (
 type rowBlocks struct {
 	local       uint32
 	blocks, per int
-	long        bool // a row does not fit in the registers of a workgroup
+	variant     string // of the kernel, behind its type
 	spec        map[uint32]uint32
 }
 
@@ -24,8 +24,11 @@ func (g *Graph) rowBlocks(x *Tensor) rowBlocks {
 	b := rowBlocks{local: g.rowLocal(n4)}
 	keep := ceilDiv(n4, int(b.local))
 	b.spec = map[uint32]uint32{shaders.SpecPadded: b2u(x.cols()%4 != 0)}
-	if b.long = keep > g.tune.normKeep4; !b.long {
-		b.spec[shaders.SpecKeep4] = uint32(keep)
+	switch {
+	case g.tune.normKeep4 == 0:
+		b.variant = "_long"
+	case keep <= g.tune.normKeep4: // registers hold the whole row
+		b.spec[shaders.SpecKeep4], b.spec[shaders.SpecWhole] = uint32(keep), 1
 	}
 	most := g.tune.workers * int(g.tune.local) / int(b.local) // the same number of invocations, however short the rows
 	b.per = max(ceilDiv(rows, max(most, 1)), min(rows, rowsPerBlock))
@@ -43,10 +46,6 @@ type rowsPush struct {
 func (b rowBlocks) call(kernel string, x *Tensor, eps float64, spec map[uint32]uint32, args ...*Tensor) Call {
 	all := maps.Clone(b.spec)
 	maps.Copy(all, spec)
-	kernel += "." + x.dtype.String()
-	if b.long {
-		kernel += "_long"
-	}
-	return Call{Kernel: kernel, Groups: b.blocks, Local: b.local, Spec: all, Args: args,
+	return Call{Kernel: kernel + "." + x.dtype.String() + b.variant, Groups: b.blocks, Local: b.local, Spec: all, Args: args,
 		Push: rowsPush{uint32(x.rows()), uint32(x.cols()), uint32(x.stride4()), uint32(b.per), float32(eps)}}
 }

@@ -75,7 +75,7 @@ func tune(i vk.Info) tuning {
 		// lavapipe cross-entropy of 1000 logits is 1.6 times as fast where 256
 		// workgroups stride over the rows as with one for each, and a norm of rows of
 		// 768 three times as fast where registers hold a row as in tiles. SwiftShader
-		// can't run loops over registers that glslc has not unrolled, hence the 0.
+		// can't run loops over registers that it has not unrolled, hence the 0.
 		t.local, t.work, t.largeWork, t.normKeep4 = c.SubgroupSize, 64, 1024, 0
 		if c.SubgroupSize >= 8 {
 			t.work, t.largeWork, t.maxGroups, t.normKeep4 = 16, 16, 4096, 32

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { vktest.Main(m, everyKernelIsTested) }
 var used sync.Map
 
 // Every kernel is run by a test of this package, or package optim dispatches it and tests it there. A _wide kernel takes
-// the place of the other on lavapipe, so tests of one are tests of both, there and on SwiftShader. A run of selected tests,
+// the place of the other on lavapipe, and a _long one on SwiftShader, so tests of one are tests of all, there. A run of selected tests,
 // or on a device whose lowered limits leave some kernels no room, proves nothing and is let pass. Kernels with cooperative
 // matrices are left out where no device has any of their type.
 func everyKernelIsTested() error {
@@ -46,8 +46,7 @@ func everyKernelIsTested() error {
 	var missing []string
 	for _, name := range shaders.Names() {
 		base, _, _ := strings.Cut(name, ".")
-		_, ran := used.Load(strings.TrimSuffix(name, "_wide"))
-		if !ran && runnable(name, devices) && !strings.Contains(optim, `"`+base+`.`) && !strings.Contains(optim, `"`+base+`"`) {
+		if !ran(strings.TrimSuffix(strings.TrimSuffix(name, "_wide"), "_long")) && runnable(name, devices) && !strings.Contains(optim, `"`+base+`.`) && !strings.Contains(optim, `"`+base+`"`) {
 			missing = append(missing, name)
 		}
 	}
@@ -63,6 +62,22 @@ func runnable(kernel string, devices []vk.Info) bool {
 	return !strings.Contains(name+"_", "_coop_") || slices.ContainsFunc(devices, func(i vk.Info) bool {
 		return slices.ContainsFunc(i.Caps.Matrices, func(m vk.Matrix) bool { return m.BF16 == strings.HasPrefix(variant, "bf16") })
 	})
+}
+
+// ran reports whether tests have run the kernels of a module: one with values of 16 bits in f16 and in bf16, unless these are
+// the same to it.
+func ran(module string) bool {
+	types := map[string]bool{}
+	used.Range(func(kernel, _ any) bool {
+		if m, _ := shaders.Module(kernel.(string)); strings.TrimSuffix(m, "_long") == module {
+			for _, t := range []string{"f16", "bf16"} {
+				same := kernel == m
+				types[t] = types[t] || same || strings.Contains(kernel.(string), "."+t) || strings.Contains(kernel.(string), "_"+t)
+			}
+		}
+		return true
+	})
+	return types["f16"] && types["bf16"]
 }
 
 // source returns the Go files of a package without its tests.

@@ -98,7 +98,7 @@ func (b *muonBatch) update(g *ops.Graph) {
 		Push: struct{ First, Chunks, Base4 uint32 }{uint32(b.first), uint32(b.chunks), uint32(b.base4)},
 		Args: []*ops.Tensor{b.table, b.hyper, b.clip, b.grads(), b.moments[0], momentum, squares}})
 	x := g.New(dt, b.count, b.rows, b.cols)
-	g.Dispatch("muon", ops.Call{Kernel: "muon_unit." + dt.String(), Groups: min(b.chunks, g.Updater().Workers()),
+	g.Dispatch("muon", ops.Call{Kernel: "muon_unit.f32_" + dt.String(), Groups: min(b.chunks, g.Updater().Workers()),
 		Push: struct{ Matrices, Parts, N4 uint32 }{uint32(b.count), uint32(b.parts), uint32(b.n4)}, Args: []*ops.Tensor{momentum, squares, x}})
 	x = orthogonalize(g, x)
 	args := []*ops.Tensor{b.table, b.hyper, b.clip, x, b.Values}
@@ -106,7 +106,7 @@ func (b *muonBatch) update(g *ops.Graph) {
 		args = append(args, b.master)
 	}
 	scale := math.Sqrt(max(1, float64(b.rows)/float64(b.cols)))
-	g.Dispatch("muon", ops.Call{Kernel: "muon_apply." + b.Values.DType().String() + "_" + dt.String(), Groups: min(b.chunks, g.Updater().Workers()),
+	g.Dispatch("muon", ops.Call{Kernel: "muon_apply." + dt.String() + "_" + b.Values.DType().String(), Groups: min(b.chunks, g.Updater().Workers()),
 		Push: struct {
 			First, Chunks, Base4 uint32
 			Scale                float32

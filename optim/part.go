@@ -160,6 +160,6 @@ func (p *Part) Elementwise(g *ops.Graph, kernel string) {
 	if p.master != nil {
 		args = append(args, p.master)
 	}
-	g.Dispatch(kernel, ops.Call{Kernel: fmt.Sprintf("%s.%s_%s", kernel, p.Values.DType(), p.grads().DType()),
+	g.Dispatch(kernel, ops.Call{Kernel: fmt.Sprintf("%s.%s_%s", kernel, p.grads().DType(), p.Values.DType()),
 		Groups: min(p.len(), g.Updater().Workers()), Push: struct{ Chunks uint32 }{uint32(p.len())}, Args: args})
 }

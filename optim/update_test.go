@@ -164,7 +164,7 @@ func TestSpec2StorageTypes(t *testing.T) {
 					args = append(args, master)
 				}
 				g := ops.NewGraph(dev)
-				g.Dispatch("adamw", ops.Call{Kernel: fmt.Sprintf("adamw.%v_%v", pt, gt), Groups: 2, Push: struct{ Chunks uint32 }{2}, Args: args})
+				g.Dispatch("adamw", ops.Call{Kernel: fmt.Sprintf("adamw.%v_%v", gt, pt), Groups: 2, Push: struct{ Chunks uint32 }{2}, Args: args})
 				step, err := g.Compile()
 				must(t, err)
 				defer step.Close()

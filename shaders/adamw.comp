@@ -1,18 +1,14 @@
 // adamw: one step of Adam with decoupled decay over all parameters. Per value, with g the gradient times clip.gscale and
 // clip.rest:
 //   m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w = w - decay_first w - step m/(sqrt(v) denom + eps);  w = w - decay w
-// The document's order has decay_first = 0, PyTorch's has decay = 0. A variant is named parameter_gradient; 16-bit
-// parameters P are written from an f32 MASTER copy, which is what w is then. Nothing is written when clip.skip is set.
+// The document's order has decay_first = 0, PyTorch's has decay = 0. Variants x_y: gradients are x, parameters y;
+// 16-bit parameters P are written from an f32 master copy, which is what w is then. Nothing is written when clip.skip is set.
 // CHUNKS (chunks) of (off4, n4, class, moments4): n4 groups of four values, of gradients and parameters from group off4 on,
 // of moments and master copy from group moments4 on.
 // HYPER (classes, 16): b1, 1-b1, b2, 1-b2, eps, decay, decay_first, skips_known (uint bits), then four pairs (step, denom):
 // steps skipped since the host computed them do not count, so pair j is taken after j skips more than skips_known.
 // Each workgroup strides over the chunks.
-//variant f32_f32
-//variant f16_f32: -DTO_F16 -DMASTER
-//variant f16_f16: -DTO_F16 -DMASTER -DF16
-//variant bf16_f32: -DTO_BF16 -DMASTER
-//variant bf16_bf16: -DTO_BF16 -DMASTER -DBF16
+//types f32_f32 f32_b16 b16_b16
 //wide
 #version 450
 #include "lib/types.glsl"

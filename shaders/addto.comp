@@ -1,7 +1,6 @@
 // addto: y = y + x, y in f32 and x in a 16-bit type; n4 groups of four values.
 // WORK groups per invocation, see lib/index.glsl.
-//variant f16_f32: -DF16
-//variant bf16_f32: -DBF16
+//types b16_f32
 //wide
 #version 450
 #include "lib/types.glsl"

@@ -2,8 +2,7 @@
 // their exponentials are rounded to the type of the tensors before they are multiplied by V. LOCAL / TILE invocations share
 // a row of the softmax.
 //newer
-//variant f16: -DF16
-//variant bf16: -DBF16
+//types f16 bf16
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"

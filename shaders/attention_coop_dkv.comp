@@ -1,8 +1,7 @@
 // attention_coop_dkv: attention_dkv, of attention_dkv.comp, without a mask, on matrix cores: see lib/attention_coop.glsl. What Q
 // and DY are multiplied by is rounded to the type of the tensors.
 //newer
-//variant f16: -DF16
-//variant bf16: -DBF16
+//types f16 bf16
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"

@@ -1,7 +1,6 @@
 // axpby: z = a x + b y, n4 groups of four values. Z may be X or Y.
 // WORK groups per invocation, see lib/index.glsl.
-//variant f32
-//variant bf16: -DBF16
+//types
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"

@@ -2,11 +2,7 @@
 // to y[m, r]. X (matrices, rows, stride4 groups of four values), Y (matrices, rows / PER, rounded up, stride4). Repeated until
 // one row is left, it is the sum over all rows by a tree. Variants x_y: X is x, Y is y.
 // One invocation per group of a row of Y; neighbors read neighboring groups.
-//variant f32
-//variant f32_f16: -DTO_F16
-//variant f32_bf16: -DTO_BF16
-//variant f16_f32: -DF16
-//variant bf16_f32: -DBF16
+//types f32 f32_b16 b16_f32
 //wide
 #version 450
 #include "lib/types.glsl"

@@ -12,6 +12,7 @@ const (
 	SpecAligned     = 11
 	SpecAligned8    = 37
 	SpecBByK        = 14
+	SpecBf16        = 30
 	SpecBias        = 14
 	SpecCapped      = 17
 	SpecColumns     = 11
@@ -20,6 +21,7 @@ const (
 	SpecExact       = 38
 	SpecFinal       = 10
 	SpecFunction    = 10
+	SpecGrad        = 27
 	SpecGridColumns = 36
 	SpecGridRows    = 35
 	SpecIds16       = 20
@@ -40,6 +42,7 @@ const (
 	SpecSmooth      = 26
 	SpecSubgroups   = 3
 	SpecTile4       = 22
+	SpecToBf16      = 31
 	SpecVisible     = 16
 	SpecWant        = 15
 	SpecWeighted    = 16

@@ -7,9 +7,9 @@
 // LANES invocations share a row. One workgroup per LOCAL / LANES rows, or fewer: they stride. An invocation holds TILE4 groups
 // of four logits in registers at a time, a tile. A row is read and exponentiated twice, with WHOLE set (for rows of at most
 // TILE4 LANES groups) once.
-// SMOOTH is set for smoothing above 0, else that must be 0: its arithmetic costs a third of the time.
+// SMOOTH is set for smoothing above 0, else that must be 0: its arithmetic costs a third of the time. GRAD is set for dx, else
+// COUNT and UP are not read and DX is not written.
 //types
-//types grad: -DGRAD
 //wide
 #version 450
 #include "lib/types.glsl"
@@ -124,7 +124,7 @@ Row finish_row(float target_logit) {
 // Where in LOSS row r is.
 uint loss_at(uint r) { return r / p.loss_cols * ((p.loss_cols + 3) / 4 * 4) + r % p.loss_cols; }
 
-#ifdef GRAD
+layout(constant_id = 27) const bool GRAD = false;
 layout(binding = 4) readonly buffer COUNT { vec2 count; };
 layout(binding = 5) readonly buffer UP { float up[]; };
 layout(constant_id = 25) const uint EACH = 0; // 1: UP is laid out as LOSS, a value for each row; 0: one for all
@@ -170,11 +170,6 @@ void write_gradient(uint row, bool ignored, Row r, float upstream) {
         dx[row + i] = ignored ? V(0) : st4(where(inside(i, p.v), d));
     }
 }
-#else
-float upstream_of(uint r) { return 0.0; }
-void write_target(uint row, uint target, vec4 logits, Row r, float upstream) {}
-void write_gradient(uint row, bool ignored, Row r, float upstream) {}
-#endif
 
 void write_loss(uint r, float value) {
     if (place != 0) return;
@@ -209,9 +204,11 @@ void main() {
         load_last_tile(row, start, columns);
         add_tile(start);
         Row result = finish_row(target_logit);
-        float upstream = upstream_of(r);
-        write_gradient(row, ignored, result, upstream);
-        if (!ignored) write_target(row, target, logits, result, upstream);
+        if (GRAD) {
+            float upstream = upstream_of(r);
+            write_gradient(row, ignored, result, upstream);
+            if (!ignored) write_target(row, target, logits, result, upstream);
+        }
         float value = (1.0 - p.smoothing) * (result.log_s - result.target);
         if (SMOOTH) value += p.smoothing * (result.log_s + result.gap);
         if (p.zloss > 0) value += p.zloss * result.lse * result.lse;

@@ -1,8 +1,7 @@
 // fill: y[r][c] = bits for c < cols, 0 in the padding; rows of stride4 groups of four values.
 // Rows without padding need no kernel: Vulkan has a command for them.
-// WORK groups per invocation, see lib/index.glsl. b32: 32-bit values; b16: 16-bit ones, bits in the lower half.
-//variant b32
-//variant b16: -DF16
+// WORK groups per invocation, see lib/index.glsl. f32: any 32-bit values; b16: any 16-bit ones, bits in the lower half.
+//types
 //wide
 #version 450
 #include "lib/types.glsl"
@@ -10,7 +9,7 @@
 layout(push_constant) uniform P { uint rows, cols, stride4, bits; } p;
 layout(binding = 0) writeonly buffer Y { V y[]; };
 
-#ifdef F16 // st4 would convert: the bits go in as they are
+#ifdef B16 // st4 would convert: the bits go in as they are
 V raw4(uvec4 b) { return bits64_st(b.xz + b.yw * 0x10000u); }
 #else
 V raw4(uvec4 b) { return stf(uintBitsToFloat(b)); }

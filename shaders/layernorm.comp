@@ -4,8 +4,8 @@
 // rounding of a mean far from 0 out of variance and result.
 // A workgroup takes per neighboring rows, see lib/rows.glsl.
 //types
-//types long: -DLONG
 //wide
+//types long: -DLONG
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"

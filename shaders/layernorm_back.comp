@@ -8,8 +8,8 @@
 // A workgroup takes per neighboring rows, a block, see lib/rows.glsl. It sums dw and db in registers, or where a row does not
 // fit there, in DW and DB, each group by the invocation that has it.
 //types
-//types long: -DLONG
 //wide
+//types long: -DLONG
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"

@@ -1,11 +1,7 @@
 // lion: one step of Lion over all parameters. Per value, with g the gradient times clip.gscale and clip.rest:
 //   w = w - decay w - step sign(b1 m + (1 - b1) g);  m = b2 m + (1 - b2) g
 // HYPER (classes, 16): b1, 1-b1, b2, 1-b2, step, decay. Variants, CHUNKS and the rest as in adamw.
-//variant f32_f32
-//variant f16_f32: -DTO_F16 -DMASTER
-//variant f16_f16: -DTO_F16 -DMASTER -DF16
-//variant bf16_f32: -DTO_BF16 -DMASTER
-//variant bf16_bf16: -DTO_BF16 -DMASTER -DBF16
+//types f32_f32 f32_b16 b16_b16
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"

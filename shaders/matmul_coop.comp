@@ -8,10 +8,7 @@
 // The first product stands before the loop: sums that a product made lie in registers as the next one wants them, and Mesa's
 // compiler for NVIDIA would move zeros there in each pass. For the same reason all loops over sums have constant bounds.
 //newer
-//variant f16: -DF16 -DTO_F16
-//variant bf16: -DBF16 -DTO_BF16
-//variant f16_f32: -DF16
-//variant bf16_f32: -DBF16
+//types f16 bf16 f16_f32 bf16_f32
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"

@@ -1,11 +1,7 @@
 // matmul_few: C = alpha A B^T + bias, A (m, k) with m at most ROWS, B (n, k), C (m, n); C += with ACCUMULATE; of a batch. See
 // lib/matmul.glsl. For the few rows of decoding: B is read once, in order. Variants x_y: A and B are x, C is y.
 // One workgroup per four columns; its invocations stride along k, neighbors over neighboring groups, and join their sums.
-//variant f32
-//variant f16: -DF16 -DTO_F16
-//variant bf16: -DBF16 -DTO_BF16
-//variant f16_f32: -DF16
-//variant bf16_f32: -DBF16
+//types f32 b16 b16_f32
 //wide
 #version 450
 #include "lib/types.glsl"

@@ -5,11 +5,7 @@
 // four values of k is loaded once per subgroup, an equal share by each lane, and handed around by shuffles, which cost next
 // to nothing. The index of a register has to be a constant, so shares are laid out such that only the lane depends on who
 // asks. ROWS is a multiple of four, 4 COLUMNS4 of DOWN.
-//variant f32
-//variant f16: -DF16 -DTO_F16
-//variant bf16: -DBF16 -DTO_BF16
-//variant f16_f32: -DF16
-//variant bf16_f32: -DBF16
+//types f32 b16 b16_f32
 //wide
 #version 450
 #extension GL_KHR_shader_subgroup_shuffle : require

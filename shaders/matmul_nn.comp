@@ -1,10 +1,6 @@
 // matmul_nn: C = alpha A B + bias, A (m, k), B (k, n), C (m, n); C += with ACCUMULATE; of a batch. See lib/matmul.glsl.
 // For processors: one invocation per tile of C, see lib/tile.glsl. Variants x_y: A and B are x, C is y.
-//variant f32
-//variant f16: -DF16 -DTO_F16
-//variant bf16: -DBF16 -DTO_BF16
-//variant f16_f32: -DF16
-//variant bf16_f32: -DBF16
+//types f32 b16 b16_f32
 //wide
 #version 450
 #include "lib/types.glsl"

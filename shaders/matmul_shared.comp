@@ -4,11 +4,7 @@
 // COLUMNS4 blocks of 4 by 4 in registers, 64 apart, so that neighbors store neighboring groups. Tiles of A and B, STEP values of
 // k at a time, go through shared memory, k by k, as rows of groups of four; the next ones are loaded while these are
 // multiplied. What lies outside the matrices is zero there.
-//variant f32
-//variant f16: -DF16 -DTO_F16
-//variant bf16: -DBF16 -DTO_BF16
-//variant f16_f32: -DF16
-//variant bf16_f32: -DBF16
+//types f32 b16 b16_f32
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"

@@ -1,11 +1,7 @@
 // matmul_tn: C = alpha A^T B + bias, A (k, m), B (k, n), C (m, n); C += with ACCUMULATE; of a batch. See lib/matmul.glsl.
 // For processors: one invocation per tile of C, see lib/tile.glsl; ROWS is a multiple of four. Variants x_y: A and B are x, C
 // is y.
-//variant f32
-//variant f16: -DF16 -DTO_F16
-//variant bf16: -DBF16 -DTO_BF16
-//variant f16_f32: -DF16
-//variant bf16_f32: -DBF16
+//types f32 b16 b16_f32
 //wide
 #version 450
 #include "lib/types.glsl"

@@ -1,9 +1,7 @@
 // muon_apply: the last part of a step of Muon. Per value, with x of the orthogonalized momentum, as kernel muon lays it out:
 //   w = w - decay w - step scale x
-// A variant is named parameter_x. CHUNKS as in muon; HYPER (classes, 16) from the third on: step, decay.
-//variant f32_f32
-//variant f16_bf16: -DTO_F16 -DMASTER -DBF16
-//variant bf16_bf16: -DTO_BF16 -DMASTER -DBF16
+// Variants x_y: X is x, parameters are y. CHUNKS as in muon; HYPER (classes, 16) from the third on: step, decay.
+//types f32_f32 b16_b16
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"

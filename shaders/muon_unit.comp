@@ -1,8 +1,7 @@
 // muon_unit: y = x / (|x| + 1e-7) for each matrix x of a batch, with |x| the root of the sum of its squares, of which kernel
 // muon left the parts. Squares that underflow don't matter: beside 1e-7 their matrix is 0.
 // X and Y: matrices of n4 groups of four values, SQUARES (matrices, parts). Each workgroup strides over the parts.
-//variant f32
-//variant bf16: -DTO_BF16
+//types f32_f32 f32_b16
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"

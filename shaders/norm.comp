@@ -14,7 +14,7 @@ layout(binding = 2) writeonly buffer PARTIAL { uvec2 partial[]; };
 
 // An item is a group of four values of G. In a storage buffer it is 16 bytes, of 16-bit values two groups: SwiftShader takes
 // as long for an address as for a word. Parameters start at an item, and behind one with an odd number of groups are zeros.
-#if (defined(F16) || defined(BF16)) && !defined(WIDE)
+#if defined(B16) && !defined(WIDE)
 const uint ITEM4 = 2;
 layout(binding = 1) readonly buffer G { uvec4 g[]; };
 vec4 squares(uint i, vec4 scale) {

@@ -2,8 +2,8 @@
 // X, Y (n, d), W (d); rows of stride4 groups of four values. Y may be X: an invocation writes only what it alone has read.
 // A workgroup takes per neighboring rows, see lib/rows.glsl.
 //types
-//types long: -DLONG
 //wide
+//types long: -DLONG
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"

@@ -2,11 +2,7 @@
 // group r of Y is (sum of row r times factor, 0, 0, 0), with ADD added to what is there; else group r parts + k of Y is the sum of
 // the groups of part k of row r. Repeated with FINAL it is the sum of each row. Variants x_y: X is x, Y is y.
 // One workgroup per part, or fewer: they stride. Sums are compensated per invocation, then joined by a tree.
-//variant f32
-//variant f32_f16: -DTO_F16
-//variant f32_bf16: -DTO_BF16
-//variant f16_f32: -DF16
-//variant bf16_f32: -DBF16
+//types f32 f32_b16 b16_f32
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"

@@ -3,11 +3,7 @@
 //   g = g + decay w;  m = b m + g;  w = w - step (plain g + held m)
 // plain is 0 and held 1, or with Nesterov's momentum 1 and b.
 // HYPER (classes, 16): b, decay, step, plain, held. Variants, CHUNKS and the rest as in adamw.
-//variant f32_f32
-//variant f16_f32: -DTO_F16 -DMASTER
-//variant f16_f16: -DTO_F16 -DMASTER -DF16
-//variant bf16_f32: -DTO_BF16 -DMASTER
-//variant bf16_bf16: -DTO_BF16 -DMASTER -DBF16
+//types f32_f32 f32_b16 b16_b16
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"

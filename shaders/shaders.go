@@ -2,10 +2,11 @@
 // (spv/*.spv), which is committed and embedded, so that building a program needs no shader compiler.
 //
 // A kernel is one file, <kernel>.comp; the file's name is the kernel's name everywhere. Its header states the formula,
-// the shapes, what one workgroup does, the push block and the bindings, in this order. "//variant" lines list the
-// versions compiled from it, "//types" one per storage type; the SPIR-V of variant v of kernel k is named "k.v". A "//wide"
-// line adds "k.v_wide" for each, which reads texel buffers and writes words of 64 bits (see lib/types.glsl): the same
-// values, for devices where that is faster.
+// the shapes, what one workgroup does, the push block and the bindings, in this order. "//types" lines list the variants
+// compiled from it, by the storage type of what they read, and of what they write where that is another: "cast.f32_b16". b16
+// is f16 or bf16, which share a module, and a specialization constant says which: Module knows that of "cast.f32_bf16". A
+// "//wide" line adds to each above it a module that reads texel buffers and writes words of 64 bits (see lib/types.glsl), named
+// "cast.f32_b16_wide": the same values, for devices where that is faster.
 //
 // # Memory layout
 //
@@ -20,7 +21,9 @@
 // constants.go, which gen writes, has their ids, and the values that kernels name, under the names in the sources. A name
 // means one id in all kernels, an id several names. SpecLocal is the workgroup's size along x, a power of two. SpecSubgroups
 // says how reductions use subgroups, see lib/reduce.glsl; it is NoSubgroups unless it is set. A constant that a kernel does not
-// have is an error of package ops.
+// have is an error of package ops. The modules are as small as their sources, with loops and calls in them: drivers specialize
+// them, then unroll and inline. Where a driver unrolls first, a constant that bounds a loop over an array is no specialization
+// constant, or has a variant with it fixed, see lib/rows.glsl.
 //
 // # Adding a kernel
 //
@@ -41,11 +44,36 @@ import (
 //go:embed spv
 var spv embed.FS
 
-// Load returns the SPIR-V of a kernel, named by its file and variant: "copy", "crossentropy.f32_grad".
+// Module returns the name of the module that a kernel is in, and the specialization constants that make it that kernel: for
+// "adamw.f32_bf16" "adamw.f32_b16" and SpecToBf16. What a kernel reads is of the first type in its name, what it writes of the last.
+func Module(kernel string) (module string, spec map[uint32]uint32) {
+	file, variant, ok := strings.Cut(kernel, ".")
+	if !ok || Has(kernel) {
+		return kernel, nil
+	}
+	spec = map[uint32]uint32{}
+	words := strings.Split(variant, "_")
+	for i, w := range words {
+		if w != "f16" && w != "bf16" {
+			continue
+		}
+		words[i] = "b16"
+		bf16 := uint32(0)
+		if w == "bf16" {
+			bf16 = 1
+		}
+		if spec[SpecToBf16] = bf16; i == 0 {
+			spec[SpecBf16] = bf16
+		}
+	}
+	return file + "." + strings.Join(words, "_"), spec
+}
+
+// Load returns the SPIR-V of a module: "copy", "crossentropy.b16".
 func Load(name string) ([]byte, error) {
 	code, err := spv.ReadFile("spv/" + name + ".spv")
 	if err != nil {
-		return nil, fmt.Errorf("shaders: no kernel %q: %w", name, err)
+		return nil, fmt.Errorf("shaders: no module %q: %w", name, err)
 	}
 	return code, nil
 }
@@ -56,7 +84,7 @@ func Has(name string) bool {
 	return err == nil
 }
 
-// Names lists every kernel that Load knows, sorted.
+// Names lists the modules that Load knows, sorted.
 func Names() []string {
 	entries, err := spv.ReadDir("spv")
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -63,33 +64,33 @@ func TestVariantsAreComplete(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		kernel, variants := strings.TrimSuffix(f, ".comp"), 0
-		wide := strings.Contains(string(text), "\n//wide\n")
+		kernel := strings.TrimSuffix(f, ".comp")
+		own := map[string]bool{kernel: true}
 		for _, line := range strings.Split(string(text), "\n") {
-			directive, rest, _ := strings.Cut(line, " ")
-			name, _, _ := strings.Cut(rest, ":")
-			names := []string{strings.TrimSpace(name)}
-			switch {
-			case directive == "//types" && name == "":
-				names = []string{"f32", "f16", "bf16"}
-			case directive == "//types":
-				names = []string{"f32_" + names[0], "f16_" + names[0], "bf16_" + names[0]}
-			case directive != "//variant":
+			rest, types := strings.CutPrefix(line, "//types")
+			names := strings.Fields(rest)
+			switch name, _, suffix := strings.Cut(rest, ":"); {
+			case line == "//wide":
+				for name := range maps.Clone(own) {
+					own[name+"_wide"] = true
+				}
 				continue
+			case !types:
+				continue
+			case suffix:
+				names = []string{"f32_" + strings.TrimSpace(name), "b16_" + strings.TrimSpace(name)}
+			case len(names) == 0:
+				names = []string{"f32", "b16"}
 			}
+			delete(own, kernel)
 			for _, name := range names {
-				if name = kernel + "." + name; want[name] {
+				if name = kernel + "." + name; own[name] {
 					t.Errorf("%s: variant %s is listed twice", f, name)
 				}
-				want[name] = true
-				want[name+"_wide"] = wide
-				variants++
+				own[name] = true
 			}
 		}
-		if variants == 0 {
-			want[kernel] = true
-			want[kernel+"_wide"] = wide
-		}
+		maps.Copy(want, own)
 	}
 	for _, name := range Names() {
 		if !want[name] {
@@ -103,11 +104,25 @@ func TestVariantsAreComplete(t *testing.T) {
 			t.Errorf("Load(%q): %d bytes that are not SPIR-V", name, len(code))
 		}
 	}
-	for name, wanted := range want {
-		if !wanted {
-			continue
-		}
+	for name := range want {
 		t.Errorf("%s has no module in spv/: run go generate ./shaders", name)
+	}
+}
+
+func TestModule(t *testing.T) {
+	for _, c := range []struct {
+		kernel, module string
+		from, to       uint32
+	}{
+		{"copy", "copy", 0, 0}, {"unary.f32", "unary.f32", 0, 0}, {"unary.f16", "unary.b16", 0, 0}, {"unary.bf16", "unary.b16", 1, 1},
+		{"cast.f16_bf16", "cast.b16_b16", 0, 1}, {"cast.bf16_f16", "cast.b16_b16", 1, 0}, {"cast.f32_bf16", "cast.f32_b16", 0, 1},
+		{"layernorm.bf16_long", "layernorm.b16_long", 1, 1}, {"fill.b16", "fill.b16", 0, 0},
+		{"matmul_coop.bf16_f32", "matmul_coop.bf16_f32", 0, 0},
+	} {
+		module, spec := Module(c.kernel)
+		if module != c.module || spec[SpecBf16] != c.from || spec[SpecToBf16] != c.to || !Has(module) {
+			t.Errorf("Module(%q) = %q, %v, want %q with %d and %d", c.kernel, module, spec, c.module, c.from, c.to)
+		}
 	}
 }
 

@@ -1,7 +1,6 @@
 // store_rows: cache[b, start + t] = x[b, t], rows of n4 groups: x (batch, rows, n4), cache (batch, capacity, n4). Rows from
 // capacity on are not written. One group per invocation.
-//variant f32
-//variant b16: -DBF16
+//types
 //wide
 #version 450
 #include "lib/types.glsl"

@@ -3,14 +3,17 @@
 //	go generate ./shaders           # writes spv/*.spv and spv/SOURCES
 //	cd shaders && go run ./gen -check   # rebuilds into a temporary folder and compares byte for byte
 //
-// A kernel is one <name>.comp. Each line "//variant NAME: -DFLAG ..." in it adds spv/<name>.<NAME>.spv compiled with
-// those flags; "//types" stands for three of them, f32, f16 with -DF16 and bf16 with -DBF16, and "//types NAME: -DFLAG ..." for
-// f32_NAME and so on, with the flags too. A kernel without such lines becomes spv/<name>.spv. A line "//wide" adds each of
-// them compiled with -DWIDE too, under its name and "_wide".
+// A kernel is one <name>.comp, which becomes spv/<name>.spv, or a module <name>.<variant>.spv for each variant that its lines
+// name: "//types f32 b16_f32" one that reads and writes f32, and one that reads values of 16 bits and writes f32, compiled with
+// -DB16 for what is read and -DTO_B16 for what is written; "//types" f32 and b16; "//types NAME: -DFLAG ..." f32_NAME and b16_NAME,
+// with those flags too. A line "//wide" adds each of those above it compiled with -DWIDE too, under its name and "_wide".
+//
+// glslc compiles and spirv-opt makes the modules smaller, without loops unrolled and functions inlined: drivers do that.
 //
 // A kernel with a line "//newer" wants a newer glslc than Debian 12's, one that knows cooperative matrices of bf16: $LEMNOS_GLSLC,
 // or that of the chroot tools/scripts/chroot.sh sid. Where there is neither its modules stay as they are, and a change of its
-// source is an error.
+// source is an error. Its types f16 and bf16 are modules of their own, with -DIS_BF16=0 or 1, since GLSL has types for them, and
+// glslc optimizes them.
 //
 // It also writes constants.go, which has the ids of the specialization constants under the names that sources give them,
 // and the values that sources name: "layout(constant_id = 10) const uint S4" is SpecS4 = 10, "const uint CAUSAL = 0, WINDOW = 1"
@@ -35,9 +38,9 @@ import (
 
 // module is one SPIR-V file to build.
 type module struct {
-	source string   // "silu.comp"
-	output string   // "silu.f16.spv"
-	flags  []string // "-DF16"
+	source string   // "unary.comp"
+	output string   // "unary.b16.spv"
+	flags  []string // "-DB16"
 	newer  bool     // it needs the newer compiler
 }
 
@@ -61,6 +64,11 @@ func run(check bool) error {
 	if err != nil {
 		return fmt.Errorf("%w (Debian: apt install glslc)", err)
 	}
+	optimizer, err := exec.Command("spirv-opt", "--version").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("spirv-opt --version: %w (Debian: apt install spirv-tools)", err)
+	}
+	glslc.version += ", spirv-opt of " + strings.TrimSpace(string(optimizer))
 	newer, err := newerCompiler()
 	if err != nil {
 		return err
@@ -103,7 +111,7 @@ func run(check bool) error {
 	return os.WriteFile("spv/SOURCES", manifest, 0o644)
 }
 
-// findModules reads the variant lines of every kernel.
+// findModules reads the lines of every kernel that name variants.
 func findModules() ([]module, error) {
 	files, err := filepath.Glob("*.comp")
 	if err != nil {
@@ -116,23 +124,24 @@ func findModules() ([]module, error) {
 			return nil, err
 		}
 		kernel := strings.TrimSuffix(f, ".comp")
-		var own []module
-		wide, newer := false, false
+		own := []module{{source: f, output: kernel}}
+		newer := false
 		for _, line := range strings.Split(string(text), "\n") {
-			wide = wide || line == "//wide"
 			newer = newer || line == "//newer"
-			for _, v := range variants(line) {
-				own = append(own, module{f, kernel + "." + v.name, v.flags, false})
+			switch list := variants(kernel, line); {
+			case line == "//wide":
+				for _, m := range own {
+					own = append(own, module{f, m.output + "_wide", append(slices.Clone(m.flags), "-DWIDE"), false})
+				}
+			case list == nil:
+			case own[0].output == kernel:
+				own = list
+			default:
+				own = append(own, list...)
 			}
-		}
-		if len(own) == 0 {
-			own = []module{{f, kernel, nil, false}}
 		}
 		for _, m := range own {
 			all = append(all, module{f, m.output + ".spv", m.flags, newer})
-			if wide {
-				all = append(all, module{f, m.output + "_wide.spv", append(slices.Clone(m.flags), "-DWIDE"), newer})
-			}
 		}
 	}
 	if len(all) == 0 {
@@ -141,30 +150,39 @@ func findModules() ([]module, error) {
 	return all, nil
 }
 
-// variant is a version of a kernel.
-type variant struct {
-	name  string
-	flags []string
-}
+// typeFlags are those of a storage type of what a kernel reads.
+var typeFlags = map[string][]string{"b16": {"-DB16"}, "f16": {"-DB16", "-DIS_BF16=0"}, "bf16": {"-DB16", "-DIS_BF16=1"}}
 
 // variants are those that a line of a kernel names.
-func variants(line string) []variant {
-	directive, rest, _ := strings.Cut(line, " ")
-	name, flags, _ := strings.Cut(rest, ":")
-	name, all := strings.TrimSpace(name), strings.Fields(flags)
-	switch directive {
-	case "//variant":
-		return []variant{{name, all}}
-	case "//types":
-		if name != "" {
-			name = "_" + name
-		}
-		return []variant{{"f32" + name, all}, {"f16" + name, append(slices.Clone(all), "-DF16")}, {"bf16" + name, append(slices.Clone(all), "-DBF16")}}
+func variants(kernel, line string) (list []module) {
+	rest, ok := strings.CutPrefix(line, "//types")
+	if !ok {
+		return nil
 	}
-	return nil
+	types, suffix := strings.Fields(rest), ""
+	name, flags, ok := strings.Cut(rest, ":")
+	if ok {
+		types, suffix = nil, "_"+strings.TrimSpace(name)
+	}
+	if len(types) == 0 {
+		types = []string{"f32", "b16"}
+	}
+	for _, t := range types {
+		from, to, two := strings.Cut(t, "_")
+		m := module{source: kernel + ".comp", output: kernel + "." + t + suffix, flags: slices.Concat(typeFlags[from], strings.Fields(flags))}
+		if strings.HasSuffix(to, "16") || !two && strings.HasSuffix(from, "16") {
+			m.flags = append(m.flags, "-DTO_B16")
+		}
+		list = append(list, m)
+	}
+	return list
 }
 
-// compileAll runs one glslc per processor and returns the first kernel's error by name.
+// passes of spirv-opt: values instead of variables, nothing unused, no names.
+var passes = []string{"--strip-debug", "--eliminate-local-single-block", "--eliminate-local-single-store", "--ssa-rewrite",
+	"--redundancy-elimination", "--eliminate-dead-code-aggressive"}
+
+// compileAll makes as many modules at a time as there are processors, and returns the first kernel's error by name.
 func compileAll(modules []module, glslc, newer *compiler, dir string) error {
 	errs := make([]error, len(modules))
 	slots := make(chan struct{}, runtime.NumCPU())
@@ -175,16 +193,7 @@ func compileAll(modules []module, glslc, newer *compiler, dir string) error {
 			defer wg.Done()
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			command := glslc.command
-			if m.newer {
-				command = newer.command
-			}
-			args := append(slices.Clone(command[1:]), "-fshader-stage=compute", "--target-env=vulkan1.1", "-O", "-Werror", "-I.")
-			args = append(args, m.flags...)
-			args = append(args, m.source, "-o", filepath.Join(dir, m.output))
-			if out, err := exec.Command(command[0], args...).CombinedOutput(); err != nil {
-				errs[i] = fmt.Errorf("%s: %w\n%s", m.output, err, out)
-			}
+			errs[i] = m.compile(glslc, newer, dir)
 		}()
 	}
 	wg.Wait()
@@ -192,6 +201,23 @@ func compileAll(modules []module, glslc, newer *compiler, dir string) error {
 		if err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func (m module) compile(glslc, newer *compiler, dir string) error {
+	file, command, optimize := filepath.Join(dir, m.output), glslc.command, "-O0"
+	if m.newer {
+		command, optimize = newer.command, "-O"
+	}
+	args := append(slices.Clone(command[1:]), "-fshader-stage=compute", "--target-env=vulkan1.1", optimize, "-Werror", "-I.")
+	args = append(append(args, m.flags...), m.source, "-o", file)
+	out, err := exec.Command(command[0], args...).CombinedOutput()
+	if err == nil && !m.newer {
+		out, err = exec.Command("spirv-opt", append(slices.Clone(passes), file, "-o", file)...).CombinedOutput()
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w\n%s", m.output, err, out)
 	}
 	return nil
 }

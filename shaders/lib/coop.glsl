@@ -1,10 +1,10 @@
 // Cooperative matrices: what a subgroup multiplies at once, on matrix cores, in one of the shapes that the device lists.
-// needs:   lib/types.glsl, with -DF16 or -DBF16
+// needs:   lib/types.glsl, with IS_BF16
 // defines: HALF, MAT_M, MAT_N, MAT_K, FACTOR_A, FACTOR_B (of HALF), SUM (of float)
 #extension GL_KHR_cooperative_matrix : require
 #extension GL_KHR_memory_scope_semantics : require
 #extension GL_KHR_shader_subgroup_basic : require
-#ifdef BF16
+#if IS_BF16
 #extension GL_EXT_bfloat16 : require
 #define HALF bfloat16_t
 #else

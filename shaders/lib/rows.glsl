@@ -1,16 +1,16 @@
 // Rows of stride4 groups of four values, one at a time per workgroup, for kernels that reduce over a row. An invocation has
 // the groups lane, lane + LOCAL, … and holds KEEP4 of them in registers at a time, a tile: a whole row, which is then read
-// from memory once, and what all rows share is read once per workgroup. Variants with LONG are for rows too long for that:
-// they have short tiles and read a row again for each pass. Their KEEP4 is no specialization constant, since SwiftShader
-// would not unroll the loops, and indexes an array at a tenth of the speed.
+// from memory once, and what all rows share is read once per workgroup. Without WHOLE, for rows too long for that, a row is read
+// again for each pass. Variants with LONG are that with constants for SwiftShader, which does not unroll loops that end at a
+// specialization constant, and indexes an array at a tenth of the speed.
 // needs:   lib/types.glsl, lib/index.glsl, p.d (values in a row), p.stride4
-// defines: KEEP4, WHOLE, more_tiles, for_tile, load_tile, tile_sum, tile_dot, shift_tile, unpadded (specialization ids 10, 11)
+// defines: KEEP4, WHOLE, more_tiles, for_tile, load_tile, tile_sum, tile_dot, shift_tile, unpadded (specialization ids 10, 11, 23)
 #ifdef LONG
 const bool WHOLE = false;
 const uint KEEP4 = 8;
 #else
-const bool WHOLE = true;
-layout(constant_id = 10) const uint KEEP4 = 1;
+layout(constant_id = 23) const bool WHOLE = false;
+layout(constant_id = 10) const uint KEEP4 = 8;
 #endif
 layout(constant_id = 11) const uint PADDED = 1; // d is not a multiple of four
 

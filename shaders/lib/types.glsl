@@ -1,6 +1,7 @@
 // Storage types: four values at a time, as they lie in memory, to and from vec4.
-// defines: V, ld4, st4 (the kernel's storage type: f32, or with -DF16 or -DBF16), st4_number (for values that are no NaN)
-//          W, ld4_to, st4_to (a second one, for kernels with two: f32, or with -DTO_F16 or -DTO_BF16)
+// defines: V, ld4, st4 (the storage type of what a kernel reads), st4_number (for values that are no NaN)
+//          W, ld4_to, st4_to (that of what it writes, for kernels with two)
+//          both are f32, or with -DB16 and -DTO_B16 f16 or, where BF16 and TO_BF16 are set, bf16
 //          F32x4, ldf, stf (f32 in every variant)
 //          INPUT, load4, bits4, INPUT_F32, INOUT_F32, loadf: how buffers are declared and read, see below
 // 16-bit values are two to a word, the first one low. Conversions are spelled out and round to nearest even: packHalf2x16 may
@@ -108,16 +109,26 @@ BITS64 bf16_st4(vec4 v) {
     return bits64_st(uvec2(first, bf16_pack(bf16_round(v.z), bf16_round(v.w))));
 }
 
-#if defined(F16)
+#ifdef IS_BF16 // a module of its own for each
+const bool BF16 = IS_BF16 != 0, TO_BF16 = BF16;
+#else
+layout(constant_id = 30) const bool BF16 = false;
+layout(constant_id = 31) const bool TO_BF16 = false;
+#endif
+#ifdef B16
 #define V BITS64
-#define ld4 f16_ld4
-#define st4 f16_st4
-#define st4_number f16_st4_number
-#elif defined(BF16)
-#define V BITS64
-#define ld4 bf16_ld4
-#define st4 bf16_st4
-#define st4_number bf16_st4_number
+vec4 ld4(BITS64 w) {
+    if (BF16) return bf16_ld4(w);
+    return f16_ld4(w);
+}
+BITS64 st4(vec4 v) {
+    if (BF16) return bf16_st4(v);
+    return f16_st4(v);
+}
+BITS64 st4_number(vec4 v) {
+    if (BF16) return bf16_st4_number(v);
+    return f16_st4_number(v);
+}
 #else
 #define V BITS128
 #define ld4 f32_ld4
@@ -125,14 +136,16 @@ BITS64 bf16_st4(vec4 v) {
 #define st4_number f32_st4
 #endif
 
-#if defined(TO_F16)
+#ifdef TO_B16
 #define W BITS64
-#define ld4_to f16_ld4
-#define st4_to f16_st4
-#elif defined(TO_BF16)
-#define W BITS64
-#define ld4_to bf16_ld4
-#define st4_to bf16_st4
+vec4 ld4_to(BITS64 w) {
+    if (TO_BF16) return bf16_ld4(w);
+    return f16_ld4(w);
+}
+BITS64 st4_to(vec4 v) {
+    if (TO_BF16) return bf16_st4(v);
+    return f16_st4(v);
+}
 #else
 #define W BITS128
 #define ld4_to f32_ld4
@@ -148,7 +161,7 @@ BITS64 bf16_st4(vec4 v) {
 #define INPUT_F32(i, NAME, x) layout(binding = 16 + i) uniform textureBuffer x##_texels
 #define INOUT_F32(i, NAME, x) layout(binding = i) writeonly buffer NAME { F32x4 x[]; }; INPUT_F32(i, NAME, x)
 #define loadf(x, i) texelFetch(x##_texels, int(i))
-#if defined(F16) || defined(BF16)
+#ifdef B16
 #define INPUT(i, NAME, x) layout(binding = 16 + i) uniform utextureBuffer x##_texels
 #define bits4(x, i) pack64(texelFetch(x##_texels, int(i)).xy)
 #else

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/lemnos-ml/lemnos/nn"
@@ -105,16 +106,26 @@ func otherKernels(dev *vk.Device) error {
 	for _, k := range dev.Kernels() {
 		seen[k.Name()] = true
 	}
-	for _, name := range shaders.Names() {
-		if seen[name] || strings.HasPrefix(name, "matmul_coop.") { // whose device lists no matrices of that type
+	for _, module := range shaders.Names() {
+		if strings.Contains(module, "_coop") { // whose device lists no matrices of that type
 			continue
 		}
-		code, err := shaders.Load(name)
+		code, err := shaders.Load(module)
 		if err != nil {
 			return err
 		}
-		if _, err := dev.Kernel(name, code, map[uint32]uint32{shaders.SpecLocal: 8, shaders.SpecSubgroups: shaders.OneSubgroup}); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+		for _, half := range []string{"f16", "bf16"} {
+			name := strings.ReplaceAll(module, "b16", half)
+			if seen[name] {
+				continue
+			}
+			seen[name] = true
+			_, spec := shaders.Module(name)
+			constants := map[uint32]uint32{shaders.SpecLocal: 8, shaders.SpecSubgroups: shaders.OneSubgroup}
+			maps.Copy(constants, spec)
+			if _, err := dev.Kernel(name, code, constants); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
 		}
 	}
 	return nil

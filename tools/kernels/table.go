@@ -96,10 +96,12 @@ func markdown(out io.Writer, list []named) error {
 	return err
 }
 
-// comparable is the kernel without the constant that depends on the device.
+// comparable is the kernel without the constant that depends on the device, and those that its name tells.
 func (r *row) comparable() string {
-	fields := strings.Fields(r.Kernel)
-	return strings.Join(slices.DeleteFunc(fields, func(f string) bool { return strings.HasPrefix(f, fmt.Sprint(shaders.SpecSubgroups, "=")) }), " ")
+	return strings.Join(slices.DeleteFunc(strings.Fields(r.Kernel), func(f string) bool {
+		id, _, constant := strings.Cut(f, "=")
+		return constant && slices.Contains([]string{fmt.Sprint(shaders.SpecSubgroups), fmt.Sprint(shaders.SpecBf16), fmt.Sprint(shaders.SpecToBf16)}, id)
+	}), " ")
 }
 
 // worst lists the kernels that spill anywhere, those that spill most first.
