@@ -96,6 +96,12 @@ func (g *Graph) layOut() (*layout, error) {
 		m := in.tensor.mem
 		m.buffer, m.base = pack(&l.inputs, m.size, align, limit)
 	}
+	for _, m := range l.mems {
+		m.from, m.to = calls[m.first].epoch, len(calls)
+		if m.last < len(calls) {
+			m.to = calls[m.last].epoch
+		}
+	}
 	l.arena = place(l.mems, align, limit)
 	for _, c := range calls {
 		if l.status == nil && (g.heeds || c.node.checksIDs()) {
@@ -117,6 +123,7 @@ type scheduled struct {
 	*Call
 	node   *node
 	kernel *vk.Kernel
+	epoch  int // of calls that run side by side
 }
 
 func (c *scheduled) writes(i int) bool { return c.kernel.Bindings()[i]&vk.Write != 0 }
@@ -128,7 +135,7 @@ func (g *Graph) schedule() ([]*scheduled, error) {
 	if err != nil {
 		return nil, err
 	}
-	calls := live(all)
+	calls := overlap(live(all))
 	if len(calls) == 0 && len(g.outputs) == 0 {
 		return nil, errors.New("ops: compile: the graph computes nothing that is kept: call Output with what is to be read after a run")
 	}
@@ -152,7 +159,7 @@ func (g *Graph) scheduled() (all []*scheduled, err error) {
 			if err != nil {
 				return nil, fmt.Errorf("ops: %s: %w (at %s)", n.op, err, n.where)
 			}
-			all = append(all, &scheduled{&n.calls[i], n, k})
+			all = append(all, &scheduled{Call: &n.calls[i], node: n, kernel: k})
 		}
 	}
 	return all, nil
@@ -346,7 +353,7 @@ func (g *Graph) runNow(n *node) error {
 				t.mem.compute()
 			}
 		}
-		if err := g.dispatch(p, &scheduled{&n.calls[i], n, k}); err != nil {
+		if err := g.dispatch(p, &scheduled{Call: &n.calls[i], node: n, kernel: k}); err != nil {
 			return err
 		}
 	}

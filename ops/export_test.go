@@ -30,13 +30,33 @@ type Life struct {
 func Place(lives []Life, align, limit int64) (buffers []int, bases, sizes []int64) {
 	mems := make([]*memory, len(lives))
 	for i, l := range lives {
-		mems[i] = &memory{size: l.Size, first: l.First, last: l.Last}
+		mems[i] = &memory{size: l.Size, from: l.First, to: l.Last}
 	}
 	sizes = place(append([]*memory(nil), mems...), align, limit)
 	for _, m := range mems {
 		buffers, bases = append(buffers, m.buffer), append(bases, m.base)
 	}
 	return buffers, bases, sizes
+}
+
+// Touch is bytes of a memory, by its number, that a call reads, or writes.
+type Touch struct {
+	Memory   int
+	From, To int64
+	Writes   bool
+}
+
+// InEpochs returns which calls run side by side, of calls that touch and begin so much,
+// and end nothing.
+func InEpochs(lists [][]Touch, begins []int64, limit int64) [][]int {
+	var mems [16]memory
+	touched := make([][]touch, len(lists))
+	for i, list := range lists {
+		for _, t := range list {
+			touched[i] = append(touched[i], touch{&mems[t.Memory], t.From, t.To, t.Writes})
+		}
+	}
+	return inEpochs(touched, begins, make([]int64, len(lists)), limit)
 }
 
 // Shares reports whether a and b start at the same byte of the device's memory.

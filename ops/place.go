@@ -38,9 +38,10 @@ func (m *memory) root() *memory {
 }
 
 // place gives each intermediate, none of more than limit bytes, a buffer of the
-// arena and an offset in it, so that memories that live at the same time do not
-// overlap: largest first, lowest free offset. It returns the sizes of the
-// buffers, in bytes; there is one unless it would exceed limit.
+// arena and an offset in it, so that memories that live in the same epoch do not
+// overlap, which would need a barrier within it: largest first, lowest free offset.
+// It returns the sizes of the buffers, in bytes; there is one unless it would exceed
+// limit.
 func place(mems []*memory, align, limit int64) []int64 {
 	slices.SortStableFunc(mems, func(a, b *memory) int { return cmp.Compare(b.size, a.size) })
 	limit = limit / align * align
@@ -57,7 +58,7 @@ func place(mems []*memory, align, limit int64) []int64 {
 	for _, m := range mems {
 		at := int64(0)
 		for _, p := range placed {
-			if p.first > m.last || p.last < m.first {
+			if p.from > m.to || p.to < m.from {
 				continue
 			}
 			if at = whole(at, m.size); at+m.size <= p.base {

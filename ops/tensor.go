@@ -41,6 +41,8 @@ type memory struct {
 	taken  *memory // Compile let this memory take over another's
 	first  int     // first and last call that touches it; set by Compile
 	last   int
+	from   int // the epochs of these
+	to     int
 }
 
 // NewTensor returns a tensor of zeros with memory of its own. A shape without
