@@ -98,11 +98,8 @@ func (g *Graph) normBackward(op, kernel string, rows rowBlocks, x, dy *Tensor, e
 			base, add = sum, true
 		}
 	}
-	for i, p := range params {
-		if p != nil && g.wants(p) {
-			outs[1+i] = g.New(F32, rows.blocks, x.cols())
-		}
-	}
+	sums := g.blockSums(rows.blocks, x.cols(), params)
+	copy(outs[1:], sums)
 	args, spec := []*Tensor{x, cmp.Or(params[0], x), dy, base}, map[uint32]uint32{shaders.SpecAdd: b2u(add), shaders.SpecWant: 0}
 	maps.Copy(spec, constants)
 	some := outs[slices.IndexFunc(outs, func(t *Tensor) bool { return t != nil })]
@@ -119,12 +116,52 @@ func (g *Graph) normBackward(op, kernel string, rows rowBlocks, x, dy *Tensor, e
 		call.TakeOver = [2]int{4, 3}
 	}
 	g.add(op+" backward", call)
-	for i, p := range params {
-		if t := outs[1+i]; t != nil {
-			dst, add := g.grad(p)
-			g.columnSum(t, dst, add)
+	g.sumBlocks(sums, params)
+}
+
+// blockSums returns what the blocks of a norm leave for each of params, f32 (blocks, D), nil
+// where nobody wants it: one behind the other if a device can bind them there.
+func (g *Graph) blockSums(blocks, cols int, params []*Tensor) []*Tensor {
+	wanted := func(p *Tensor) bool { return p != nil && g.wants(p) }
+	if len(params) == 2 && wanted(params[0]) && wanted(params[1]) {
+		both := g.New(F32, 2*blocks, cols)
+		if half := both.Bytes() / 2; half%int64(g.dev.Info().Caps.StorageAlign) == 0 {
+			return []*Tensor{both.view(0, blocks, cols), both.view(half, blocks, cols)}
 		}
 	}
+	sums := make([]*Tensor, len(params))
+	for i, p := range params {
+		if wanted(p) {
+			sums[i] = g.New(F32, blocks, cols)
+		}
+	}
+	return sums
+}
+
+// sumBlocks adds up the sums of blocks, those of a weight and of its bias together if their
+// gradients lie one behind the other.
+func (g *Graph) sumBlocks(sums, params []*Tensor) {
+	dst, add := make([]*Tensor, len(params)), make([]bool, len(params))
+	for i, p := range params {
+		if sums[i] != nil {
+			dst[i], add[i] = g.grad(p)
+		}
+	}
+	if len(sums) == 2 && add[0] == add[1] && sums[0].precedes(sums[1]) && dst[0].precedes(dst[1]) {
+		d := sums[0].cols()
+		g.add("column sum", g.columnSumCalls(sums[0].view(0, 2*sums[0].rows(), d), 2, dst[0].view(0, 2, d), add[0])...)
+		return
+	}
+	for i, t := range sums {
+		if t != nil {
+			g.columnSum(t, dst[i], add[i])
+		}
+	}
+}
+
+// precedes reports whether b begins where a ends, in the same memory.
+func (a *Tensor) precedes(b *Tensor) bool {
+	return a != nil && b != nil && a.mem == b.mem && a.offset+a.Bytes() == b.offset
 }
 
 // gradSum returns where a kernel that adds one tensor to another puts the

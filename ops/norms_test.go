@@ -334,3 +334,50 @@ func TestNormOfNonFinite(t *testing.T) {
 		}
 	}
 }
+
+// The gradients of a weight and of the bias behind it are summed together; in rows that end before the bias starts, and
+// where one of them has a share already, apart.
+func TestLayerNormSumsTogether(t *testing.T) {
+	dev := vktest.Open(t)
+	for _, c := range []struct {
+		d     int
+		twice bool
+		calls int
+	}{{128, false, 2}, {130, false, 4}, {128, true, 6}} { // two levels each
+		p := ops.NewParams(dev, ops.F32)
+		w, b := p.Add("w", c.d), p.Add("b", c.d)
+		if err := p.Alloc(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(p.Release)
+		const rows = 3000
+		x, dy := opstest.Uniform(100, rows*c.d, 2), opstest.Uniform(103, rows*c.d, 1)
+		g := ops.NewGraph(dev)
+		in := tensor(t, dev, ops.F32, []int{rows, c.d}, x)
+		y := g.LayerNorm(in, w, b, normEps)
+		_, dw, db := opstest.LayerNormBackward64(x, make([]float32, c.d), dy, normEps)
+		if c.twice { // the later of the two finds a gradient of the weight there
+			y = g.Add(y, g.LayerNorm(in, w, nil, normEps))
+			for i := range dw {
+				dw[i] *= 2
+			}
+		}
+		ops.BackwardFrom(g, y, tensor(t, dev, ops.F32, []int{rows, c.d}, dy), false)
+		run(t, g)
+		calls := 0
+		for _, k := range ops.Kernels(g) {
+			if strings.HasPrefix(k, "columnsum") {
+				calls++
+			}
+		}
+		if calls != c.calls {
+			t.Errorf("%+v: %d calls of columnsum", c, calls)
+		}
+		for name, got := range map[string][]float32{"w": values(t, p.Grad(w)), "b": values(t, p.Grad(b))} {
+			want := map[string][]float64{"w": dw, "b": db}[name]
+			if e := opstest.RelL2(got, want); !(e <= 1e-6) {
+				t.Errorf("%+v: %s is off by %.2g", c, name, e)
+			}
+		}
+	}
+}
