@@ -142,7 +142,7 @@ func (m *Transformer) hidden(g *ops.Graph, x *ops.Tensor, c *cache) *ops.Tensor 
 	}
 	h := g.Embed(m.tokens, x) // (B, T, D)
 	if m.positions != nil {
-		h = g.Add(h, g.Embed(m.positions, m.places(g, x, c)))
+		h = g.Add(h, m.places(g, x, c))
 	}
 	h = m.dropout(g, h)
 	for i, b := range m.blocks {
@@ -158,24 +158,17 @@ func (m *Transformer) hidden(g *ops.Graph, x *ops.Tensor, c *cache) *ops.Tensor 
 	return m.norm.forward(g, h)
 }
 
-// places returns the position of each input: 0 to T−1, or what the decoder
-// writes before each run.
+// places returns the embeddings of the positions: the first T rows, or those that the
+// decoder names before each run.
 func (m *Transformer) places(g *ops.Graph, x *ops.Tensor, c *cache) *ops.Tensor {
-	if c != nil {
-		return c.places
+	t := x.Shape()[1]
+	switch {
+	case c != nil:
+		return g.Embed(m.positions, c.places)
+	case t == m.cfg.Context:
+		return m.positions
 	}
-	b, t := x.Shape()[0], x.Shape()[1]
-	places := make([]int32, b*t)
-	for i := range places {
-		places[i] = int32(i % t)
-	}
-	in := g.Input("positions", ops.I32, b, t)
-	if g.Err() == nil {
-		if err := ops.Upload(context.Background(), in, places); err != nil {
-			g.Fail("transformer", err)
-		}
-	}
-	return in
+	return g.Rows(m.positions, 0, t)
 }
 
 func (m *Transformer) dropout(g *ops.Graph, x *ops.Tensor) *ops.Tensor {
