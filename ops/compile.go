@@ -13,7 +13,8 @@ import (
 )
 
 // Compile schedules the graph: it drops operations nobody needs, places the
-// intermediates, and records the step. It returns the first error of building,
+// intermediates, compiles the kernels that the device has not compiled yet, and
+// records the step. It returns the first error of building,
 // and then has released what the graph owned. The graph can't be extended
 // afterwards.
 func (g *Graph) Compile() (*Step, error) {
@@ -39,8 +40,9 @@ type Footprint struct {
 	Host   int64 // rings of inputs and outputs in the host's memory
 }
 
-// Plan returns what Compile will have allocated, before it does. The graph can't
-// be extended afterwards; its errors are those of Compile.
+// Plan returns what Compile will have allocated, before it does, and compiles no
+// kernel. The graph can't be extended afterwards; its errors are those of Compile
+// that need neither.
 func (g *Graph) Plan() (Footprint, error) {
 	l, err := g.layOut()
 	if err != nil {

@@ -8,6 +8,9 @@ import (
 
 // build allocates and records.
 func (s *Step) build() error {
+	if err := s.dev.Compile(background, nil); err != nil { // here for all at once; dispatch returns what was wrong with one
+		return fmt.Errorf("ops: compile: %w", err)
+	}
 	if err := s.buildInputs(); err != nil {
 		return err
 	}

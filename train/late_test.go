@@ -66,6 +66,7 @@ func (e *everything) addDevice(t *testing.T) {
 	e.use("Device.NewBuffer", true, func() error { _, err := dev.NewBuffer(4); return err })
 	e.use("Device.NewHostBuffer", true, func() error { _, err := dev.NewHostBuffer(4); return err })
 	e.use("Device.Kernel", true, func() error { _, err := dev.Kernel("x", nil, nil); return err })
+	e.use("Device.Compile", true, func() error { return dev.Compile(ctx, nil) })
 	e.use("Device.Submit", true, func() error { _, err := dev.Submit(p); return err })
 	e.use("Device.Submit of nothing", true, func() error { _, err := dev.Submit(); return err })
 	e.use("Device.Wait", true, func() error { return dev.Wait(ctx) })

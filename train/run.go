@@ -90,14 +90,12 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, corpus da
 		return err
 	}
 	before := dev.Stats()
-	h.Logger.Info("compiling", "device", dev.Info().Name)
 	t, err := newTrainer(dev, cfg, model, corpus.Train, h.Reduce)
 	if err != nil {
 		return err
 	}
 	defer t.Close()
-	cfg = t.cfg
-	t.data = corpus.Identity()
+	cfg, t.data = t.cfg, corpus.Identity()
 	t.DetectAnomaly(h.DetectAnomaly)
 	var eval *Evaluator // nil for a run that does not evaluate
 	if cfg.ValFraction > 0 {
@@ -115,6 +113,9 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, corpus da
 	}
 	defer func() { err = errors.Join(err, lock.release()) }()
 	h.files = lockedFiles{h.files, lock}
+	if err := compileKernels(ctx, dev, h.Logger, 2*time.Second); err != nil {
+		return err
+	}
 	if err := t.compile(); err != nil {
 		return err
 	}

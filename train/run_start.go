@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"time"
 
 	"github.com/lemnos-ml/lemnos/train/data"
 	"github.com/lemnos-ml/lemnos/vk"
@@ -53,6 +55,22 @@ func beforeSteps(ctx context.Context, err error) error {
 		return err
 	}
 	return fmt.Errorf("%w before a step was done: %w", ErrInterrupted, context.Cause(ctx))
+}
+
+// compileKernels compiles those of all graphs, and logs every so often how far it is.
+func compileKernels(ctx context.Context, dev *vk.Device, log *slog.Logger, every time.Duration) error {
+	log.Info("compiling kernels", "device", dev.Info().Name)
+	last := time.Now()
+	err := dev.Compile(ctx, func(done, total int) {
+		if time.Since(last) >= every {
+			last = time.Now()
+			log.Info("compiling kernels", "done", done, "of", total)
+		}
+	})
+	if err != nil {
+		return beforeSteps(ctx, fmt.Errorf("train: %w", err))
+	}
+	return nil
 }
 
 // plan tells the plan of the memory, and refuses one that does not fit.

@@ -61,7 +61,7 @@ type DeviceStats struct {
 	Submissions int   // vkQueueSubmit calls since Open
 	Allocations int   // live VkDeviceMemory objects
 	Buffers     int   // live buffers, those of the device itself and those waiting for their destruction included
-	Kernels     int   // compiled kernels
+	Kernels     int   // kernels made
 	MemoryBytes int64 // bytes in the live allocations
 	BufferBytes int64 // sizes of the live buffers of NewBuffer: allocations are larger, for buffers to come share them
 	HostBytes   int64 // sizes of the live buffers of NewHostBuffer

@@ -30,7 +30,8 @@
 //
 // # Threads
 //
-// A Device and everything made from it are for one goroutine at a time. Different devices are
+// A Device and everything made from it are for one goroutine at a time; the threads on which
+// Device.Compile lets the driver work have ended when it returns. Different devices are
 // independent; Open and Devices may be called from anywhere.
 //
 // # Units

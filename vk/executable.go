@@ -22,7 +22,7 @@ type Statistic struct {
 	Value             float64
 }
 
-// Kernels lists the kernels compiled so far, by name and constants.
+// Kernels lists the kernels made so far, by name and constants.
 func (d *Device) Kernels() []*Kernel {
 	var list []*Kernel
 	for _, key := range slices.Sorted(maps.Keys(d.kernels)) {
@@ -31,7 +31,7 @@ func (d *Device) Kernels() []*Kernel {
 	return list
 }
 
-// Executables returns what the driver tells of the compiled kernel, through VK_KHR_pipeline_executable_properties.
+// Executables returns what the driver tells of the kernel, which it compiles if it is not compiled yet, through VK_KHR_pipeline_executable_properties.
 // It is an error on a device that was not opened with Options.CompileOnly, and where the driver tells nothing.
 func (k *Kernel) Executables() ([]Executable, error) {
 	d := k.device
@@ -40,6 +40,9 @@ func (k *Kernel) Executables() ([]Executable, error) {
 	}
 	if d.physical.facts.statistics == 0 {
 		return nil, fmt.Errorf("vk: kernel %s: no statistics: %q has no VK_KHR_pipeline_executable_properties, or was not opened with CompileOnly", k.name, d.physical.info.Name)
+	}
+	if err := k.Compile(); err != nil {
+		return nil, err
 	}
 	list, result := d.executables(k.pipeline)
 	if result != vulkan.Success {

@@ -52,6 +52,8 @@ func TestLostDevice(t *testing.T) {
 			"NewBuffer":     func() error { _, err := d.NewBuffer(4); return err },
 			"NewHostBuffer": func() error { _, err := d.NewHostBuffer(4); return err },
 			"Kernel":        func() error { _, err := d.Kernel("increment", testdata(t, "increment"), nil); return err },
+			"Compile":       func() error { return d.Compile(ctx, nil) },
+			"KernelCompile": k.Compile,
 			"End":           unfinished.End,
 			"NewProgram":    func() error { return d.NewProgram().End() },
 			"Submit":        func() error { _, err := d.Submit(p); return err },

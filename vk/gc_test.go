@@ -122,7 +122,14 @@ func collectedDevice(code []byte, running func() bool, kernels, runs *atomic.Int
 		if err != nil {
 			return err
 		}
-		kernels.Add(1)
+		for other := range uint32(3) { // beside it, on other threads
+			if _, err := d.Kernel("scale", code, map[uint32]uint32{0: 64, 10: uint32(i), 11: other}); err != nil {
+				return err
+			}
+		}
+		if err := d.Compile(ctx, func(int, int) { kernels.Add(1) }); err != nil {
+			return err
+		}
 		p := d.NewProgram()
 		p.Fill(y.Span(0, size), 0xffffffff)
 		p.Dispatch(k, [3]uint32{n / 64, 1, 1}, words(uint32(n), float32(2)), x.Span(0, size), y.Span(0, size))

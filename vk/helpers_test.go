@@ -21,7 +21,7 @@ func testdata(t testing.TB, name string) []byte {
 	return code
 }
 
-// kernel compiles a shader of testdata.
+// kernel makes a kernel of a shader of testdata.
 func kernel(t testing.TB, d *vk.Device, name string, spec map[uint32]uint32) *vk.Kernel {
 	t.Helper()
 	k, err := d.Kernel(name, testdata(t, name), spec)

@@ -24,7 +24,7 @@ func (a Access) String() string {
 	return [...]string{"none", "r", "w", "rw"}[a&(Read|Write)]
 }
 
-// Kernel is a compiled compute shader.
+// Kernel is a compute shader.
 type Kernel struct {
 	device      *Device
 	name        string
@@ -36,18 +36,22 @@ type Kernel struct {
 	constants   map[uint32]uint32 // values given to its specialization constants
 	shared      int64             // bytes of shared memory
 
+	code                []uint32 // words of SPIR-V, to compile
+	specIDs, specValues []uint32
+	failed              error // of Device.Compile, for Kernel.Compile to return
+
 	setLayout vulkan.DescriptorSetLayout
 	layout    vulkan.PipelineLayout
-	pipeline  vulkan.Pipeline
+	pipeline  vulkan.Pipeline // nil: not compiled yet
 }
 
-// Kernel compiles SPIR-V with values for its 32-bit specialization constants; ids that the shader does
-// not have are ignored. The shader has one entry point, main, and in set 0 a storage buffer with binding i
-// for argument i of Dispatch. An argument may also, or only, have a texel buffer with binding 16 + i: a
-// textureBuffer, whose items are vec4, or a utextureBuffer, whose items are two words, in x and y. With
-// Caps.FullSubgroups a workgroup of Caps.SubgroupSize invocations along x is one subgroup. What the device
-// lacks for the shader is an error that names it. The same name, code and constants give the same Kernel
-// again. The device owns it.
+// Kernel makes a kernel of SPIR-V with values for its 32-bit specialization constants; ids that the shader does
+// not have are ignored. Device.Compile, or else the first Dispatch, compiles it. The shader has one entry
+// point, main, and in set 0 a storage buffer with binding i for argument i of Dispatch. An argument may also,
+// or only, have a texel buffer with binding 16 + i: a textureBuffer, whose items are vec4, or a utextureBuffer,
+// whose items are two words, in x and y. With Caps.FullSubgroups a workgroup of Caps.SubgroupSize invocations
+// along x is one subgroup. What the device lacks for the shader is an error that names it. The same name, code
+// and constants give the same Kernel again. The device owns it.
 func (d *Device) Kernel(name string, spirv []byte, spec map[uint32]uint32) (*Kernel, error) {
 	if err := d.usable(); err != nil {
 		return nil, err
@@ -68,20 +72,15 @@ func (d *Device) Kernel(name string, spirv []byte, spec map[uint32]uint32) (*Ker
 	k.subgroup = caps.FullSubgroups && (k.local == [3]uint32{caps.SubgroupSize, 1, 1} &&
 		slices.Contains(s.module.capabilities, capabilityGroupNonUniform) ||
 		k.local[0]%caps.SubgroupSize == 0 && slices.Contains(s.module.capabilities, capabilityMatrix))
-	ids, values, err := s.specConstants(spec)
-	if err != nil {
+	if k.specIDs, k.specValues, err = s.specConstants(spec); err != nil {
 		return nil, fmt.Errorf("vk: kernel %s: %w", name, err)
 	}
-	k.constants = make(map[uint32]uint32, len(ids))
-	for i, id := range ids {
-		k.constants[id] = values[i]
+	k.constants = make(map[uint32]uint32, len(k.specIDs))
+	for i, id := range k.specIDs {
+		k.constants[id] = k.specValues[i]
 	}
-	if err := k.create(s.decided(k.constants), ids, values); err != nil {
-		d.destroyKernel(k)
-		return nil, err
-	}
+	k.code = s.decided(k.constants)
 	d.kernels[key] = k
-	d.cacheNews = true
 	return k, nil
 }
 
@@ -126,21 +125,6 @@ func (k *Kernel) fits(s *shader, spec map[uint32]uint32) error {
 	return err
 }
 
-func (k *Kernel) create(code, specIDs, specValues []uint32) error {
-	d := k.device
-	var result vulkan.Result
-	if k.setLayout, result = d.newSetLayout(k.descriptors); result != vulkan.Success {
-		return d.check(result, "vkCreateDescriptorSetLayout", "kernel "+k.name)
-	}
-	if k.layout, result = d.newPipelineLayout(k.setLayout, k.pushBytes); result != vulkan.Success {
-		return d.check(result, "vkCreatePipelineLayout", "kernel "+k.name)
-	}
-	if k.pipeline, result = d.newPipeline(k.layout, code, specIDs, specValues, k.subgroup); result != vulkan.Success {
-		return d.check(result, "vkCreateComputePipelines", "kernel "+k.name)
-	}
-	return nil
-}
-
 // Name is the name the kernel was made with.
 func (k *Kernel) Name() string { return k.name }
 
@@ -171,17 +155,4 @@ func (k *Kernel) SharedMemory() int64 { return k.shared }
 func (k *Kernel) Constant(id uint32) (value uint32, ok bool) {
 	value, ok = k.constants[id]
 	return value, ok
-}
-
-func (d *Device) destroyKernel(k *Kernel) {
-	if k.pipeline != nil {
-		vulkan.DestroyPipeline(d.handle, k.pipeline, nil)
-	}
-	if k.layout != nil {
-		vulkan.DestroyPipelineLayout(d.handle, k.layout, nil)
-	}
-	if k.setLayout != nil {
-		vulkan.DestroyDescriptorSetLayout(d.handle, k.setLayout, nil)
-	}
-	k.pipeline, k.layout, k.setLayout = nil, nil, nil
 }

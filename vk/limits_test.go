@@ -94,7 +94,7 @@ func TestLimitsKept(t *testing.T) {
 // compile wants an error where the limits make one.
 func compile(t *testing.T, d *vk.Device, name string, spec map[uint32]uint32) {
 	t.Helper()
-	if _, err := d.Kernel(name, testdata(t, name), spec); err == nil {
+	if err := kernel(t, d, name, spec).Compile(); err == nil {
 		t.Errorf("kernel %s: no error", name)
 	}
 }

@@ -93,7 +93,7 @@ func (p *Program) fail(format string, args ...any) {
 }
 
 // Dispatch runs groups workgroups of the kernel. push is its push-constant block, exactly
-// Kernel.PushBytes long; args are its buffers by binding number. Span offsets are multiples of
+// Kernel.PushBytes long; args are its buffers by binding number. A kernel that is not compiled yet is now. Span offsets are multiples of
 // Caps.StorageAlign, sizes at most Caps.MaxStorageRange, and of a texel buffer Caps.MaxTexels items.
 func (p *Program) Dispatch(k *Kernel, groups [3]uint32, push []byte, args ...Span) {
 	if !p.recording() {
@@ -125,6 +125,9 @@ func (p *Program) Dispatch(k *Kernel, groups [3]uint32, push []byte, args ...Spa
 func (p *Program) checkDispatch(k *Kernel, groups [3]uint32, push []byte, args []Span) error {
 	if k == nil || k.device != p.device {
 		return errors.New("vk: dispatch: no kernel, or one of another device")
+	}
+	if err := k.Compile(); err != nil {
+		return err
 	}
 	caps := &p.device.physical.info.Caps
 	for i, n := range groups {

@@ -30,9 +30,10 @@ static void *lastInstance, *lastDevice;
 
 static int64_t live[KINDS];
 static int64_t calls[FAULTS];
-static int64_t first[FAULTS] = {-1, -1, -1, -1, -1}, last[FAULTS] = {-1, -1, -1, -1, -1};
+static int64_t first[FAULTS] = {-1, -1, -1, -1, -1, -1}, last[FAULTS] = {-1, -1, -1, -1, -1, -1};
 static int64_t injected;
 static int lost;
+static int64_t compiling, compiled_at_once; // pipelines that are being created, and the most that were
 static uint64_t slowness = 1;
 
 #define LOAD(x) __atomic_load_n(&(x), __ATOMIC_SEQ_CST)
@@ -45,6 +46,12 @@ static int befalls(int fault) {
 	if (n < LOAD(first[fault]) || n > LOAD(last[fault])) return 0;
 	ADD(injected, 1);
 	return 1;
+}
+
+// loses counts a call that can find the device lost; once it is, all such calls do.
+static int loses(int fault) {
+	if (befalls(fault)) STORE(lost, 1);
+	return LOAD(lost);
 }
 
 // Objects whose vkCreate takes (device, info, allocator, handle) and whose vkDestroy (device, handle, allocator),
@@ -133,12 +140,16 @@ static void ourDestroyDevice(void *device, const void *allocator) {
 
 static int32_t (*realCreateComputePipelines)(void *, uint64_t, uint32_t, const void *, const void *, uint64_t *);
 static int32_t ourCreateComputePipelines(void *device, uint64_t cache, uint32_t count, const void *infos, const void *allocator, uint64_t *handles) {
-	int32_t result = befalls(FAULT_HOST_MEMORY) ? VK_ERROR_OUT_OF_HOST_MEMORY : limits_check_pipelines(count, infos);
+	int32_t result = loses(FAULT_COMPILE) ? VK_ERROR_DEVICE_LOST
+		: befalls(FAULT_HOST_MEMORY) ? VK_ERROR_OUT_OF_HOST_MEMORY : limits_check_pipelines(count, infos);
 	if (result != VK_SUCCESS) {
 		memset(handles, 0, count * sizeof *handles);
 		return result;
 	}
+	int64_t now = ADD(compiling, 1) + 1, most = LOAD(compiled_at_once);
+	while (now > most && !__atomic_compare_exchange_n(&compiled_at_once, &most, now, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {}
 	result = realCreateComputePipelines(device, cache, count, infos, allocator, handles);
+	ADD(compiling, -1);
 	for (uint32_t i = 0; i < count; i++) { // those that failed are zero
 		if (handles[i]) ADD(live[KIND_PIPELINE], 1);
 	}
@@ -174,12 +185,6 @@ static int32_t (*realEndCommandBuffer)(void *);
 static int32_t ourEndCommandBuffer(void *command) {
 	int32_t result = realEndCommandBuffer(command);
 	return befalls(FAULT_HOST_MEMORY) ? VK_ERROR_OUT_OF_HOST_MEMORY : result;
-}
-
-// loses counts a call that can find the device lost; once it is, all such calls do.
-static int loses(int fault) {
-	if (befalls(fault)) STORE(lost, 1);
-	return LOAD(lost);
 }
 
 static int32_t (*realQueueSubmit)(void *, uint32_t, const void *, uint64_t);
@@ -344,8 +349,11 @@ void interpose_reset(void) {
 		STORE(calls[i], 0);
 	}
 	STORE(injected, 0);
+	STORE(compiled_at_once, 0);
 	STORE(lost, 0);
 }
+
+int64_t interpose_compiled_at_once(void) { return LOAD(compiled_at_once); }
 
 void interpose_slow(uint64_t factor) { STORE(slowness, factor); }
 

@@ -60,7 +60,7 @@ func Kinds() []string { return kinds[:] }
 // Fault is a failure, with the calls it can befall.
 type Fault int
 
-// The faults. After a lost device all submissions, waits, fence and query results are lost, until Reset.
+// The faults. After a lost device all compilations, submissions, waits, fence and query results are lost, until Reset.
 const (
 	DeviceMemory Fault = C.FAULT_DEVICE_MEMORY // vkAllocateMemory: VK_ERROR_OUT_OF_DEVICE_MEMORY
 	// HostMemory: VK_ERROR_OUT_OF_HOST_MEMORY from every vkCreate call but vkCreateInstance, from
@@ -70,11 +70,13 @@ const (
 	MapFailure Fault = C.FAULT_MAP    // vkMapMemory: VK_ERROR_MEMORY_MAP_FAILED
 	LostSubmit Fault = C.FAULT_SUBMIT // vkQueueSubmit: VK_ERROR_DEVICE_LOST
 	LostWait   Fault = C.FAULT_WAIT   // vkWaitForFences: VK_ERROR_DEVICE_LOST
+	// LostCompile: VK_ERROR_DEVICE_LOST from vkCreateComputePipelines.
+	LostCompile Fault = C.FAULT_COMPILE
 )
 
 // String says what fails.
 func (f Fault) String() string {
-	return [...]string{"device memory", "host memory", "map failure", "lost at submit", "lost at wait"}[f]
+	return [...]string{"device memory", "host memory", "map failure", "lost at submit", "lost at wait", "lost at compile"}[f]
 }
 
 // Wrap returns a vkGetInstanceProcAddr that hands out counting functions around those of proc.
@@ -104,6 +106,9 @@ func Inject(f Fault, n int, onward bool) {
 
 // Calls returns how many calls since Reset the fault could have befallen.
 func Calls(f Fault) int { return int(C.interpose_calls(C.int(f))) }
+
+// CompiledAtOnce returns how many pipelines at most were being created at the same time since Reset.
+func CompiledAtOnce() int { return int(C.interpose_compiled_at_once()) }
 
 // Injected returns how many calls have failed by injection since Reset.
 func Injected() int { return int(C.interpose_injected()) }

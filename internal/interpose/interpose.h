@@ -12,7 +12,7 @@ enum {
 };
 
 // Faults, each with the calls that it can befall.
-enum { FAULT_DEVICE_MEMORY, FAULT_HOST_MEMORY, FAULT_MAP, FAULT_SUBMIT, FAULT_WAIT, FAULTS };
+enum { FAULT_DEVICE_MEMORY, FAULT_HOST_MEMORY, FAULT_MAP, FAULT_SUBMIT, FAULT_WAIT, FAULT_COMPILE, FAULTS };
 
 // Limits of a device, 0 where they are not lowered.
 typedef struct {
@@ -38,6 +38,7 @@ void interpose_perturb(int value);
 void interpose_slow(uint64_t factor);
 void interpose_limit(const interpose_limits *limits);
 uint32_t interpose_subgroup_size(void);
+int64_t interpose_compiled_at_once(void);
 void interpose_violation(char text[256]);
 
 #endif

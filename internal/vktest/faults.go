@@ -15,11 +15,12 @@ import (
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
-var faults = []interpose.Fault{interpose.DeviceMemory, interpose.HostMemory, interpose.LostSubmit, interpose.LostWait}
+var faults = []interpose.Fault{interpose.DeviceMemory, interpose.HostMemory, interpose.LostSubmit, interpose.LostWait, interpose.LostCompile}
 
 // faultError is the error that a fault must surface as.
 func faultError(f interpose.Fault) error {
-	if f == interpose.LostSubmit || f == interpose.LostWait {
+	switch f {
+	case interpose.LostSubmit, interpose.LostWait, interpose.LostCompile:
 		return vk.ErrDeviceLost
 	}
 	return vk.ErrOutOfMemory

@@ -2,6 +2,7 @@ package vktest
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/lemnos-ml/lemnos/internal/interpose"
@@ -47,6 +48,12 @@ func Slow(t testing.TB, factor uint64) {
 	interpose.Slow(factor)
 	t.Cleanup(func() { interpose.Slow(1) })
 }
+
+// Violation returns the first call since the last Violation that asked for more than Limit allows, or "": the test expects it.
+func Violation() string { return interpose.Violation() }
+
+// Pipelines returns how many there are, of all devices.
+func Pipelines() int { return interpose.Live()[slices.Index(interpose.Kinds(), "pipelines")] }
 
 func checkLimits() error {
 	if v := interpose.Violation(); v != "" {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -49,11 +50,18 @@ func compileAll(dev *vk.Device) (*report, error) {
 		if err := g.build(dev); err != nil {
 			failed = errors.Join(failed, fmt.Errorf("%s: %w", g.name, err))
 		}
+		if err := dev.Compile(context.Background(), nil); err != nil {
+			return nil, errors.Join(failed, err)
+		}
 		for _, k := range dev.Kernels() {
 			if seen[k] {
 				continue
 			}
 			seen[k] = true
+			if err := k.Compile(); err != nil {
+				failed = errors.Join(failed, fmt.Errorf("%s: %w", g.name, err))
+				continue
+			}
 			executables, err := k.Executables()
 			if err != nil {
 				return nil, errors.Join(failed, err)
