@@ -21,7 +21,7 @@ case $name in
 trixie) suite=trixie packages=(wine64 wine) ;;
 intel) suite=trixie packages=(xz-utils gcc g++ meson ninja-build pkgconf python3-mako python3-packaging python3-yaml bison flex
 	libdrm-dev libexpat1-dev zlib1g-dev libzstd-dev libelf-dev glslang-tools) ;;
-sid) suite=sid packages=(mesa-drm-shim glslc) ;;
+sid) suite=sid packages=(mesa-drm-shim glslc spirv-tools) ;;
 *) echo "chroot: no chroot ${name:-named}; there are: trixie intel sid" >&2; exit 2 ;;
 esac
 

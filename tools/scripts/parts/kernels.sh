@@ -31,7 +31,14 @@ part_chroots() {
 # matrix_cores sees that the kernels with cooperative matrices become instructions of matrix cores, and runs the tests of
 # products, attention and models with them on the one driver that executes them without a GPU, lavapipe's.
 matrix_cores() {
-	local chroot=tools/scripts/chroot.sh status=0
+	local chroot=tools/scripts/chroot.sh status=0 module
+	if "$chroot" sid which spirv-val >/dev/null; then
+		for module in shaders/spv/*_coop*.spv; do
+			"$chroot" sid spirv-val --target-env vulkan1.1 "$module" || status=1
+		done
+	else
+		echo "not validated: the chroot is older than its list of packages"
+	fi
 	printf '%s\n' 0x164 0x192 0x180 | MESA_SHADER_CACHE_DISABLE=true xargs -P 2 -I % bash -c '
 		"$1" sid env LD_PRELOAD=/usr/lib/x86_64-linux-gnu/libnouveau_noop_drm_shim.so NOUVEAU_CHIPSET=$2 \
 			NVK_I_WANT_A_BROKEN_VULKAN_DRIVER=1 VK_ICD_FILENAMES=/usr/share/vulkan/icd.d/nouveau_icd.json \
