@@ -183,21 +183,25 @@ const (
 )
 
 // call is a call of kernel, with a workgroup for each tile of rows in each of heads
-// heads. Where attention shares rows among lanes it is the attention_lanes kernel,
-// whose lanes hold so many rows of a head each that these are about tile4 groups of
-// four values.
+// heads: on matrix cores the attention_coop kernel, and where attention shares rows
+// among lanes the attention_lanes kernel, whose lanes hold so many rows of a head each
+// that these are about tile4 groups of four values.
 func (a *attention) call(g *Graph, kernel string, heads, tile4 int, push attentionPush, args ...*Tensor) Call {
 	s4, n := a.q.stride4(), a.q.shape[1]
-	plain, tile, local, spec := kernel, 32, 64, map[uint32]uint32{shaders.SpecS4: uint32(s4)}
-	if g.tune.lanes && s4 <= maxLanes4 {
+	tile, local, spec := 32, 64, map[uint32]uint32{shaders.SpecS4: uint32(s4)}
+	if m, ok := g.attentionMatrices(a, kernel); ok {
+		kernel = strings.Replace(kernel, "attention", "attention_coop", 1)
+		tile, local = coopRows(m), g.coopInvocations()
+		spec[shaders.SpecMatM], spec[shaders.SpecMatN], spec[shaders.SpecMatK] = m.M, m.N, m.K
+		mask := slices.Index(args, a.stats) + 1 // which these kernels don't have
+		args = slices.Delete(args, mask, mask+1)
+	} else if g.tune.lanes && s4 <= maxLanes4 {
 		kernel, local = strings.Replace(kernel, "attention", "attention_lanes", 1), int(g.tune.subgroup)
 		rows := min(max(1, tile4/s4), ceilDiv(n, local), maxLaneRows)
 		tile, spec[shaders.SpecLaneRows] = local*rows, uint32(rows)
 	}
-	c := Call{Kernel: kernel + "." + a.q.dtype.String(), Groups: a.q.shape[0] * heads * ceilDiv(n, tile), Local: uint32(local),
+	return Call{Kernel: kernel + "." + a.q.dtype.String(), Groups: a.q.shape[0] * heads * ceilDiv(n, tile), Local: uint32(local),
 		Spec: a.spec(spec), Push: push, Args: args}
-	g.onMatrixCores(a, &c, plain, heads)
-	return c
 }
 
 func (g *Graph) attentionForward(a *attention) Call {

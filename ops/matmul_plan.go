@@ -50,7 +50,7 @@ func (t *tuning) matmulPlan(form string, m, n, k, batch int, tiles []coopTiling)
 			rows *= 2
 		}
 		return matmulPlan{kernel: "matmul_few", groups: ceilDiv(n, 4), local: t.fewLocal, spec: map[uint32]uint32{shaders.SpecRows: uint32(rows)}, part: k}
-	case len(tiles) > 0 && min(m, n, k) > 16:
+	case len(tiles) > 0:
 		return t.coopPlan(form, m, n, k, batch, tiles)
 	case t.sharedTiles:
 		blocks := t.sharedBlocks
@@ -98,7 +98,11 @@ func (t *tuning) matmulPart(groups, k int) int {
 func (g *Graph) matmulCalls(form string, a, b, bias, c *Tensor, alpha float32, add bool) []Call {
 	m, n, k, _ := matmulSizes(form, a, b)
 	batch := product(a.shape[:len(a.shape)-2])
-	plan := g.tune.matmulPlan(form, m, n, k, batch, g.coopTiles(coopProducts, a.dtype))
+	var tiles []coopTiling
+	if min(m, n, k) > 16 { // smaller ones leave most of a tile empty
+		tiles = g.coopTiles(coopProducts, a.dtype)
+	}
+	plan := g.tune.matmulPlan(form, m, n, k, batch, tiles)
 	push := matmulPush{M: uint32(m), N: uint32(n), K: uint32(k), LDA4: uint32(a.stride4()), LDB4: uint32(b.stride4()), LDC4: uint32(c.stride4()),
 		StepA4: uint32(a.len4() / batch), StepB4: uint32(b.len4() / batch), StepC4: uint32(c.len4() / batch),
 		Batch: uint32(batch), KPart: uint32(plan.part), Bias: b2u(bias != nil), Alpha: alpha}
