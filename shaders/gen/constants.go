@@ -6,7 +6,6 @@ import (
 	"go/format"
 	"maps"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -19,16 +18,12 @@ var (
 
 // constants is the text of constants.go. A name means the same number wherever it is.
 func constants() ([]byte, error) {
-	files, err := filepath.Glob("*.comp")
-	if err != nil {
-		return nil, err
-	}
-	lib, err := filepath.Glob("lib/*.glsl")
+	files, err := matches("*.comp", "lib/*.glsl")
 	if err != nil {
 		return nil, err
 	}
 	ids, values := map[string]string{}, map[string]string{}
-	for _, f := range append(files, lib...) {
+	for _, f := range files {
 		text, err := os.ReadFile(f)
 		if err != nil {
 			return nil, err

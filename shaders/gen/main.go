@@ -241,6 +241,18 @@ func removeStale(modules []module) error {
 	return nil
 }
 
+// matches are the files that any of the patterns matches.
+func matches(patterns ...string) (files []string, err error) {
+	for _, p := range patterns {
+		some, err := filepath.Glob(p)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, some...)
+	}
+	return files, nil
+}
+
 // sources is the content of spv/SOURCES: the versions of the compilers and the SHA-256 of everything the modules are made
 // from, sorted. It proves freshness where there is no glslc. Without the newer one its version is what was committed.
 func sources(glslc, newer *compiler, committed []byte) ([]byte, error) {
@@ -251,19 +263,10 @@ func sources(glslc, newer *compiler, committed []byte) ([]byte, error) {
 	} else {
 		b.Write(regexp.MustCompile("(?m)^newer: .*\n").Find(committed))
 	}
-	files, err := filepath.Glob("*.comp")
+	files, err := matches("*.comp", "lib/*", "gen/*.go")
 	if err != nil {
 		return nil, err
 	}
-	lib, err := filepath.Glob("lib/*")
-	if err != nil {
-		return nil, err
-	}
-	own, err := filepath.Glob("gen/*.go")
-	if err != nil {
-		return nil, err
-	}
-	files = slices.Concat(files, lib, own)
 	sort.Strings(files)
 	for _, f := range files {
 		line, err := sourceLine(f)
