@@ -43,7 +43,12 @@ func newerCompiler() (*compiler, error) {
 	if _, err := os.Stat(filepath.Join(chroots, "sid", "usr", "bin", "glslc")); err != nil {
 		return nil, nil
 	}
-	return newCompiler("../tools/scripts/chroot.sh", "sid", "glslc")
+	module, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		return nil, fmt.Errorf("go env GOMOD: %w", err)
+	}
+	script := filepath.Join(filepath.Dir(strings.TrimSpace(string(module))), "tools", "scripts", "chroot.sh")
+	return newCompiler(script, "sid", "glslc")
 }
 
 var include = regexp.MustCompile(`(?m)^#include "([^"]+)"`)

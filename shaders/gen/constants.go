@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"go/format"
+	"io/fs"
 	"maps"
 	"os"
 	"regexp"
@@ -15,6 +17,25 @@ var (
 	specConstant = regexp.MustCompile(`(?m)^layout\(constant_id = (\d+)\) const \w+ (\w+) =`)
 	namedValues  = regexp.MustCompile(`(?m)^const uint (\w+ = \d+(?:, \w+ = \d+)+);`)
 )
+
+// updateConstants writes constants.go where there is one, or checks that it is what it should be.
+func updateConstants(check bool) error {
+	have, err := os.ReadFile("constants.go")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	want, err := constants()
+	switch {
+	case err != nil || bytes.Equal(have, want):
+		return err
+	case check:
+		return errors.New("constants.go is stale: run go generate here")
+	}
+	return os.WriteFile("constants.go", want, 0o644)
+}
 
 // constants is the text of constants.go. A name means the same number wherever it is.
 func constants() ([]byte, error) {

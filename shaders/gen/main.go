@@ -1,4 +1,4 @@
-// Gen compiles every kernel of this folder to SPIR-V with glslc:
+// Gen compiles every kernel of the folder that it runs in, shaders or tools/bench, to SPIR-V with glslc:
 //
 //	go generate ./shaders           # writes spv/*.spv and spv/SOURCES
 //	cd shaders && go run ./gen -check   # rebuilds into a temporary folder and compares byte for byte
@@ -15,7 +15,7 @@
 // source is an error. Its types f16 and bf16 are modules of their own, with -DIS_BF16=0 or 1, since GLSL has types for them, and
 // glslc optimizes them.
 //
-// It also writes constants.go, which has the ids of the specialization constants under the names that sources give them,
+// Where there is a constants.go it writes that too, which has the ids of the specialization constants under the names that sources give them,
 // and the values that sources name: "layout(constant_id = 10) const uint S4" is SpecS4 = 10, "const uint CAUSAL = 0, WINDOW = 1"
 // is Causal and Window.
 package main
@@ -86,18 +86,11 @@ func run(check bool) error {
 	if err != nil {
 		return err
 	}
-	names, err := constants()
-	if err != nil {
+	if err := updateConstants(check); err != nil {
 		return err
 	}
 	if check {
-		if have, err := os.ReadFile("constants.go"); err != nil || !bytes.Equal(have, names) {
-			return fmt.Errorf("constants.go is stale: run go generate ./shaders")
-		}
 		return compare(modules, glslc, newer, committed, manifest)
-	}
-	if err := os.WriteFile("constants.go", names, 0o644); err != nil {
-		return err
 	}
 	if err := os.MkdirAll("spv", 0o755); err != nil {
 		return err
@@ -285,7 +278,7 @@ func compare(modules []module, glslc, newer *compiler, committed, manifest []byt
 	}
 	hashes := func(m []byte) []byte { return regexp.MustCompile("(?m)^(compiler|newer): .*\n").ReplaceAll(m, nil) }
 	if !bytes.Equal(hashes(committed), hashes(manifest)) {
-		return fmt.Errorf("spv/SOURCES is stale: run go generate ./shaders")
+		return fmt.Errorf("spv/SOURCES is stale: run go generate here")
 	}
 	tmp, err := os.MkdirTemp("", "shaders")
 	if err != nil {
@@ -305,7 +298,7 @@ func compare(modules []module, glslc, newer *compiler, committed, manifest []byt
 			return err
 		}
 		if !bytes.Equal(a, b) {
-			return fmt.Errorf("spv/%s differs from what glslc makes: run go generate ./shaders", m.output)
+			return fmt.Errorf("spv/%s differs from what glslc makes: run go generate here", m.output)
 		}
 	}
 	return nil

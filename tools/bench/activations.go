@@ -26,7 +26,7 @@ func activationCases(c config) []benchmark {
 func silu(x float64) float64 { return x / (1 + math.Exp(-x)) }
 
 func activationCase(name string, n int, f func(g *ops.Graph, x *ops.Tensor) *ops.Tensor, want func(x float64) float64) benchmark {
-	return benchmark{fmt.Sprintf("f32[%d]", n), []part{{name: name + " f32", kernels: "unary.", bytes: 8 * float64(n)}}, func(r *running) {
+	return benchmark{shape: fmt.Sprintf("f32[%d]", n), parts: []part{{name: name + " f32", kernels: "unary.", bytes: 8 * float64(n)}}, build: func(r *running) {
 		data := normals(n)
 		y := f(r.graph, r.tensor(ops.F32, data, n))
 		r.graph.Output(y)
@@ -38,10 +38,10 @@ func activationCase(name string, n int, f func(g *ops.Graph, x *ops.Tensor) *ops
 // go back: three passes over memory forward, five backward.
 func swigluCase(dt ops.DType, n, d int) benchmark {
 	size := float64(n * d * dt.Size())
-	return benchmark{fmt.Sprintf("[%d %d]", n, d), []part{
+	return benchmark{shape: fmt.Sprintf("[%d %d]", n, d), parts: []part{
 		{name: "swiglu " + dt.String(), kernels: "swiglu.", bytes: 3 * size},
 		{name: "swiglu_back " + dt.String(), kernels: "swiglu_back.", bytes: 5 * size},
-	}, func(r *running) {
+	}, build: func(r *running) {
 		data := normals(2 * n * d)
 		gate, up := r.tensor(dt, data[:n*d], n, d), r.tensor(dt, data[n*d:], n, d)
 		targets, ids := r.ids(n, d)
@@ -82,7 +82,7 @@ func swigluCase(dt ops.DType, n, d int) benchmark {
 // dropoutCase drops every other value: its check is that half of them are 0 and
 // the others doubled.
 func dropoutCase(dt ops.DType, n int) benchmark {
-	return benchmark{fmt.Sprintf("[%d]", n), []part{{name: "dropout " + dt.String(), kernels: "dropout", bytes: 2 * float64(n*dt.Size())}}, func(r *running) {
+	return benchmark{shape: fmt.Sprintf("[%d]", n), parts: []part{{name: "dropout " + dt.String(), kernels: "dropout", bytes: 2 * float64(n*dt.Size())}}, build: func(r *running) {
 		data := normals(n)
 		random := r.graph.Input("random", ops.U32, 4)
 		r.graph.Train(random)
@@ -114,7 +114,7 @@ func dropoutCase(dt ops.DType, n int) benchmark {
 // cross-entropy.
 func softmaxCase(n, v int) benchmark {
 	stride := (v + 3) / 4 * 4
-	return benchmark{fmt.Sprintf("[%d %d]", n, v), []part{{name: "softmax f32", kernels: "softmax", bytes: 12 * float64(n*stride)}}, func(r *running) {
+	return benchmark{shape: fmt.Sprintf("[%d %d]", n, v), parts: []part{{name: "softmax f32", kernels: "softmax", bytes: 12 * float64(n*stride)}}, build: func(r *running) {
 		data := normals(n * v)
 		y := r.graph.Softmax(r.tensor(ops.F32, data, n, v))
 		r.graph.Output(y)

@@ -7,16 +7,18 @@ import (
 	"github.com/lemnos-ml/lemnos/ops"
 )
 
-// attentionCases lists attention as small models have it and, on GPUs, GPT-2.
+// attentionCases lists attention as small models have it, and of 1024 to 8192 positions.
 func attentionCases(c config) []benchmark {
 	if c.quick {
 		return []benchmark{attentionCase(ops.F32, 1, 40, 4, 2, 16)}
 	}
 	list := []benchmark{attentionCase(ops.F32, 12, 64, 4, 4, 32), attentionCase(ops.F32, 1, 128, 9, 3, 64),
 		attentionCase(ops.F32, 8, 256, 6, 6, 64), attentionCase(ops.BF16, 8, 256, 6, 6, 64)}
-	if c.gpu {
-		list = append(list, attentionCase(ops.F32, 8, 1024, 12, 12, 64), attentionCase(ops.BF16, 8, 1024, 12, 12, 64),
-			attentionCase(ops.BF16, 2, 4096, 16, 16, 128))
+	for _, b := range []benchmark{attentionCase(ops.F32, 1, 1024, 12, 12, 64), attentionCase(ops.F32, 8, 1024, 12, 12, 64),
+		attentionCase(ops.BF16, 8, 1024, 12, 12, 64), attentionCase(ops.BF16, 4, 2048, 12, 12, 64), attentionCase(ops.F32, 2, 4096, 16, 16, 128),
+		attentionCase(ops.BF16, 2, 4096, 16, 16, 128), attentionCase(ops.BF16, 1, 8192, 32, 4, 64)} {
+		b.long = true
+		list = append(list, b)
 	}
 	return list
 }
@@ -26,11 +28,11 @@ func attentionCases(c config) []benchmark {
 // Counted is what each kernel multiplies on and below the diagonal.
 func attentionCase(dt ops.DType, b, t, h, kv, s int) benchmark {
 	product := float64(b*h) * float64(t*(t+1)) * float64(s)
-	return benchmark{fmt.Sprintf("[%d %d %d/%d %d]", b, t, h, kv, s), []part{
+	return benchmark{shape: fmt.Sprintf("[%d %d %d/%d %d]", b, t, h, kv, s), parts: []part{
 		{name: "attention " + dt.String(), kernels: "attention. attention_lanes. attention_coop.", flops: 2 * product},
 		{name: "attention_dq " + dt.String(), kernels: "attention_delta. attention_dq. attention_lanes_dq. attention_coop_dq.", flops: 3 * product},
 		{name: "attention_dkv " + dt.String(), kernels: "attention_dkv. attention_lanes_dkv. attention_coop_dkv.", flops: 4 * product},
-	}, func(r *running) {
+	}, build: func(r *running) {
 		nq, nk := b*t*h*s, b*t*kv*s
 		data := normals(nq + 2*nk)
 		qs, ks, vs := data[:nq], data[nq:nq+nk], data[nq+nk:]

@@ -14,9 +14,11 @@ import (
 
 // benchmark is a graph to time.
 type benchmark struct {
-	shape string
-	parts []part
-	build func(r *running)
+	shape  string
+	parts  []part
+	build  func(r *running)
+	memory float64 // bytes that it takes at least, where that may be too many for a device
+	long   bool    // on a processor: it is measured there only where -run asks for it
 }
 
 // part is some of a graph's dispatches: a row of the table.
@@ -115,22 +117,27 @@ func (r *running) expect(t *ops.Tensor, tolerance float64, want func(i int) floa
 	}
 }
 
-// normals returns n normally distributed values that 16-bit types hold exactly.
+// normals returns n normally distributed values that 16-bit types hold exactly. They repeat after a prime number of them, so
+// that no two rows of a matrix are the same.
 func normals(n int) []float32 {
+	const period = 1<<20 - 3
 	random := rand.New(rand.NewPCG(1, 2))
 	x := make([]float32, n)
-	for i := range x {
+	for i := range min(n, period) {
 		x[i] = float32(math.Round(random.NormFloat64()*32)) / 32
+	}
+	for done := period; done < n; done *= 2 {
+		copy(x[done:], x[:done])
 	}
 	return x
 }
 
-// cases lists everything that bench measures, the training step aside.
+// cases lists everything that bench measures, ceilings and training steps aside.
 func cases(c config) []benchmark {
 	n := c.bytes() / 4 // f32 values
-	list := []benchmark{plainCopy(c.bytes()), fastestCopy(c.bytes()), fillCase(ops.F32, n), fillCase(ops.BF16, 2*n),
+	list := []benchmark{fillCase(ops.F32, n), fillCase(ops.BF16, 2*n),
 		castCase(ops.F32, ops.BF16, n), castCase(ops.BF16, ops.F32, n), castCase(ops.F32, ops.F16, n),
-		addCase(n), broadcastCase(n/64, 64), transposeCase(n/64, 64), sumCase(n), scaleCase(n), optimizerCase(ops.F32, n), optimizerCase(ops.BF16, 2*n)}
+		addCase(n), broadcastCase(n/64, 64), transposeCase(n/64, 64), sumCase(n), scaleCase(n), optimizerCase("", ops.F32, n, 1), optimizerCase("", ops.BF16, 2*n, 1)}
 	for _, dt := range []ops.DType{ops.F32, ops.BF16} {
 		for _, v := range []int{1000, 50257} {
 			list = append(list, crossEntropyCase(dt, max(1, (c.bytes()+v*dt.Size()-1)/(v*dt.Size())), v))
@@ -141,7 +148,7 @@ func cases(c config) []benchmark {
 		d = 64
 	}
 	list = append(list, embedCase(n/d, min(d, n/d), d))
-	return slices.Concat(list, matmulCases(c), layerCases(c), attentionCases(c))
+	return slices.Concat(list, matmulCases(c), layerCases(c), attentionCases(c), activationCases(c), modelCases(c), optimizerCases(c))
 }
 
 // plainCopy is the copy that comes to mind first: y[i] = x[i], 16 bytes for each
@@ -158,7 +165,7 @@ func fastestCopy(size int) benchmark {
 
 func copyCase(name string, size int, c ops.Call) benchmark {
 	n4 := size / 16
-	return benchmark{fmt.Sprintf("f32[%d]", 4*n4), []part{{name: name, kernels: "copy", bytes: 2 * float64(size)}}, func(r *running) {
+	return benchmark{shape: fmt.Sprintf("f32[%d]", 4*n4), parts: []part{{name: name, kernels: "copy", bytes: 2 * float64(size)}}, build: func(r *running) {
 		data := normals(4 * n4)
 		x, y := r.tensor(ops.F32, data, 4*n4), r.tensor(ops.F32, nil, 4*n4)
 		c.Push, c.Args = struct{ N4 uint32 }{uint32(n4)}, []*ops.Tensor{x, y}
@@ -168,7 +175,7 @@ func copyCase(name string, size int, c ops.Call) benchmark {
 }
 
 func fillCase(dt ops.DType, n int) benchmark {
-	return benchmark{fmt.Sprintf("%s[%d]", dt, n), []part{{name: "fill " + dt.String(), kernels: "fill", bytes: float64(n * dt.Size())}}, func(r *running) {
+	return benchmark{shape: fmt.Sprintf("%s[%d]", dt, n), parts: []part{{name: "fill " + dt.String(), kernels: "fill", bytes: float64(n * dt.Size())}}, build: func(r *running) {
 		y := r.tensor(dt, nil, n)
 		r.graph.Fill(y, 1.5)
 		r.expect(y, 0, func(int) float64 { return 1.5 })
@@ -177,7 +184,7 @@ func fillCase(dt ops.DType, n int) benchmark {
 
 func castCase(from, to ops.DType, n int) benchmark {
 	// f32 is the wider one of each pair, and n counts its values.
-	return benchmark{fmt.Sprintf("[%d]", n), []part{{name: fmt.Sprintf("cast %s to %s", from, to), kernels: "cast", bytes: float64(n * (from.Size() + to.Size()))}}, func(r *running) {
+	return benchmark{shape: fmt.Sprintf("[%d]", n), parts: []part{{name: fmt.Sprintf("cast %s to %s", from, to), kernels: "cast", bytes: float64(n * (from.Size() + to.Size()))}}, build: func(r *running) {
 		data := normals(n)
 		x, y := r.tensor(from, data, n), r.tensor(to, nil, n)
 		r.graph.CastTo(x, y)
@@ -186,7 +193,7 @@ func castCase(from, to ops.DType, n int) benchmark {
 }
 
 func addCase(n int) benchmark {
-	return benchmark{fmt.Sprintf("f32[%d]", n), []part{{name: "add f32", kernels: "binary.", bytes: 12 * float64(n)}}, func(r *running) {
+	return benchmark{shape: fmt.Sprintf("f32[%d]", n), parts: []part{{name: "add f32", kernels: "binary.", bytes: 12 * float64(n)}}, build: func(r *running) {
 		data := normals(n)
 		x, y := r.tensor(ops.F32, data, n), r.tensor(ops.F32, data, n)
 		z := r.graph.Add(x, y)
@@ -197,7 +204,7 @@ func addCase(n int) benchmark {
 
 // broadcastCase multiplies (n, d) by a row.
 func broadcastCase(n, d int) benchmark {
-	return benchmark{fmt.Sprintf("f32[%d %d]", n, d), []part{{name: "mul by a row f32", kernels: "binary.", bytes: 8 * float64(n*d)}}, func(r *running) {
+	return benchmark{shape: fmt.Sprintf("f32[%d %d]", n, d), parts: []part{{name: "mul by a row f32", kernels: "binary.", bytes: 8 * float64(n*d)}}, build: func(r *running) {
 		data := normals(n * d)
 		y := r.graph.Mul(r.tensor(ops.F32, data, n, d), r.tensor(ops.F32, data[:d], d))
 		r.graph.Output(y)
@@ -207,7 +214,7 @@ func broadcastCase(n, d int) benchmark {
 
 // transposeCase transposes (n, d), d a multiple of four.
 func transposeCase(n, d int) benchmark {
-	return benchmark{fmt.Sprintf("f32[%d %d]", n, d), []part{{name: "transpose f32", kernels: "copy_strided.", bytes: 8 * float64(n*d)}}, func(r *running) {
+	return benchmark{shape: fmt.Sprintf("f32[%d %d]", n, d), parts: []part{{name: "transpose f32", kernels: "copy_strided.", bytes: 8 * float64(n*d)}}, build: func(r *running) {
 		data := normals(n * d)
 		y := r.graph.Transpose(r.tensor(ops.F32, data, n, d), 0, 1)
 		r.graph.Output(y)
@@ -217,7 +224,7 @@ func transposeCase(n, d int) benchmark {
 
 func sumCase(n int) benchmark {
 	const d = 1024
-	return benchmark{fmt.Sprintf("f32[%d %d]", n/d, d), []part{{name: "row sum f32", kernels: "rowsum.", bytes: 4 * float64(n)}}, func(r *running) {
+	return benchmark{shape: fmt.Sprintf("f32[%d %d]", n/d, d), parts: []part{{name: "row sum f32", kernels: "rowsum.", bytes: 4 * float64(n)}}, build: func(r *running) {
 		data := normals(n)
 		y := r.graph.RowSum(r.tensor(ops.F32, data, n/d, d))
 		r.graph.Output(y)
@@ -231,7 +238,7 @@ func sumCase(n int) benchmark {
 }
 
 func scaleCase(n int) benchmark {
-	return benchmark{fmt.Sprintf("f32[%d]", n), []part{{name: "scale f32", kernels: "scale", bytes: 8 * float64(n)}}, func(r *running) {
+	return benchmark{shape: fmt.Sprintf("f32[%d]", n), parts: []part{{name: "scale f32", kernels: "scale", bytes: 8 * float64(n)}}, build: func(r *running) {
 		data := normals(n)
 		y := r.graph.Scale(r.tensor(ops.F32, data, n), 0.5)
 		r.graph.Output(y)
@@ -244,10 +251,10 @@ func scaleCase(n int) benchmark {
 // is not counted.
 func embedCase(n, v, d int) benchmark {
 	rows := float64(4 * n * d)
-	return benchmark{fmt.Sprintf("n=%d [%d %d]", n, v, d), []part{
+	return benchmark{shape: fmt.Sprintf("n=%d [%d %d]", n, v, d), parts: []part{
 		{name: "embed f32", kernels: "embed.", bytes: 2*rows + 4*float64(n)},
 		{name: "embed_back f32", kernels: "embed_back. embed_links", bytes: rows + 4*float64(v*d+n)},
-	}, func(r *running) {
+	}, build: func(r *running) {
 		params := ops.NewParams(r.dev, ops.F32)
 		table := params.Add("table", v, d)
 		if err := params.Alloc(); err != nil {
@@ -302,7 +309,7 @@ func logSumExp(x []float32) float64 {
 // exponentials are summed.
 func crossEntropyCase(dt ops.DType, n, v int) benchmark {
 	stride := (v + 3) / 4 * 4
-	return benchmark{fmt.Sprintf("[%d %d]", n, v), []part{{name: "cross-entropy " + dt.String(), kernels: "crossentropy", bytes: 3 * float64(n*stride*dt.Size())}}, func(r *running) {
+	return benchmark{shape: fmt.Sprintf("[%d %d]", n, v), parts: []part{{name: "cross-entropy " + dt.String(), kernels: "crossentropy", bytes: 3 * float64(n*stride*dt.Size())}}, build: func(r *running) {
 		data := normals(n * v)
 		x := r.tensor(dt, data, n, v)
 		targets, ids := r.ids(n, v)

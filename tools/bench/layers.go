@@ -26,9 +26,9 @@ func ropeCase(dt ops.DType, t, h, s int, halfSplit bool) benchmark {
 	if halfSplit {
 		name = "rope half "
 	}
-	return benchmark{fmt.Sprintf("[1 %d %d %d]", t, h, s), []part{
+	return benchmark{shape: fmt.Sprintf("[1 %d %d %d]", t, h, s), parts: []part{
 		{name: name + dt.String(), kernels: "rope.", bytes: float64(2*t*h*s*dt.Size() + 4*t*s)},
-	}, func(r *running) {
+	}, build: func(r *running) {
 		data := normals(t * h * s)
 		y := r.graph.RoPE(r.tensor(dt, data, 1, t, h, s), &ops.RoPEOptions{HalfSplit: halfSplit})
 		r.graph.Output(y)
@@ -52,10 +52,10 @@ func ropeCase(dt ops.DType, t, h, s int, halfSplit bool) benchmark {
 // x, dy and dx; what the sums over rows leave for each block of them is not.
 func normCase(name string, dt ops.DType, n, d int) benchmark {
 	size := float64(n * d * dt.Size())
-	return benchmark{fmt.Sprintf("[%d %d]", n, d), []part{
+	return benchmark{shape: fmt.Sprintf("[%d %d]", n, d), parts: []part{
 		{name: name + " " + dt.String(), kernels: name + ".", bytes: 2 * size},
 		{name: name + "_back " + dt.String(), kernels: name + "_back. columnsum.", bytes: 3 * size},
-	}, func(r *running) {
+	}, build: func(r *running) {
 		params := ops.NewParams(r.dev, dt)
 		weight, bias := params.Add("weight", d), params.Add("bias", d)
 		if err := params.Alloc(); err != nil {

@@ -5,16 +5,23 @@
 // runs.
 //
 // Each run is paired with two copies by shaders, the yardsticks for what the
-// memory allows, which every table begins with:
+// memory allows:
 //
-//   - copy, for "% of copy": the copy that comes to mind first, y[i] = x[i] with
+//   - copy, for "% copy": the copy that comes to mind first, y[i] = x[i] with
 //     16 bytes for each invocation in workgroups of 256;
 //
-//   - fastest copy, for "% of best": the fastest that was found for the device,
+//   - fastest copy, for "% best": the fastest that was found for the device,
 //     with its own workgroups, several groups of 16 bytes for each invocation
 //     and, on lavapipe, words of 64 bits.
 //
-//     go run ./tools/bench [-device name] [-run regexp] [-skip regexp] [-size MiB] [-quick] [-json file]
+// Every table begins with the ceilings of the device: copies of several sizes, and
+// multiply-adds in registers, of f32 and, where there are matrix cores, of what
+// these multiply. "% ceiling" is of the copies that no cache can hold, for rows with
+// GB/s, and of the multiply-adds that the kernel uses, for those with GFLOP/s.
+//
+// On a processor the rows that take it long are measured where -run asks for them.
+//
+//	go run ./tools/bench [-device name] [-run regexp] [-skip regexp] [-size MiB] [-quick] [-json file]
 //
 // With -counts it measures nothing: it plans the training steps and prints what each has to do, by operation. No hardware
 // is needed for that where the driver can do without, as Mesa's can:
@@ -23,7 +30,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"regexp"
@@ -31,7 +37,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/tools/internal/command"
 	"github.com/lemnos-ml/lemnos/vk"
 )
@@ -121,8 +126,8 @@ func run(c config) error {
 		return fmt.Errorf("bench: %s has no time stamps", dev.Info().Name)
 	}
 	c.gpu = dev.Info().Kind != vk.CPU
-	all, steps := append(cases(c), activationCases(c)...), models(c)
-	if err := errors.Join(checkWanted(c, all, steps, wanted), checkTraced(c, steps, wanted)); err != nil {
+	all, steps := chosen(c)
+	if err := errors.Join(checkWanted(c, withCeilings(c, dev.Info(), all), steps, wanted), checkTraced(c, steps, wanted)); err != nil {
 		return err
 	}
 	r, err := newReport(c, dev.Info())
@@ -130,6 +135,16 @@ func run(c config) error {
 		return err
 	}
 	return errors.Join(measureAll(dev, c, all, steps, wanted, r), r.close())
+}
+
+// chosen lists what is measured on the device: all, but on a processor without -run nothing that takes it long.
+func chosen(c config) ([]benchmark, []model) {
+	all, steps := cases(c), models(c)
+	if !c.gpu && c.run == "" {
+		all = slices.DeleteFunc(all, func(b benchmark) bool { return b.long })
+		steps = slices.DeleteFunc(steps, func(m model) bool { return m.long })
+	}
+	return all, steps
 }
 
 // checkWanted returns an error that names the rows where none is wanted.
@@ -154,6 +169,14 @@ func checkWanted(c config, kernels []benchmark, steps []model, wanted func(row s
 	return fmt.Errorf("bench: -run %q and -skip %q leave nothing to measure; the rows are %s, each with its shapes", c.run, c.skip, strings.Join(slices.Compact(names), ", "))
 }
 
+// withCeilings is all and what the ceilings are measured by.
+func withCeilings(c config, info vk.Info, all []benchmark) []benchmark {
+	for _, k := range ceilingCases(c, info) {
+		all = append(all, k.benchmark)
+	}
+	return all
+}
+
 // measureAll leaves what was wrong to the report and goes on. Its error is of what nothing can be measured without.
 func measureAll(dev *vk.Device, c config, kernels []benchmark, steps []model, wanted func(row string) bool, r *report) error {
 	copies, err := openYardsticks(dev, c)
@@ -161,18 +184,20 @@ func measureAll(dev *vk.Device, c config, kernels []benchmark, steps []model, wa
 		return err
 	}
 	defer copies.close()
+	if err := measureCeilings(dev, c, copies, wanted, r); err != nil {
+		return err
+	}
 	for _, k := range kernels {
-		isYardstick := strings.HasSuffix(k.parts[0].name, "copy")
-		if !isYardstick && !slices.ContainsFunc(k.parts, func(p part) bool { return wanted(p.name + " " + k.shape) }) {
+		if !slices.ContainsFunc(k.parts, func(p part) bool { return wanted(p.name + " " + k.shape) }) {
 			continue
 		}
 		rows, err := measure(dev, k, copies, c)
 		if errors.Is(err, vk.ErrDeviceLost) {
 			return err
 		}
-		r.fail(err)
+		r.failOrSkip(k.parts[0].name, k.shape, err)
 		for _, x := range rows {
-			if isYardstick || wanted(x.Name+" "+x.Shape) {
+			if wanted(x.Name + " " + x.Shape) {
 				r.add(x)
 			}
 		}
@@ -185,7 +210,7 @@ func measureAll(dev *vk.Device, c config, kernels []benchmark, steps []model, wa
 		if errors.Is(err, vk.ErrDeviceLost) {
 			return err
 		}
-		r.fail(err)
+		r.failOrSkip(m.name, m.shape(), err)
 		if err == nil {
 			r.addStep(x)
 		}
@@ -193,161 +218,29 @@ func measureAll(dev *vk.Device, c config, kernels []benchmark, steps []model, wa
 	return nil
 }
 
-// opened is a benchmark that was compiled, run once and checked.
-type opened struct {
-	c     benchmark
-	step  *ops.Step
-	run   *running
-	wrong string // how its result differs from the host's
-}
-
-func open(dev *vk.Device, c benchmark) (*opened, error) {
-	r := &running{dev: dev, ctx: context.Background(), graph: ops.NewGraph(dev)}
-	c.build(r)
-	step, err := r.graph.Compile()
-	if err != nil || r.err != nil {
-		r.release()
-		return nil, fmt.Errorf("bench: %s %s: %w", c.parts[0].name, c.shape, firstError(r.err, err))
-	}
-	o := &opened{c: c, step: step, run: r}
-	if err := o.check(); err != nil {
-		o.close()
-		return nil, fmt.Errorf("bench: %s %s: %w", c.parts[0].name, c.shape, err)
-	}
-	return o, nil
-}
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
+// measureCeilings measures what the other rows are held against.
+func measureCeilings(dev *vk.Device, c config, copies yardsticks, wanted func(row string) bool, r *report) error {
+	found := ceilings{Matrix: map[string]float64{}}
+	for _, k := range ceilingCases(c, dev.Info()) {
+		rows, err := measure(dev, k.benchmark, copies, c)
+		if errors.Is(err, vk.ErrDeviceLost) {
 			return err
 		}
-	}
-	return nil
-}
-
-// check runs the step once and compares what it left with the host's values.
-func (o *opened) check() error {
-	if err := o.stage(); err != nil {
-		return err
-	}
-	if err := o.step.Run(); err != nil {
-		return err
-	}
-	if err := o.step.Wait(o.run.ctx); err != nil {
-		return err
-	}
-	if o.run.check == nil {
-		return errors.New("no check")
-	}
-	if err := o.run.check(); err != nil {
-		o.wrong = err.Error()
-	}
-	return nil
-}
-
-func (o *opened) stage() error {
-	if o.run.stage == nil {
-		return nil
-	}
-	return o.run.stage(o.step)
-}
-
-// profile runs the step once and returns the nanoseconds of each part.
-func (o *opened) profile() ([]float64, error) {
-	if err := o.stage(); err != nil {
-		return nil, err
-	}
-	times, err := o.step.Profile(o.run.ctx)
-	if err != nil {
-		return nil, err
-	}
-	sums := make([]float64, len(o.c.parts))
-	for i, p := range o.c.parts {
-		for _, t := range times {
-			if p.covers(t.Kernel) {
-				sums[i] += t.Nanos
+		r.fail(err)
+		for _, x := range rows {
+			if wanted(x.Name + " " + x.Shape) {
+				r.add(x)
+			} else {
+				r.line(x, "")
+			}
+			if k.take != nil && x.Wrong == "" {
+				k.take(&found, x)
 			}
 		}
 	}
-	return sums, nil
-}
-
-func (o *opened) close() {
-	o.step.Close()
-	o.run.release()
-}
-
-// yardsticks are the copies that the other kernels are measured by.
-type yardsticks struct{ plain, fastest *opened }
-
-func openYardsticks(dev *vk.Device, c config) (y yardsticks, err error) {
-	if y.plain, err = open(dev, plainCopy(c.bytes())); err != nil {
-		return y, err
-	}
-	if y.fastest, err = open(dev, fastestCopy(c.bytes())); err != nil {
-		y.plain.close()
-	}
-	return y, err
-}
-
-func (y yardsticks) close() {
-	y.plain.close()
-	y.fastest.close()
-}
-
-// profile runs both copies once and returns their bytes per nanosecond.
-func (y yardsticks) profile() (plain, fastest float64, err error) {
-	speed := func(o *opened) float64 {
-		nanos, e := o.profile()
-		if e != nil {
-			err = e
-			return 0
-		}
-		return o.c.parts[0].bytes / nanos[0]
-	}
-	return speed(y.plain), speed(y.fastest), err
-}
-
-// measure times the parts of a benchmark, each run next to one of each copy: what
-// else the machine does then slows them all.
-func measure(dev *vk.Device, c benchmark, copies yardsticks, cfg config) ([]row, error) {
-	o, err := open(dev, c)
-	if err != nil {
-		return nil, err
-	}
-	defer o.close()
-	least, most, limit := cfg.runs()
-	nanos, ofPlain, ofFastest := make([][]float64, len(c.parts)), make([][]float64, len(c.parts)), make([][]float64, len(c.parts))
-	for start, n := time.Now(), 0; n < least || n < most && time.Since(start) < limit; n++ {
-		plain, fastest, err := copies.profile()
-		if err != nil {
-			return nil, err
-		}
-		times, err := o.profile()
-		if err != nil {
-			return nil, fmt.Errorf("bench: %s %s: %w", c.parts[0].name, c.shape, err)
-		}
-		for i, t := range times {
-			nanos[i] = append(nanos[i], t)
-			ofPlain[i] = append(ofPlain[i], c.parts[i].bytes/t/plain)
-			ofFastest[i] = append(ofFastest[i], c.parts[i].bytes/t/fastest)
-		}
-	}
-	rows := make([]row, len(c.parts))
-	for i, p := range c.parts {
-		ns := median(nanos[i])
-		rows[i] = row{Name: p.name, Shape: c.shape, Nanos: ns, Runs: len(nanos[i]), Wrong: o.wrong}
-		if p.flops > 0 {
-			rows[i].GFLOPS = p.flops / ns
-		} else {
-			rows[i].GBs, rows[i].OfCopy, rows[i].OfBest = p.bytes/ns, 100*median(ofPlain[i]), 100*median(ofFastest[i])
-		}
-	}
-	return rows, nil
-}
-
-func median(x []float64) float64 {
-	x = slices.Sorted(slices.Values(x))
-	return (x[(len(x)-1)/2] + x[len(x)/2]) / 2
+	r.ceilings = found
+	r.encode(struct {
+		Ceilings ceilings `json:"ceilings"`
+	}{found})
+	return nil
 }

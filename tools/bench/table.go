@@ -18,12 +18,13 @@ import (
 // report prints each row as it is measured, to standard output and, as JSON, to a file: what stops the program leaves
 // what was measured until then.
 type report struct {
-	out    io.Writer
-	json   *json.Encoder // nil without a file
-	file   *os.File
-	before *earlier // nil without -compare
-	trace  *trace   // nil without -trace
-	failed []error  // what was wrong, missing or not written
+	out      io.Writer
+	json     *json.Encoder // nil without a file
+	file     *os.File
+	before   *earlier // nil without -compare
+	trace    *trace   // nil without -trace
+	ceilings ceilings
+	failed   []error // what was wrong, missing or not written
 }
 
 // head is the file's first line.
@@ -37,13 +38,18 @@ type head struct {
 type row struct {
 	Name   string  `json:"name"`
 	Shape  string  `json:"shape"`
-	Nanos  float64 `json:"ns"`                        // GPU time, median
-	GBs    float64 `json:"gb_per_s,omitempty"`        // algorithmic bytes, in 10^9 per second
-	OfCopy float64 `json:"percent_of_copy,omitempty"` // of the plain copy's GB/s, median over the runs
-	OfBest float64 `json:"percent_of_best,omitempty"` // of the fastest copy's
+	Nanos  float64 `json:"ns"`                 // GPU time, median
+	GBs    float64 `json:"gb_per_s,omitempty"` // algorithmic bytes, in 10^9 per second
 	GFLOPS float64 `json:"gflop_per_s,omitempty"`
+	OfCopy float64 `json:"percent_of_copy,omitempty"`    // of the plain copy's GB/s, median over the runs
+	OfBest float64 `json:"percent_of_best,omitempty"`    // of the fastest copy's
+	OfPeak float64 `json:"percent_of_ceiling,omitempty"` // of the ceiling for its bytes or its FLOPs
 	Runs   int     `json:"runs"`
 	Wrong  string  `json:"wrong,omitempty"` // how the result differs from the host's
+
+	bytes, flops float64
+	fastest      float64 // ns
+	matrix       string  // type of the factors that it has on matrix cores
 }
 
 // stepRow is a replayed training step of a model.
@@ -51,7 +57,10 @@ type stepRow struct {
 	Name         string  `json:"name"`
 	Shape        string  `json:"shape"`
 	Model        string  `json:"model"`
-	Nanos        float64 `json:"ns"`          // wall clock per step
+	Nanos        float64 `json:"ns"`        // wall clock per step
+	Host         float64 `json:"host_ns"`   // of these, what the processor takes to stage and submit a step
+	Device       float64 `json:"device_ns"` // what all dispatches take, one after the other
+	OfPeak       float64 `json:"percent_of_ceiling,omitempty"`
 	Submissions  uint64  `json:"submissions"` // queue submissions per step
 	Dispatches   int     `json:"dispatches"`
 	Barriers     int     `json:"barriers"`
@@ -60,7 +69,20 @@ type stepRow struct {
 
 	Kernels []kernelShare `json:"kernels,omitempty"` // of a profiled step, most time first
 
-	times []ops.KernelTime // of the same, in order
+	times  []ops.KernelTime // of the same, in order
+	counts []ops.OpCount    // what the step has to do
+}
+
+// least is how long the step takes where each operation is at the device's ceiling for its bytes or for its FLOPs, in nanoseconds.
+func (x *stepRow) least(c *ceilings) (nanos float64) {
+	matrix := map[string]string{}
+	for _, t := range x.times {
+		matrix[t.Op] = max(matrix[t.Op], matrixOf(t.Kernel))
+	}
+	for _, n := range x.counts {
+		nanos += c.least(float64(n.Bytes), float64(n.FLOPs), matrix[n.Op])
+	}
+	return nanos
 }
 
 // kernelShare is what all dispatches of a kernel take of a step.
@@ -70,7 +92,7 @@ type kernelShare struct {
 	Nanos      float64 `json:"ns"` // GPU time
 }
 
-const format = "%-20s %20s %11s %7s %9s %9s %8s %5s %9s"
+const format = "%-28s %20s %10s %7s %9s %6s %6s %9s %9s"
 
 // newReport starts the table, and the file when one is asked for.
 func newReport(c config, dev vk.Info) (*report, error) {
@@ -93,13 +115,13 @@ func newReport(c config, dev vk.Info) (*report, error) {
 	}
 	r.encode(h)
 	fmt.Fprintf(r.out, "%s, %s\n", h.Device, h.Driver)
-	fmt.Fprintf(r.out, "tensors of %.4g MiB; GB/s of the bytes each kernel has to move;\n%% of the GB/s of the plain and of the fastest copy in the same run\n\n", h.MiB)
+	fmt.Fprintf(r.out, "tensors of %.4g MiB; GB/s of the bytes each kernel has to move; %% of the GB/s of the plain\nand of the fastest copy in the same run, and of the ceilings, which come first\n\n", h.MiB)
 	heading := ""
 	if r.before != nil {
 		fmt.Fprintf(r.out, "speed-up over %s: %s, %s\n\n", c.compare, r.before.Device, r.before.Driver)
 		heading = "speed-up"
 	}
-	r.print("kernel", "shape", "time", "GB/s", "% of copy", "% of best", "GFLOP/s", "runs", heading)
+	r.print("kernel", "shape", "time", "GB/s", "GFLOP/s", "% copy", "% best", "% ceiling", heading)
 	return r, nil
 }
 
@@ -136,21 +158,40 @@ func (r *report) fail(err error) {
 	}
 }
 
+// failOrSkip is fail, but that a device which has too little memory for a row, in all or in one piece, only goes without.
+func (r *report) failOrSkip(name, shape string, err error) {
+	if !errors.Is(err, vk.ErrOutOfMemory) {
+		r.fail(err)
+		return
+	}
+	fmt.Fprintf(r.out, "  skipped: %v\n", err)
+	r.encode(struct {
+		Name    string `json:"name"`
+		Shape   string `json:"shape"`
+		Skipped string `json:"skipped"`
+	}{name, shape, err.Error()})
+}
+
 // print writes a line of the table.
 func (r *report) print(columns ...any) {
 	fmt.Fprintln(r.out, strings.TrimRight(fmt.Sprintf(format, columns...), " "))
 }
 
-func (r *report) add(x row) {
+func (r *report) add(x row) { r.line(x, r.before.speedUp(x.Name, x.Shape, x.Nanos)) }
+
+// line adds a row that is compared already.
+func (r *report) line(x row, speedUp string) {
+	x.OfPeak = 100 * r.ceilings.least(x.bytes, x.flops, x.matrix) / x.Nanos
 	r.encode(x)
-	r.print(x.Name, x.Shape, short(x.Nanos), number(x.GBs, 2), number(x.OfCopy, 0), number(x.OfBest, 0), number(x.GFLOPS, 1), fmt.Sprint(x.Runs), r.before.speedUp(x.Name, x.Shape, x.Nanos))
+	r.print(x.Name, x.Shape, short(x.Nanos), number(x.GBs, 2), number(x.GFLOPS, 1), number(x.OfCopy, 0), number(x.OfBest, 0), number(x.OfPeak, 0), speedUp)
 	r.checked(x.Name, x.Shape, x.Wrong)
 }
 
 func (r *report) addStep(x *stepRow) {
+	x.OfPeak = 100 * x.least(&r.ceilings) / x.Nanos
 	r.encode(x)
-	fmt.Fprintf(r.out, "\n%s %s, %s: %s, %.4g tokens/s, %d submissions, %d dispatches, %d barriers\n",
-		x.Name, x.Shape, x.Model, short(x.Nanos), x.TokensPerSec, x.Submissions, x.Dispatches, x.Barriers)
+	fmt.Fprintf(r.out, "\n%s %s, %s: %s, %.4g tokens/s, %s %% of the ceilings\n", x.Name, x.Shape, x.Model, short(x.Nanos), x.TokensPerSec, number(x.OfPeak, 0))
+	fmt.Fprintf(r.out, "  %s on the processor, %s in %d dispatches; %d barriers, %d submissions\n", short(x.Host), short(x.Device), x.Dispatches, x.Barriers, x.Submissions)
 	if s := r.before.speedUp(x.Name, x.Shape, x.Nanos); s != "" {
 		fmt.Fprintf(r.out, "speed-up %s\n", s)
 	}
@@ -198,6 +239,9 @@ const shown = 12
 func number(x float64, decimals int) string {
 	if x == 0 {
 		return ""
+	}
+	if x < 1 {
+		decimals++
 	}
 	return fmt.Sprintf("%.*f", decimals, x)
 }

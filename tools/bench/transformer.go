@@ -9,6 +9,7 @@ import (
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/optim"
+	"github.com/lemnos-ml/lemnos/train"
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
@@ -18,7 +19,8 @@ type model struct {
 	dtype ops.DType
 	cfg   nn.TransformerConfig // of the bigram model, vocabulary and context only
 	batch int
-	steps int // of the bigram model, that are timed together
+	steps int  // of the bigram model, that are timed together
+	long  bool // on a processor: it is measured there only where -run asks for it
 }
 
 func (m model) shape() string { return fmt.Sprintf("[%d %d]", m.batch, m.cfg.Context) }
@@ -27,27 +29,44 @@ func (m model) structure() string {
 	return fmt.Sprintf("%s, V=%d L=%d D=%d", m.dtype, m.cfg.Vocab, m.cfg.Layers, m.cfg.Width)
 }
 
-// models lists the bigram model, nanoGPT's recipe for a processor, SmolLM2-135M (the structure of its config.json) with
-// one sequence of 128 tokens, and, on GPUs, GPT-2. With quick there are the first two, small.
+// models lists the bigram model and the presets, at several batches. With quick there are two, small.
 func models(c config) []model {
-	bigram := nn.TransformerConfig{Vocab: 256, Context: 256}
-	nano := nn.TransformerConfig{Vocab: 256, Context: 64, Layers: 4, Heads: 4, Width: 128, FFN: 512, Norm: "layernorm",
-		NormEps: 1e-5, Activation: "gelu", Positions: "learned", Tied: true, Init: "gpt2"}
-	smolLM2 := nn.TransformerConfig{Vocab: 49152, Context: 128, Layers: 30, Heads: 9, KVHeads: 3, Width: 576, FFN: 1536,
-		Norm: "rmsnorm", NormEps: 1e-5, Activation: "swiglu", Positions: "rope_half", RopeTheta: 1e5, Tied: true, Init: "gpt2"}
-	gpt2 := nn.TransformerConfig{Vocab: 50257, Context: 1024, Layers: 12, Heads: 12, Width: 768, FFN: 3072, Norm: "layernorm",
-		NormEps: 1e-5, Activation: "gelu_tanh", Positions: "learned", Tied: true, Bias: true, Init: "gpt2"}
-	list := []model{{"bigram train step", ops.F32, bigram, 32, 200}, {"shakespeare-char train step", ops.F32, nano, 12, 0}}
+	list := []model{
+		{name: "bigram train step", dtype: ops.F32, cfg: nn.TransformerConfig{Vocab: 256, Context: 256}, batch: 32, steps: 200},
+		presetModel("shakespeare-char train step", ops.F32, "shakespeare-char", 12, 64),
+	}
 	if c.quick {
 		list[0].cfg.Context, list[0].batch, list[0].steps = 32, 4, 5
 		list[1].cfg.Layers, list[1].batch = 1, 2
 		return list
 	}
-	list = append(list, model{"SmolLM2-135M train step", ops.F32, smolLM2, 1, 0})
-	if c.gpu {
-		list = append(list, model{"GPT-2 124M train step f32", ops.F32, gpt2, 8, 0}, model{"GPT-2 124M train step bf16", ops.BF16, gpt2, 8, 0})
+	list = append(list, presetModel("tiny train step", ops.F32, "tiny", 12, 64), presetModel("SmolLM2-135M train step", ops.F32, "smollm2-135m", 1, 128))
+	for _, m := range []model{
+		presetModel("tiny train step", ops.F32, "tiny", 96, 64),
+		presetModel("shakespeare-char train step", ops.F32, "shakespeare-char", 96, 64),
+		presetModel("SmolLM2-135M train step", ops.F32, "smollm2-135m", 4, 128),
+		presetModel("SmolLM2-135M train step f32", ops.F32, "smollm2-135m", 4, 1024),
+		presetModel("SmolLM2-135M train step bf16", ops.BF16, "smollm2-135m", 4, 1024),
+		presetModel("GPT-2 124M train step f32", ops.F32, "gpt2-124m", 1, 1024),
+		presetModel("GPT-2 124M train step f32", ops.F32, "gpt2-124m", 8, 1024),
+		presetModel("GPT-2 124M train step bf16", ops.BF16, "gpt2-124m", 8, 1024),
+		presetModel("GPT-2 124M train step bf16", ops.BF16, "gpt2-124m", 32, 1024),
+	} {
+		m.long = true
+		list = append(list, m)
 	}
 	return list
+}
+
+// presetModel is the model of a preset, trained on windows of so many tokens.
+func presetModel(name string, dt ops.DType, preset string, batch, context int) model {
+	c, err := train.Preset(preset)
+	if err != nil {
+		panic(err) // a name of this file
+	}
+	cfg := c.Transformer()
+	cfg.Context = context
+	return model{name: name, dtype: dt, cfg: cfg, batch: batch}
 }
 
 // measure trains a few steps. Its error names the model.
@@ -81,23 +100,38 @@ type trainingStep struct {
 }
 
 // compile makes the step; with reserve the moments have no memory.
-func (m model) compile(dev *vk.Device, t *nn.Transformer, reserve bool) (*trainingStep, error) {
+func (m model) compile(dev *vk.Device, t *nn.Transformer, reserve bool) (s *trainingStep, err error) {
 	one := 1.0
 	adamw, err := optim.NewAdamW(t.Params(), &optim.Options{MaxNorm: &one, Reserve: reserve})
 	if err != nil {
 		return nil, err
 	}
 	g := ops.NewGraph(dev)
-	s := &trainingStep{adamw: adamw, x: g.Input("x", ops.I32, m.batch, m.cfg.Context), y: g.Input("y", ops.I32, m.batch, m.cfg.Context)}
+	defer func() {
+		if err != nil {
+			adamw.Release()
+		}
+	}()
+	s = &trainingStep{adamw: adamw, x: g.Input("x", ops.I32, m.batch, m.cfg.Context), y: g.Input("y", ops.I32, m.batch, m.cfg.Context)}
 	s.loss = t.Loss(g, s.x, s.y)
 	g.Backward(s.loss, nil)
 	g.Output(s.loss)
 	s.update = adamw.Record(g)
-	if s.Step, err = g.Compile(); err != nil {
-		adamw.Release()
+	if err := m.fits(g); err != nil {
 		return nil, err
 	}
-	return s, nil
+	s.Step, err = g.Compile()
+	return s, err
+}
+
+// fits refuses a step that takes too much memory. Values and gradients are of the model's type, moments f32, and so is a copy of
+// 16-bit values.
+func (m model) fits(g *ops.Graph) error {
+	plan, err := g.Plan()
+	if err != nil || g.Device().CompileOnly() {
+		return err
+	}
+	return enough(g.Device().Info(), float64(plan.Arena+plan.Inputs+plan.Owned)+16*float64(m.cfg.Parameters()))
 }
 
 func (s *trainingStep) release() {
@@ -106,7 +140,7 @@ func (s *trainingStep) release() {
 }
 
 func (m model) time(dev *vk.Device, t *nn.Transformer) (*stepRow, error) {
-	ctx, cfg, batch := context.Background(), m.cfg, m.batch
+	ctx, cfg := context.Background(), m.cfg
 	step, err := m.compile(dev, t, false)
 	if err != nil {
 		return nil, err
@@ -117,6 +151,7 @@ func (m model) time(dev *vk.Device, t *nn.Transformer) (*stepRow, error) {
 	if err := uploadIDs(ctx, cfg.Vocab, step.x, step.y); err != nil {
 		return nil, err
 	}
+	host := time.Duration(math.MaxInt64) // to stage and submit, on the processor
 	run := func() (time.Duration, error) {
 		start := time.Now()
 		if err := update.Stage(step.Step); err != nil {
@@ -125,6 +160,7 @@ func (m model) time(dev *vk.Device, t *nn.Transformer) (*stepRow, error) {
 		if err := step.Run(); err != nil {
 			return 0, err
 		}
+		host = min(host, time.Since(start))
 		err := step.Wait(ctx)
 		return time.Since(start), err
 	}
@@ -138,14 +174,28 @@ func (m model) time(dev *vk.Device, t *nn.Transformer) (*stepRow, error) {
 	if err := update.Stage(step.Step); err != nil {
 		return nil, err
 	}
+	row, err := m.row(ctx, step.Step, least)
+	if err != nil {
+		return nil, err
+	}
+	row.Wrong, row.Host = wrong, float64(host)
+	return row, nil
+}
+
+// row profiles one more run of a staged step, which takes so long without time stamps.
+func (m model) row(ctx context.Context, step *ops.Step, took time.Duration) (*stepRow, error) {
 	times, err := step.Profile(ctx)
 	if err != nil {
 		return nil, err
 	}
+	device := 0.0
+	for _, t := range times {
+		device += t.Nanos
+	}
 	st := step.Stats()
-	return &stepRow{Name: m.name, Shape: m.shape(), Model: m.structure(), Wrong: wrong,
+	return &stepRow{Name: m.name, Shape: m.shape(), Model: m.structure(), Nanos: float64(took), Device: device,
 		Submissions: uint64(st.Submissions), Dispatches: st.Dispatches, Barriers: st.Barriers,
-		Nanos: float64(least), TokensPerSec: float64(batch*cfg.Context) / least.Seconds(), Kernels: shares(times), times: times}, nil
+		TokensPerSec: float64(m.batch*m.cfg.Context) / took.Seconds(), Kernels: shares(times), times: times, counts: step.Counts()}, nil
 }
 
 // uploadIDs fills tensors with ids below vocab, the same ones each time.
