@@ -2,25 +2,38 @@ package nn
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/lemnos-ml/lemnos/ops"
 )
 
 // Decoder continues one sequence. The keys and values of all positions so far
-// stay on the device, so each new token costs one pass of one position.
+// stay on the device, so each new token costs one pass of one position. [Generate]
+// has the device choose the token too, and hand it to the next pass.
 type Decoder struct {
-	m      *Transformer
-	layers []*layerCache // keys and values, shared by both passes
-	prompt *decoderPass  // promptChunk positions at a time
-	one    *decoderPass
-	length int // positions the cache holds
-	used   int
+	m       *Transformer
+	layers  []*layerCache // keys and values, shared by all passes
+	length  int           // positions the cache holds
+	used    int
+	scores  passes      // whose logits Next returns, made when they are first asked for
+	choices passes      // that choose a token
+	token   *ops.Tensor // i32 (1, 1): the one chosen last
+	chosen  *ops.Tensor // i32 (chosenRows, 2): see [ops.Graph.Sample]
+
+	// What passes read and left, kept so that none allocates.
+	start  []uint32
+	how    []uint32
+	last   []int32
+	result []int32   // chosen
 	logits []float32 // (V)
 }
 
 // promptChunk is how many positions of a prompt go through the model at a time.
 const promptChunk = 32
+
+// passes are those of a part of a prompt, and of one token.
+type passes struct{ prompt, one *decoderPass }
 
 // decoderPass is the recorded forward pass of a fixed number of positions.
 type decoderPass struct {
@@ -28,9 +41,11 @@ type decoderPass struct {
 	tokens *ops.Tensor // i32 (1, T)
 	places *ops.Tensor // i32 (1, T); nil with RoPE
 	start  *ops.Tensor // u32 (4): the first position
-	last   *ops.Tensor // i32 (1): whose logits are wanted
-	logits *ops.Tensor // (1, V)
-	t      int
+	last   *ops.Tensor // i32 (1): after which position a token is wanted; nil where there is one
+	logits *ops.Tensor // f32 (1, V); nil where the device chooses
+	how    *ops.Tensor // u32 (8): how to choose, for [ops.Graph.Sample]; nil with logits
+
+	ids, positions []int32 // of tokens and places
 }
 
 // cache is what a pass reads and extends.
@@ -65,7 +80,7 @@ func (m *Transformer) NewDecoder(length int) (*Decoder, error) {
 	if length < 1 || length > m.cfg.Context {
 		return nil, fmt.Errorf("nn: decoder of %d positions, want 1 to %d", length, m.cfg.Context)
 	}
-	d := &Decoder{m: m, length: length, logits: make([]float32, m.cfg.Vocab)}
+	d := &Decoder{m: m, length: length, start: make([]uint32, 4), how: make([]uint32, 8), last: make([]int32, 1), result: make([]int32, 2*chosenRows)}
 	if err := d.build(); err != nil {
 		d.Close()
 		return nil, fmt.Errorf("nn: decoder: %w", err)
@@ -75,35 +90,65 @@ func (m *Transformer) NewDecoder(length int) (*Decoder, error) {
 
 func (d *Decoder) build() (err error) {
 	c, p := d.m.cfg, d.m.params
-	chunk := min(promptChunk, d.length)
-	// A chunk may reach past the end with positions nobody asked for.
-	rows := d.length + chunk
 	for range c.Layers {
 		l := &layerCache{}
 		d.layers = append(d.layers, l)
 		for _, t := range []**ops.Tensor{&l.keys, &l.values} {
-			if *t, err = ops.NewTensor(p.Device(), p.DType(), 1, rows, c.KVHeads, c.HeadSize); err != nil {
+			if *t, err = ops.NewTensor(p.Device(), p.DType(), 1, d.rows(), c.KVHeads, c.HeadSize); err != nil {
 				return err
 			}
 		}
 	}
-	if d.one, err = d.record(1, rows); err != nil {
+	if d.token, err = ops.NewTensor(p.Device(), ops.I32, 1, 1); err != nil {
 		return err
 	}
-	d.prompt, err = d.record(chunk, rows)
+	if d.chosen, err = ops.NewTensor(p.Device(), ops.I32, chosenRows, 2); err != nil {
+		return err
+	}
+	return d.record(&d.choices, true)
+}
+
+// chunk is how many positions of a prompt go through the model at a time.
+func (d *Decoder) chunk() int { return min(promptChunk, d.length) }
+
+// rows is how many positions the cache has: a chunk may reach past the end with
+// positions nobody asked for.
+func (d *Decoder) rows() int { return d.length + d.chunk() }
+
+// record makes passes that choose a token, or else return logits.
+func (d *Decoder) record(ps *passes, choose bool) (err error) {
+	if ps.one, err = d.recordPass(1, choose); err != nil {
+		return err
+	}
+	ps.prompt, err = d.recordPass(d.chunk(), choose)
 	return err
 }
 
-func (d *Decoder) record(t, rows int) (*decoderPass, error) {
+func (d *Decoder) recordPass(t int, choose bool) (*decoderPass, error) {
 	g := ops.NewGraph(d.m.params.Device())
-	p := &decoderPass{t: t, tokens: g.Input("tokens", ops.I32, 1, t), start: g.Input("start", ops.U32, 4), last: g.Input("last", ops.I32, 1)}
-	if d.m.positions != nil {
-		p.places = g.Input("positions", ops.I32, 1, t)
+	p := &decoderPass{start: g.Input("start", ops.U32, 4), ids: make([]int32, t)}
+	if choose && t == 1 {
+		p.tokens = d.token
+	} else {
+		p.tokens = g.Input("tokens", ops.I32, 1, t)
 	}
-	h := d.m.hidden(g, p.tokens, &cache{layers: d.layers, places: p.places, start: p.start, length: rows})
-	h = g.Embed(g.View(h, t, d.m.cfg.Width), p.last)
-	p.logits = g.Cast(g.Linear(h, d.m.head, nil), ops.F32)
-	g.Output(p.logits)
+	if d.m.positions != nil {
+		p.places, p.positions = g.Input("positions", ops.I32, 1, t), make([]int32, t)
+	}
+	h := g.View(d.m.hidden(g, p.tokens, &cache{layers: d.layers, places: p.places, start: p.start, length: d.rows()}), t, d.m.cfg.Width)
+	if t > 1 {
+		p.last = g.Input("last", ops.I32, 1)
+		h = g.Embed(h, p.last)
+	}
+	logits := g.Linear(h, d.m.head, nil) // (1, V)
+	if choose {
+		p.how = g.Input("how", ops.U32, 8)
+		g.Sample(logits, p.how, d.token, d.chosen)
+		g.Output(d.chosen)
+	} else {
+		p.logits = g.Cast(logits, ops.F32)
+		g.Output(p.logits)
+	}
 	var err error
 	p.step, err = g.Compile()
 	return p, err
@@ -115,65 +160,99 @@ func (d *Decoder) Len() int { return d.used }
 // Cap returns how many positions the sequence may have.
 func (d *Decoder) Cap() int { return d.length }
 
+// Vocab returns how many logits Next returns.
+func (d *Decoder) Vocab() int { return d.m.cfg.Vocab }
+
+// Stats returns what the pass of a token does in which the device chooses the next one.
+func (d *Decoder) Stats() ops.StepStats { return d.choices.one.step.Stats() }
+
 // Next appends tokens to the sequence and returns the logits (V) of the token
 // after the last one; the slice is valid until the next call. It is an error
 // when the sequence would become longer than the cache: Reset, and go on from
 // the part of it that matters.
 func (d *Decoder) Next(ctx context.Context, tokens []int32) ([]float32, error) {
-	switch {
-	case d.prompt == nil:
-		return nil, fmt.Errorf("nn: decoder: it is closed")
-	case len(tokens) == 0:
-		return nil, fmt.Errorf("nn: decoder: no token")
-	case d.used+len(tokens) > d.length:
-		return nil, fmt.Errorf("nn: decoder: %d positions and %d more, the cache holds %d", d.used, len(tokens), d.length)
-	}
-	if err := checkTokens(tokens, d.m.cfg.Vocab); err != nil {
+	p, err := d.next(ctx, tokens)
+	if err != nil {
 		return nil, fmt.Errorf("nn: decoder: %w", err)
 	}
-	for len(tokens) > 0 {
-		p := d.prompt
-		if len(tokens) == 1 {
-			p = d.one
-		}
-		n := min(p.t, len(tokens))
-		if err := p.run(ctx, tokens[:n], d.used, d.m.cfg.Context, d.logits); err != nil {
-			return nil, fmt.Errorf("nn: decoder: %w", err)
-		}
-		d.used, tokens = d.used+n, tokens[n:]
+	if err := ops.Download(ctx, p.logits, d.logits); err != nil {
+		return nil, fmt.Errorf("nn: decoder: %w", err)
 	}
 	return d.logits, nil
 }
 
-// run puts tokens at positions from start on. What the pass computes beyond
+func (d *Decoder) next(ctx context.Context, tokens []int32) (*decoderPass, error) {
+	if err := d.check(tokens); err != nil {
+		return nil, err
+	}
+	if d.logits == nil {
+		if err := d.record(&d.scores, false); err != nil {
+			return nil, err
+		}
+		d.logits = make([]float32, d.m.cfg.Vocab)
+	}
+	return d.feed(ctx, &d.scores, tokens)
+}
+
+var errClosed = errors.New("it is closed")
+
+// check reports tokens that can't be appended.
+func (d *Decoder) check(tokens []int32) error {
+	switch {
+	case d.layers == nil:
+		return errClosed
+	case len(tokens) == 0:
+		return errors.New("no token")
+	case d.used+len(tokens) > d.length:
+		return fmt.Errorf("%d positions and %d more, the cache holds %d", d.used, len(tokens), d.length)
+	}
+	return checkTokens(tokens, d.m.cfg.Vocab)
+}
+
+// feed appends tokens, in as many passes as that takes, and returns the last of
+// them, without waiting for it.
+func (d *Decoder) feed(ctx context.Context, ps *passes, tokens []int32) (p *decoderPass, err error) {
+	for len(tokens) > 0 {
+		p = ps.prompt
+		if len(tokens) == 1 {
+			p = ps.one
+		}
+		n := copy(p.ids, tokens)
+		if err := ops.Upload(ctx, p.tokens, p.ids); err != nil {
+			return nil, err
+		}
+		if err := d.run(ctx, p, n); err != nil {
+			return nil, err
+		}
+		tokens = tokens[n:]
+	}
+	return p, nil
+}
+
+// run appends the first n of the tokens that p has. What the pass computes beyond
 // them is overwritten before anything looks at it.
-func (p *decoderPass) run(ctx context.Context, tokens []int32, start, context int, logits []float32) error {
-	ids, places := make([]int32, p.t), make([]int32, p.t)
-	copy(ids, tokens)
-	for i := range places {
-		places[i] = int32(min(start+i, context-1))
+func (d *Decoder) run(ctx context.Context, p *decoderPass, n int) error {
+	d.start[0], d.last[0] = uint32(d.used), int32(n-1)
+	for i := range p.positions {
+		p.positions[i] = int32(min(d.used+i, d.m.cfg.Context-1))
 	}
-	for _, in := range []struct {
-		t *ops.Tensor
-		v []int32
-	}{{p.tokens, ids}, {p.places, places}, {p.last, []int32{int32(len(tokens) - 1)}}} {
-		if in.t == nil {
-			continue
-		}
-		if err := ops.Upload(ctx, in.t, in.v); err != nil {
-			return err
-		}
-	}
-	if err := ops.Upload(ctx, p.start, []uint32{uint32(start), 0, 0, 0}); err != nil {
+	err := errors.Join(stage(ctx, p.start, d.start), stage(ctx, p.last, d.last), stage(ctx, p.places, p.positions), stage(ctx, p.how, d.how))
+	if err != nil {
 		return err
 	}
 	if err := p.step.Run(); err != nil {
 		return err
 	}
-	if err := p.step.Wait(ctx); err != nil {
-		return err
+	d.used += n
+	return nil
+}
+
+// stage uploads what a pass reads, if it does.
+func stage[T ops.Number](ctx context.Context, t *ops.Tensor, values []T) error {
+	if t == nil {
+		return nil
 	}
-	return ops.Download(ctx, p.logits, logits)
+	return ops.Upload(ctx, t, values)
 }
 
 // Reset empties the sequence.
@@ -182,15 +261,17 @@ func (d *Decoder) Reset() { d.used = 0 }
 // Close waits for the device and frees the cache and the recorded passes.
 func (d *Decoder) Close() error {
 	var err error
-	for _, p := range []*decoderPass{d.one, d.prompt} {
+	for _, p := range []*decoderPass{d.choices.one, d.choices.prompt, d.scores.one, d.scores.prompt} {
 		if p != nil && p.step != nil {
-			err = p.step.Close()
+			err = errors.Join(err, p.step.Close())
 		}
 	}
 	for _, l := range d.layers {
 		l.keys.Release()
 		l.values.Release()
 	}
-	d.layers, d.one, d.prompt = nil, nil, nil
+	d.token.Release()
+	d.chosen.Release()
+	d.layers, d.choices, d.scores = nil, passes{}, passes{}
 	return err
 }

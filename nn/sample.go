@@ -1,9 +1,11 @@
 package nn
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
+	"math/bits"
 	"math/rand/v2"
 )
 
@@ -16,7 +18,10 @@ import (
 //
 // TopK keeps its most likely tokens, and TopP the fewest of those whose share of
 // what is left reaches TopP. Of equal logits the lower id counts as the likelier.
-// The same seed and logits give the same tokens.
+// The same seed and logits give the same tokens, on every device and on the host:
+// a weight exp((logit − largest)/Temperature) is a whole number of 2⁻³⁰, rounded
+// down, so that a token less likely than that is never chosen, and what is added
+// up and compared are such numbers.
 type Sampler struct {
 	// Temperature below 1 sharpens the distribution, above 1 flattens it. 0 takes
 	// the most likely token.
@@ -32,9 +37,9 @@ type Sampler struct {
 	// Seed of the choices, read at the first call of Next.
 	Seed uint64
 
-	random *rand.PCG
-	ids    []int32   // candidates
-	weight []float64 // of the candidates, largest possible 1
+	random rand.PCG // once seeded
+	seeded bool
+	ids    []int32 // candidates
 }
 
 // Validate returns an error that names the first impossible option.
@@ -53,42 +58,106 @@ func (s *Sampler) Validate() error {
 }
 
 // Next chooses a token. A logit of −inf is a token that is never chosen; NaN,
-// +inf, and nothing but −inf are errors. The arithmetic is float64. After the
-// first call with as many logits it allocates nothing.
+// +inf, and nothing but −inf are errors. After the first call with as many logits
+// it allocates nothing.
 func (s *Sampler) Next(logits []float32) (int32, error) {
-	if err := s.Validate(); err != nil {
+	c, err := s.choice(len(logits))
+	if err != nil {
 		return 0, err
 	}
-	if s.Vocab > len(logits) {
-		return 0, fmt.Errorf("nn: sampler: vocab is %d, the model has only %d logits", s.Vocab, len(logits))
-	}
-	if s.Vocab > 0 {
-		logits = logits[:s.Vocab]
-	}
+	logits = logits[:c.vocab]
 	best, err := likeliest(logits)
-	if err != nil || s.Temperature == 0 {
+	if err != nil || c.rate == 0 {
 		return best, err
 	}
-	if s.random == nil {
+	c.random = s.draw()
+	weigh := func(id int32) uint64 { return uint64(weight(logits[best]-logits[id], c.rate)) }
+	total := func() (sum uint64) {
+		for _, id := range s.ids {
+			sum += weigh(id)
+		}
+		return sum
+	}
+	s.ids = s.ids[:0]
+	for id := range c.vocab {
+		s.ids = append(s.ids, int32(id))
+	}
+	if c.topK < c.vocab {
+		s.ids = fewest(s.ids, logits, uint64(c.topK), func(int32) uint64 { return 1 })
+	}
+	if c.topP != 0 {
+		s.ids = fewest(s.ids, logits, share(total(), c.topP, true), weigh)
+	}
+	sum := total()
+	return fewest(s.ids, logits, sum-share(sum, c.random, false), weigh)[0], nil
+}
+
+// share returns sum·part/2³², rounded down, or up.
+func share(sum uint64, part uint32, up bool) uint64 {
+	high, low := bits.Mul64(sum, uint64(part))
+	whole := high<<32 | low>>32
+	if up && uint32(low) != 0 {
+		whole++
+	}
+	return whole
+}
+
+// choice is what a Sampler chooses by.
+type choice struct {
+	vocab, topK, topP, random uint32
+	rate                      float32 // log₂(e)/Temperature; 0: the likeliest token
+}
+
+// write sets how for [ops.Graph.Sample], which is to write to a row of its results.
+func (c choice) write(how []uint32, row int) {
+	how[0], how[1], how[2], how[3], how[4], how[5] = c.vocab, c.topK, c.topP, c.random, math.Float32bits(c.rate), uint32(row)
+}
+
+// choice returns that of the options, for so many logits.
+func (s *Sampler) choice(logits int) (c choice, err error) {
+	if err := s.Validate(); err != nil {
+		return c, err
+	}
+	if s.Vocab > logits {
+		return c, fmt.Errorf("nn: sampler: vocab is %d, the model has only %d logits", s.Vocab, logits)
+	}
+	c.vocab = uint32(cmp.Or(s.Vocab, logits))
+	c.topK = min(uint32(min(cmp.Or(s.TopK, logits), math.MaxInt32)), c.vocab)
+	if s.TopP > 0 && s.TopP < 1 {
+		c.topP = uint32(min(max(math.Round(s.TopP*0x1p32), 1), math.MaxUint32))
+	}
+	if s.Temperature > 0 {
+		c.rate = float32(min(max(math.Log2E/s.Temperature, 0x1p-64), 0x1p64))
+	}
+	return c, nil
+}
+
+// draw returns the next random number. There is one per token, however many
+// candidates there are: options don't shift the stream.
+func (s *Sampler) draw() uint32 {
+	if !s.seeded {
 		const stream = 0x9E3779B97F4A7C15
-		s.random = rand.NewPCG(s.Seed, stream)
+		s.random.Seed(s.Seed, stream)
+		s.seeded = true
 	}
-	// One number per token, however many candidates there are: options don't
-	// shift the stream.
-	u := float64(s.random.Uint64()>>11) / (1 << 53)
-	s.candidates(logits, float64(logits[best]))
-	var sum float64
-	for _, w := range s.weight {
-		sum += w
+	return uint32(s.random.Uint64() >> 32)
+}
+
+// weight returns 2³⁰·2^−y, y = below·rate, rounded down: what is behind the product
+// is on whole numbers, so that every device comes to the same.
+func weight(below, rate float32) uint32 {
+	y := below * rate
+	if !(y < 30) {
+		return 0
 	}
-	// A candidate without weight never makes the running sum pass the threshold.
-	// u is below 1, and so is its product with the sum below the sum, rounded too.
-	threshold, at, running := u*sum, 0, s.weight[0]
-	for running <= threshold {
-		at++
-		running += s.weight[at]
+	// Of y = n + 1 − f, the Taylor series of 2^f, shifted by n + 1.
+	q := uint32(y * 0x1p26)
+	f, sum := ^(q << 6), uint32(0)
+	for _, term := range [...]uint32{109, 1419, 16377, 165394, 1431680, 10327387, 59597083, 257941248, 744261118, 1 << 30} {
+		sum, _ = bits.Mul32(sum, f)
+		sum += term
 	}
-	return s.ids[at], nil
+	return sum >> (1 + q>>26)
 }
 
 // likeliest returns the lowest id of the largest logit.
@@ -99,56 +168,37 @@ func likeliest(logits []float32) (int32, error) {
 	best := 0
 	for i, l := range logits {
 		if l != l || l > math.MaxFloat32 {
-			return 0, fmt.Errorf("nn: sampler: the logit of token %d is %v", i, l)
+			return 0, badLogit(i, l)
 		}
 		if l > logits[best] {
 			best = i
 		}
 	}
 	if logits[best] < -math.MaxFloat32 {
-		return 0, errors.New("nn: sampler: every logit is -Inf")
+		return 0, errNoLogit
 	}
 	return int32(best), nil
 }
 
-// candidates fills ids and weight with the tokens to choose from.
-func (s *Sampler) candidates(logits []float32, largest float64) {
-	weigh := func(id int32) float64 { return math.Exp((float64(logits[id]) - largest) / s.Temperature) }
-	s.ids, s.weight = s.ids[:0], s.weight[:0]
-	for i := range logits {
-		s.ids = append(s.ids, int32(i))
-	}
-	if s.TopK > 0 && s.TopK < len(s.ids) {
-		left := s.TopK
-		s.ids = keepLikeliest(s.ids, logits, func(int32) bool { left--; return left == 0 })
-	}
-	if s.TopP > 0 && s.TopP < 1 {
-		var sum, kept float64
-		for _, id := range s.ids {
-			sum += weigh(id)
-		}
-		s.ids = keepLikeliest(s.ids, logits, func(id int32) bool { kept += weigh(id); return kept >= s.TopP*sum })
-	}
-	for _, id := range s.ids {
-		s.weight = append(s.weight, weigh(id))
-	}
+func badLogit(id int, l float32) error {
+	return fmt.Errorf("nn: sampler: the logit of token %d is %v", id, l)
 }
 
-// keepLikeliest leaves the likeliest ids, of which enough is told one after the
-// other until it says so. A heap gives them in order: of 50,257 ids few are
-// kept, and sorting all would cost more than the rest of the choice.
-func keepLikeliest(ids []int32, logits []float32, enough func(id int32) bool) []int32 {
+var errNoLogit = errors.New("nn: sampler: every logit is -Inf")
+
+// fewest leaves the fewest of the likeliest ids that have at least mass target
+// together, the least likely of them first. A heap gives them in order: of 50,257
+// ids few are needed, and sorting all would cost more than the rest of the choice.
+func fewest(ids []int32, logits []float32, target uint64, mass func(id int32) uint64) []int32 {
 	for i := len(ids)/2 - 1; i >= 0; i-- {
 		sink(ids, logits, i)
 	}
-	n := len(ids)
-	for n > 0 {
+	n, sum := len(ids), uint64(0)
+	for n > 0 && sum < target {
 		n--
 		ids[0], ids[n] = ids[n], ids[0]
 		sink(ids[:n], logits, 0)
-		if enough(ids[n]) {
-			break
-		}
+		sum += mass(ids[n])
 	}
 	return append(ids[:0], ids[n:]...)
 }

@@ -16,6 +16,8 @@ type Sequence interface {
 	Next(ctx context.Context, tokens []int32) ([]float32, error)
 	// Cap returns how many tokens the sequence may have.
 	Cap() int
+	// Vocab returns how many logits Next returns.
+	Vocab() int
 	// Reset empties the sequence.
 	Reset()
 	// Close frees what the sequence holds on the device; the model stays.
@@ -79,6 +81,9 @@ func NewWindow(m Logits, length int) (*Window, error) {
 
 // Cap returns how many tokens the sequence may have.
 func (w *Window) Cap() int { return len(w.ids) }
+
+// Vocab returns how many logits Next returns.
+func (w *Window) Vocab() int { return len(w.logits) }
 
 // Reset empties the sequence.
 func (w *Window) Reset() { w.used = 0 }

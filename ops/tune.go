@@ -29,6 +29,7 @@ type tuning struct {
 	crossEntropyKeep4 int    // groups that an invocation of cross-entropy may hold, so that a row which fits is read once
 	normKeep4         int    // the same for norms
 	scanLocal         uint32 // invocations of a workgroup that goes through a whole list alone
+	sampleLocal       uint32 // the same of kernel sample, with many barriers
 	workers           int    // workgroups that stride over chunks
 	chunk4            int    // groups per chunk
 
@@ -49,7 +50,7 @@ type tuning struct {
 func tune(i vk.Info) tuning {
 	c := i.Caps
 	t := tuning{local: 256, work: 4, largeWork: 4, maxGroups: 1 << 30, workers: 1024, chunk4: 4096,
-		ownRows: 1 << 32, maxRows: 1 << 16, normKeep4: 8, scanLocal: 256, subgroup: 1, maxTurns: 65000,
+		ownRows: 1 << 32, maxRows: 1 << 16, normKeep4: 8, scanLocal: 256, sampleLocal: 1024, subgroup: 1, maxTurns: 65000,
 		sharedTiles: c.MaxInvocations >= sharedLocal, sharedBlocks: 2, matmulLocal: 64, tileRows: 4, tileColumns4: 2, fewLocal: 64, matmulGroups: 256}
 	if t.arithmetic = c.SubgroupArithmetic; t.arithmetic {
 		t.subgroup = c.SubgroupSize
@@ -91,7 +92,7 @@ func tune(i vk.Info) tuning {
 			// once per four rows.
 			t.ownRows = 256
 		}
-		t.workers, t.maxRows, t.scanLocal = 256, 256, 64
+		t.workers, t.maxRows, t.scanLocal, t.sampleLocal = 256, 256, 64, t.local
 		t.sharedTiles, t.matmulLocal, t.tileRows, t.tileColumns4 = false, 8, 16, 8
 		t.fewLocal, t.matmulGroups = c.SubgroupSize, 16
 		t.lanes = c.SubgroupShuffle && t.oneSubgroup > 0 && t.subgroup%4 == 0 && t.subgroup <= 16
@@ -99,7 +100,7 @@ func tune(i vk.Info) tuning {
 		// 512 became twice as fast on the former, and ten times as slow on the latter.
 		t.laneTiles = t.lanes && t.subgroup >= 8
 	}
-	t.local, t.scanLocal = min(t.local, c.MaxInvocations), min(t.scanLocal, c.MaxInvocations)
+	t.local, t.scanLocal, t.sampleLocal = min(t.local, c.MaxInvocations), min(t.scanLocal, c.MaxInvocations), min(t.sampleLocal, c.MaxInvocations)
 	return t
 }
 

@@ -66,11 +66,15 @@ const (
 	GeluTanh     = 2
 	Halves       = 1
 	HasIgnore    = 1
+	Infinite     = 2
 	Log          = 8
 	Multiply     = 2
 	Neighbors    = 0
 	NoSubgroups  = 0
+	NotANumber   = 1
+	Nothing      = 3
 	OddHalves    = 2
+	Ok           = 0
 	OneSubgroup  = 2
 	Relu         = 3
 	ReluSquared  = 4

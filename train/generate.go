@@ -37,8 +37,9 @@ func Generate(ctx context.Context, d nn.Sequence, s *nn.Sampler, tok *tokenizer.
 	if len(ids) == 0 {
 		ids = append(ids, special.Start)
 	}
-	if s.Vocab == 0 {
-		d = decodable{d, tok.Vocab()}
+	if s.Vocab == 0 { // not the ids that the tokenizer doesn't have
+		s.Vocab = min(tok.Vocab(), d.Vocab())
+		defer func() { s.Vocab = 0 }()
 	}
 	text := characters{w: w}
 	err = nn.Generate(ctx, d, s, ids, n, func(id int32) error {
@@ -56,18 +57,6 @@ func Generate(ctx context.Context, d nn.Sequence, s *nn.Sampler, tok *tokenizer.
 		err = nil
 	}
 	return tokens, errors.Join(err, text.write(true))
-}
-
-// decodable is a sequence without the logits of ids that a tokenizer doesn't have.
-type decodable struct {
-	nn.Sequence
-	vocab int
-}
-
-// Next implements [nn.Sequence].
-func (d decodable) Next(ctx context.Context, tokens []int32) ([]float32, error) {
-	logits, err := d.Sequence.Next(ctx, tokens)
-	return logits[:min(d.vocab, len(logits))], err
 }
 
 // errEnd stops generating.
