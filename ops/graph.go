@@ -30,6 +30,7 @@ type Graph struct {
 	head      int                 // values of logits that LinearCrossEntropy holds at a time, at least
 	made      int64               // bytes of the intermediates so far
 	inputs    []*input
+	tensors   int                 // how many of these
 	outputs   []*output
 	means     map[*Tensor]*Tensor   // what cross-entropy divides the sum by, for each loss that it returned: see SumOf
 	*faults                         // of the graph; after Heed those of the other
@@ -194,11 +195,14 @@ func (g *Graph) New(dt DType, shape ...int) *Tensor {
 		return t
 	}
 	size, err := storageSize(dt, shape)
+		g.tensors++
+		t.mem.number = g.tensors
 	if err != nil {
 		g.fail("new", "%w", err)
 	}
 	g.made += size
-	return &Tensor{dtype: dt, shape: slices.Clone(shape), mem: &memory{dev: g.dev, size: size, graph: g}}
+	g.tensors++
+	return &Tensor{dtype: dt, shape: slices.Clone(shape), mem: &memory{dev: g.dev, size: size, graph: g, number: g.tensors}}
 }
 
 // Input returns a tensor that the host writes with [Upload] before the first run

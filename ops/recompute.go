@@ -22,7 +22,7 @@ func (g *Graph) Recompute(x *Tensor, f func(x *Tensor) *Tensor) *Tensor {
 		return g.badLike(x)
 	}
 	random, drops, made := g.random, g.drops, g.made
-	start := len(g.nodes)
+	start, before := len(g.nodes), g.tensors
 	y, inner := g.apart(x, f)
 	nodes := g.nodes[start:]
 	makes := func(e tapeEntry) bool { return e.out == y }
@@ -40,13 +40,13 @@ func (g *Graph) Recompute(x *Tensor, f func(x *Tensor) *Tensor) *Tensor {
 	g.record(op, y, func(dy *Tensor) {
 		nowRandom, nowDrops, nowMade := g.random, g.drops, g.made
 		g.random, g.drops, g.made = random, drops, made
-		start := len(g.nodes)
+		start, twins := len(g.nodes), twins{before, g.tensors, map[*memory]*memory{}}
 		again, tape := g.apart(x, f)
 		g.random, g.drops, g.made = nowRandom, nowDrops, nowMade
 		if g.ok(op, again) && g.check(len(tape) == recorded, op, "the function recorded %d operations, then %d", recorded, len(tape)) {
 			for i, e := range tape {
-				if n := other(callsOn(nodes, inner[i].out), callsOn(g.nodes[start:], e.out)); n != nil {
-					g.fail(op, "the function's %s (at %s) is another one the second time: it must do the same", n.op, n.inner)
+				if n := twins.other(callsOn(nodes, inner[i].out), callsOn(g.nodes[start:], e.out)); n != nil {
+					g.fail(op, "the function's %s (at %s) is another one the second time: it must do the same, of the same tensors (a variable that it reads may be another by then)", n.op, n.inner)
 					return
 				}
 			}
@@ -78,22 +78,39 @@ func callsOn(nodes []*node, t *Tensor) (calls []*scheduled) {
 	return calls
 }
 
+// twins pairs what two runs of a function make: of each the memories that are there before it have
+// a number of at most first, or second, and are no part of it.
+type twins struct {
+	first, second int
+	of            map[*memory]*memory
+}
+
 // other returns the first node of the second calls that are not those of the first.
-func other(first, second []*scheduled) *node {
+func (t twins) other(first, second []*scheduled) *node {
 	for i, c := range second {
-		if i >= len(first) || !sameCall(first[i].Call, c.Call) {
+		if i >= len(first) || !t.sameCall(first[i].Call, c.Call) {
 			return c.node
 		}
 	}
 	return nil
 }
 
-// sameCall reports whether two calls compute the same of intermediates, and read the
-// same of what is not the graph's.
-func sameCall(a, b *Call) bool {
-	outside := func(x, y *Tensor) bool {
-		return x.mem.graph != nil && y.mem.graph != nil || x.mem == y.mem && x.offset == y.offset
-	}
-	return slices.EqualFunc(a.Args, b.Args, outside) && a.Kernel == b.Kernel && slices.Equal(a.SPIRV, b.SPIRV) && [4]int{a.Items, a.Threads, a.Groups, int(a.Local)} == [4]int{b.Items, b.Threads, b.Groups, int(b.Local)} &&
+// sameCall reports whether two calls compute the same of what the runs have made, and read
+// the same of all else.
+func (t twins) sameCall(a, b *Call) bool {
+	return slices.EqualFunc(a.Args, b.Args, t.same) && a.Kernel == b.Kernel && slices.Equal(a.SPIRV, b.SPIRV) && [4]int{a.Items, a.Threads, a.Groups, int(a.Local)} == [4]int{b.Items, b.Threads, b.Groups, int(b.Local)} &&
 		maps.Equal(a.Spec, b.Spec) && reflect.DeepEqual(a.Push, b.Push)
+}
+
+func (t twins) same(a, b *Tensor) bool {
+	switch twin := t.of[a.mem]; {
+	case a.offset != b.offset:
+		return false
+	case a.mem == b.mem || twin != nil:
+		return a.mem == b.mem || twin == b.mem
+	case a.mem.number <= t.first || b.mem.number <= t.second:
+		return false
+	}
+	t.of[a.mem] = b.mem
+	return true
 }

@@ -163,6 +163,21 @@ func TestRecomputeErrors(t *testing.T) {
 				return g.MatMul(x, w.layers[runs-1])
 			})
 		},
+		"the function's add (at recompute_test.go:": func(g *ops.Graph, x *ops.Tensor) *ops.Tensor {
+			h := g.MatMul(x, w.layers[0])
+			for range 2 { // the second time h is what the loop has left in it
+				h = g.Recompute(h, func(x *ops.Tensor) *ops.Tensor { return g.Add(g.MatMul(x, w.layers[1]), h) })
+			}
+			return h
+		},
+		"the function's sub (at recompute_test.go:": func(g *ops.Graph, x *ops.Tensor) *ops.Tensor {
+			runs := 0
+			return g.Recompute(x, func(x *ops.Tensor) *ops.Tensor {
+				pair := []*ops.Tensor{g.MatMul(x, w.layers[0]), g.MatMul(x, w.layers[1])}
+				runs++
+				return g.Sub(pair[runs%2], pair[1-runs%2])
+			})
+		},
 		"argument 0 is nil": func(g *ops.Graph, x *ops.Tensor) *ops.Tensor {
 			return g.Recompute(x, func(x *ops.Tensor) *ops.Tensor { return nil })
 		},
@@ -188,6 +203,35 @@ func TestRecomputeOfNothing(t *testing.T) {
 	for i := range want {
 		if !slices.Equal(got[i], want[i]) {
 			t.Errorf("result %d differs from that without Recompute", i)
+		}
+	}
+}
+
+// An immediate graph has run f already, and runs it again in Backward: the bits are those of a step.
+func TestRecomputeAtOnce(t *testing.T) {
+	dev := vktest.Open(t)
+	for _, dt := range floats {
+		var want [][]float32
+		for name, blocks := range map[string]func(*tower, *ops.Graph, *ops.Tensor) *ops.Tensor{"all": (*tower).all, "each block": (*tower).each, "nested": (*tower).nested} {
+			w, g := newTower(t, dev, dt), ops.NewImmediate(dev)
+			t.Cleanup(g.Release)
+			x := tensor(t, dev, dt, []int{towerRows, towerWidth}, random(dt, 1, towerRows*towerWidth))
+			g.RequireGrad(x)
+			loss := g.Sum(blocks(w, g, g.Scale(x, 2)))
+			g.Backward(loss, nil)
+			must(t, g.Err())
+			got := [][]float32{values(t, loss), values(t, g.Grad(x))}
+			for _, p := range w.params.All() {
+				if g.Grad(p) != nil {
+					got = append(got, values(t, g.Grad(p)))
+				}
+			}
+			if want == nil {
+				want = got
+			}
+			if !slices.EqualFunc(got, want, slices.Equal[[]float32]) {
+				t.Errorf("%s, %s: other results", dt, name)
+			}
 		}
 	}
 }

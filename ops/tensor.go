@@ -26,6 +26,7 @@ type memory struct {
 	base   int64      // offset of this memory in buf
 	buffer int        // of the arena, that buf will be
 	graph  *Graph     // the graph that places it; nil for persistent memory
+	number int        // of those that Graph.New made, in order, from 1; 0 for others
 	keep   bool       // its values outlive the last reader
 	owned  bool       // Release frees buf
 	later  bool       // buf is allocated when it is needed: see Reserve
