@@ -35,7 +35,15 @@ type Optimizer interface {
 // record puts an operation on the tape: back receives d out and must hand
 // every input its share with grad or addGrad.
 func (g *Graph) record(op string, out *Tensor, back func(dy *Tensor), inputs ...*Tensor) {
-	if g.err != nil || !slices.ContainsFunc(inputs, g.wants) {
+	if g.err != nil {
+		return
+	}
+	for _, t := range inputs {
+		if g.read[t] == "" {
+			g.read[t] = g.source().where
+		}
+	}
+	if !slices.ContainsFunc(inputs, g.wants) {
 		return
 	}
 	for _, t := range inputs {
@@ -49,7 +57,7 @@ func (g *Graph) record(op string, out *Tensor, back func(dy *Tensor), inputs ...
 		}
 	}
 	g.needs[out] = true
-	g.tape = append(g.tape, tapeEntry{op: op, source: g.source(), out: out, back: back})
+	g.tape = append(g.tape, tapeEntry{op: op, source: g.source(), out: out, inputs: inputs, next: len(g.nodes), back: back})
 }
 
 // wants reports whether a gradient with respect to t is of any use.
@@ -67,7 +75,9 @@ func (g *Graph) accumulates(x *Tensor) bool {
 // RequireGrad asks Backward for the gradient of t too, a tensor that is not a
 // parameter. Call it before the operations that read t.
 func (g *Graph) RequireGrad(t *Tensor) {
-	if g.ok("require grad", t) && g.check(t.dtype.Float(), "require grad", "%v is of an integer type, which has no gradient", t) {
+	const op = "require grad"
+	if g.ok(op, t) && g.check(t.dtype.Float(), op, "%v is of an integer type, which has no gradient", t) &&
+		g.check(g.wants(t) || g.read[t] == "", op, "%v has been read (at %s) by what would give it no gradient: call RequireGrad before", t, g.read[t]) {
 		g.needs[t] = true
 	}
 }
@@ -114,7 +124,7 @@ func (g *Graph) Backward(loss *Tensor, o *BackwardOptions) {
 		return
 	}
 	g.accumulate, g.overwrite, g.optimizer = o.Accumulate, o.Overwrite, o.Optimizer
-	g.walk(g.tape, loss, seed)
+	g.differentiate(loss, seed)
 	if g.immediate {
 		g.submitted()
 	}
@@ -157,17 +167,24 @@ func (g *Graph) idle() error {
 	return nil
 }
 
+// differentiate computes all gradients from that of y, which is dy.
+func (g *Graph) differentiate(y, dy *Tensor) {
+	g.beginBackward(dy)
+	g.walk(g.tape, y, dy)
+	g.forward = nil
+}
+
 // walk follows a tape backwards from y, whose gradient is dy.
 func (g *Graph) walk(tape []tapeEntry, y, dy *Tensor) {
 	g.grads[y] = dy
-	outer := g.back
+	back, since := g.back, g.forward.since
 	for _, e := range slices.Backward(tape) {
 		if dy := g.grads[e.out]; dy != nil {
-			g.back = &e
+			g.back, g.forward.since = &e, e.next
 			e.back(dy)
 		}
 	}
-	g.back = outer
+	g.back, g.forward.since = back, since
 }
 
 // grad returns the tensor that the gradient of x is to be written to, and

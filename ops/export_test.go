@@ -73,7 +73,7 @@ func BackwardFrom(g *Graph, y, dy *Tensor, accumulate bool) {
 		return
 	}
 	g.accumulate = accumulate
-	g.walk(g.tape, y, dy)
+	g.differentiate(y, dy)
 }
 
 // UseSharedTiles makes matrix products of g go through shared memory, as on a

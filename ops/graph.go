@@ -19,6 +19,7 @@ type Graph struct {
 	nodes     []*node
 	tape      []tapeEntry
 	needs     map[*Tensor]bool    // tensors that a parameter feeds into
+	read      map[*Tensor]string  // where an operation that has a gradient read a tensor first
 	grads     map[*Tensor]*Tensor // gradients found so far by Backward; Add gives both of its sides the same one
 	unshared  map[*Tensor]bool    // tensors whose gradient in grads is theirs alone: a kernel may add to it in place
 	forgotten map[*Tensor]bool    // made inside Recompute: no gradient flows back to them
@@ -29,8 +30,8 @@ type Graph struct {
 	training  bool                // Backward was called for an optimizer, be there one or not
 	head      int                 // values of logits that LinearCrossEntropy holds at a time, at least
 	made      int64               // bytes of the intermediates so far
-	inputs    []*input
 	tensors   int                 // how many of these
+	inputs    []*input
 	outputs   []*output
 	means     map[*Tensor]*Tensor   // what cross-entropy divides the sum by, for each loss that it returned: see SumOf
 	*faults                         // of the graph; after Heed those of the other
@@ -40,6 +41,7 @@ type Graph struct {
 	drops     int                   // dropouts so far
 	undropped string                // where the first was that dropped nothing, though a parameter feeds into it
 	back      *tapeEntry            // the operation whose gradient is being recorded; nil outside of Backward
+	forward   *forward              // nil outside of Backward
 	ropes     map[ropeTable]*Tensor // angles that RoPE has computed
 	helpers   []string              // functions that errors don't name, see Helper
 
@@ -99,8 +101,10 @@ type Call struct {
 type tapeEntry struct {
 	op string
 	source
-	out  *Tensor
-	back func(dy *Tensor)
+	out    *Tensor
+	inputs []*Tensor
+	next   int // the node that follows it
+	back   func(dy *Tensor)
 }
 
 // input is a graph input's place in the step's input block.
@@ -138,7 +142,7 @@ func newGraph(dev *vk.Device, create func(*vk.Device, DType, ...int) (*Tensor, e
 	if dev != nil {
 		info = dev.Info()
 	}
-	g := &Graph{dev: dev, tune: tune(info), needs: map[*Tensor]bool{}, grads: map[*Tensor]*Tensor{},
+	g := &Graph{dev: dev, tune: tune(info), needs: map[*Tensor]bool{}, read: map[*Tensor]string{}, grads: map[*Tensor]*Tensor{},
 		unshared: map[*Tensor]bool{}, forgotten: map[*Tensor]bool{}, sets: map[*Params]bool{}, updated: map[*Tensor]bool{}, means: map[*Tensor]*Tensor{},
 		head: min(headChunk, int(info.Caps.MaxStorageRange/4))}
 	if dev == nil {
@@ -191,12 +195,12 @@ func (g *Graph) New(dt DType, shape ...int) *Tensor {
 			g.fail("new", "%w", err)
 			return &Tensor{dtype: dt, shape: slices.Clone(shape), mem: &memory{}}
 		}
+		g.tensors++
+		t.mem.number = g.tensors
 		g.owned = append(g.owned, t)
 		return t
 	}
 	size, err := storageSize(dt, shape)
-		g.tensors++
-		t.mem.number = g.tensors
 	if err != nil {
 		g.fail("new", "%w", err)
 	}
@@ -260,6 +264,9 @@ func (g *Graph) Dispatch(op string, calls ...Call) {
 func (g *Graph) add(op string, calls ...Call) *node {
 	n := &node{op: op, calls: calls}
 	n.source, n.backward, n.update = g.source(), g.back != nil, len(g.updated) > 0
+	if g.forward != nil {
+		g.intact(op, calls)
+	}
 	if !g.ok(op) {
 		return n
 	}
@@ -349,39 +356,6 @@ func (g *Graph) source() (at source) {
 // line is where a frame is, as file:line.
 func line(f runtime.Frame) string {
 	return fmt.Sprintf("%s:%d", f.File[strings.LastIndexByte(f.File, '/')+1:], f.Line)
-}
-
-// known reports whether t has its final value before node n runs: what writes
-// it comes earlier, if anything in this graph does.
-func (g *Graph) known(t *Tensor, n *node) bool {
-	written, later := t.mem.graph == nil || t.mem.input != nil, false
-	for _, m := range g.nodes {
-		later = later || m == n
-		if !m.writes(g, t.mem) {
-			continue
-		}
-		if later {
-			return false
-		}
-		written = true
-	}
-	return written
-}
-
-// writes reports whether n may write to mem.
-func (n *node) writes(g *Graph, mem *memory) bool {
-	for i := range n.calls {
-		c := &n.calls[i]
-		for j, a := range c.Args {
-			if a.mem != mem {
-				continue
-			}
-			if k, err := g.load(c); err != nil || k.Bindings()[j]&vk.Write != 0 {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // Fail makes err, unless it is nil, the graph's error if it has none yet; for

@@ -219,6 +219,82 @@ func TestRequireGradOfIntegers(t *testing.T) {
 	}
 }
 
+// A gradient that needs values which something has written over since is refused; one that does not need
+// them, or is of what came after, is not.
+func TestOverwrittenBeforeBackward(t *testing.T) {
+	dev := vktest.Open(t)
+	for _, c := range []struct {
+		name string
+		y    func(g *ops.Graph, w, h *ops.Tensor) *ops.Tensor
+		want string
+	}{
+		{"add to", func(g *ops.Graph, w, h *ops.Tensor) *ops.Tensor {
+			y := g.Mul(h, h)
+			g.AddTo(w, h)
+			return y
+		}, "ops: mul: its gradient needs the values of f32[4] that add to (at misuse_test.go:"},
+		{"cast to a view", func(g *ops.Graph, w, h *ops.Tensor) *ops.Tensor {
+			y := g.Mul(h, h)
+			g.CastTo(g.Detach(w), g.View(h, 4))
+			return y
+		}, "ops: mul: its gradient needs the values of f32[4] that cast (at misuse_test.go:"},
+		{"fill a parameter", func(g *ops.Graph, w, h *ops.Tensor) *ops.Tensor {
+			y := g.Mul(h, w)
+			g.Fill(w, 0)
+			return y
+		}, "ops: mul: its gradient needs the values of w f32[4] that fill (at misuse_test.go:"},
+		{"under Recompute", func(g *ops.Graph, w, h *ops.Tensor) *ops.Tensor {
+			y := g.Recompute(h, func(x *ops.Tensor) *ops.Tensor { return g.Exp(g.Mul(x, h)) })
+			g.Fill(h, 0)
+			return y
+		}, "ops: mul: its gradient needs the values of f32[4] that fill (at misuse_test.go:"},
+		{"what came after", func(g *ops.Graph, w, h *ops.Tensor) *ops.Tensor {
+			g.AddTo(w, h)
+			return g.Mul(h, h)
+		}, ""},
+		{"values not needed", func(g *ops.Graph, w, h *ops.Tensor) *ops.Tensor {
+			y := g.Add(h, h)
+			g.Fill(h, 0)
+			return y
+		}, ""},
+	} {
+		for _, g := range []*ops.Graph{ops.NewGraph(dev), ops.NewImmediate(dev)} {
+			p := ops.NewParams(dev, ops.F32)
+			w := p.Add("w", 4)
+			must(t, p.Alloc())
+			t.Cleanup(p.Release)
+			loss := g.Sum(c.y(g, w, g.Scale(w, 2)))
+			g.Backward(loss, nil)
+			if c.want == "" {
+				must(t, g.Err())
+			} else {
+				wantError(t, c.name, g.Err(), c.want)
+			}
+			g.Release()
+		}
+	}
+}
+
+// What has read a tensor before its gradient was asked for would give it none.
+func TestRequireGradTooLate(t *testing.T) {
+	dev := vktest.Open(t)
+	g := ops.NewGraph(dev)
+	x := g.Input("x", ops.F32, 4)
+	where := here(1)
+	y := g.Scale(x, 2)
+	g.RequireGrad(x)
+	wantError(t, "x", g.Err(), "ops: require grad: x f32[4] has been read (at "+where+") by what would give it no gradient: call RequireGrad before (at misuse_test.go:")
+	g.Release()
+	g = ops.NewGraph(dev)
+	x = g.Input("x", ops.F32, 4)
+	g.RequireGrad(x)
+	y = g.Scale(x, 2)
+	g.Scale(y, 3)
+	g.RequireGrad(y) // has one already
+	must(t, g.Err())
+	g.Release()
+}
+
 // Reserved parameters get their memory with their first values, and zeros with it.
 func TestParamsReserve(t *testing.T) {
 	dev := vktest.Open(t)

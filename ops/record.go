@@ -13,14 +13,15 @@ import (
 // stands for an input that has none or that nobody wants, see [Graph.NeedsGrad],
 // and for one whose gradient was written to where [Graph.GradInto] said.
 //
-// backward runs at most once, in Backward; within [Graph.Recompute] it may use
+// Call it before y is read. backward runs at most once, in Backward; within [Graph.Recompute] it may use
 // only what the same run of the function made. A tensor that it returns is the
 // graph's from then on and is not written any more.
 func (g *Graph) Record(op string, y *Tensor, inputs []*Tensor, backward func(dy *Tensor) []*Tensor) {
 	if !g.ok(op, append([]*Tensor{y}, inputs...)...) || !g.check(backward != nil, op, "no function for its gradient") ||
 		!g.check(y.mem.graph == g || g.immediate && slices.ContainsFunc(g.owned, func(t *Tensor) bool { return t.mem == y.mem }), op, "%v is not computed by this graph", y) ||
 		!g.check(!slices.Contains(inputs, y), op, "%v is both its result and an input", y) ||
-		!g.check(!slices.ContainsFunc(g.tape, func(e tapeEntry) bool { return e.out == y }), op, "%v has a gradient already: record one of its Detach", y) {
+		!g.check(!slices.ContainsFunc(g.tape, func(e tapeEntry) bool { return e.out == y }), op, "%v has a gradient already: record one of its Detach", y) ||
+		!g.check(g.read[y] == "", op, "%v has been read (at %s) by what would give it no gradient: call Record before", y, g.read[y]) {
 		return
 	}
 	inputs = slices.Clone(inputs)
@@ -59,11 +60,13 @@ func (g *Graph) NeedsGrad(t *Tensor) bool { return t != nil && g.wants(t) }
 // GradInto is for kernels of a backward function that can write, or add to, the
 // gradient of x in place, such as in the parameters' arena. It returns that
 // tensor, and whether the kernel must add to what is there or overwrite it. The
-// kernel has to do so before the function goes on, and x must need its gradient.
+// kernel has to do so before the function goes on, and x must be an input of the
+// operation and need its gradient.
 func (g *Graph) GradInto(x *Tensor) (dx *Tensor, add bool) {
 	const op = "grad into"
 	if !g.ok(op, x) || !g.check(g.back != nil, op, "no gradient is being computed: call it in a backward function") ||
-		!g.check(g.wants(x), op, "nothing needs the gradient of %v", x) {
+		!g.check(g.wants(x), op, "nothing needs the gradient of %v", x) ||
+		!g.check(slices.Contains(g.back.inputs, x), op, "%v is no input of %s, whose gradient is being computed", x, g.back.op) {
 		return g.badLike(x), false
 	}
 	return g.grad(x)

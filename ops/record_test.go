@@ -247,11 +247,35 @@ func TestRecordMisuse(t *testing.T) {
 			g.Record("mine", y, []*ops.Tensor{x}, one(other))
 			return y
 		},
+		"ops: mine: f32[4] has been read (at record_test.go:": func(g *ops.Graph, x *ops.Tensor) *ops.Tensor {
+			y := g.Detach(g.Scale(x, 2))
+			z := g.Mul(y, x)
+			g.Record("mine", y, []*ops.Tensor{x}, one(nil))
+			return z
+		},
+		"has been read (at record_test.go:": func(g *ops.Graph, x *ops.Tensor) *ops.Tensor {
+			y := g.Detach(g.Scale(x, 2))
+			z := g.Scale(y, 2) // nothing needs a gradient here yet
+			g.Record("mine", y, []*ops.Tensor{x}, one(nil))
+			return z
+		},
 		"ops: grad into: no gradient is being computed": func(g *ops.Graph, x *ops.Tensor) *ops.Tensor {
 			g.GradInto(x)
 			return x
 		},
 		"ops: detach: argument 0 is nil": func(g *ops.Graph, x *ops.Tensor) *ops.Tensor { return g.Detach(nil) },
+		"ops: grad into: f32[4] is no input of mine": func(g *ops.Graph, x *ops.Tensor) *ops.Tensor {
+			h := g.Scale(x, 3)
+			y := g.Detach(g.Scale(h, 2))
+			var later *ops.Tensor
+			g.Record("mine", y, []*ops.Tensor{h}, func(dy *ops.Tensor) []*ops.Tensor {
+				dx, _ := g.GradInto(later) // which has handed its gradient on already
+				g.CastTo(dy, dx)
+				return []*ops.Tensor{nil}
+			})
+			later = g.Scale(x, 5)
+			return g.Add(y, later)
+		},
 		"ops: grad into: nothing needs the gradient of f32[3]": func(g *ops.Graph, x *ops.Tensor) *ops.Tensor {
 			y := g.Detach(g.Scale(x, 2))
 			g.Record("mine", y, []*ops.Tensor{x}, func(*ops.Tensor) []*ops.Tensor {
