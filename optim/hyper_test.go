@@ -100,6 +100,11 @@ func TestSpec2RejectedOptions(t *testing.T) {
 		{p, &optim.Options{MaxNorm: new(math.NaN())}, "MaxNorm is NaN"},
 		{p, &optim.Options{Scaler: &optim.Scaler{Init: -1}}, "Scaler.Init is -1"},
 		{p, &optim.Options{Scaler: &optim.Scaler{Init: math.Inf(1)}}, "Scaler.Init is +Inf"},
+		{p, &optim.Options{Scaler: &optim.Scaler{Init: 1e-50}}, "Scaler.Init is 1e-50"}, // 0 in f32: every gradient would be
+		{p, &optim.Options{Scaler: &optim.Scaler{Backoff: 1e-50}}, "Scaler.Backoff is 1e-50"},
+		{p, &optim.Options{Scaler: &optim.Scaler{Growth: 1 + 1e-9}}, "Scaler.Growth is 1.000000001"}, // 1 in f32
+		{p, &optim.Options{Rule: (*optim.SGD)(nil)}, "group 0: the rule is a nil *optim.SGD"},
+		{p, groups(optim.Group{Params: x, Rule: (*optim.Muon)(nil)}), "group 0: the rule is a nil *optim.Muon"},
 		{p, &optim.Options{Scaler: &optim.Scaler{Growth: 1}}, "Scaler.Growth is 1"},
 		{p, &optim.Options{Scaler: &optim.Scaler{Growth: math.NaN()}}, "Scaler.Growth is NaN"},
 		{p, &optim.Options{Scaler: &optim.Scaler{Backoff: 1.5}}, "Scaler.Backoff is 1.5"},

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"reflect"
 	"slices"
 
 	"github.com/lemnos-ml/lemnos/ops"
@@ -22,7 +21,8 @@ type Optimizer struct {
 	opts    Options
 	scaling Scaler
 	groups  []Group
-	rules   []Rule // of the groups, each once
+	fixed   []Group // as New took them: their rules and parameters stay
+	rules   []Rule  // of the groups, each once
 	banks   []*bank
 	parts   []*part     // bank by bank
 	scaler  *ops.Tensor // u32[4]: scale bits, good steps, steps skipped so far
@@ -73,7 +73,8 @@ func New(o *Options, sets ...*ops.Params) (*Optimizer, error) {
 		return nil, err
 	}
 	if o.MaxNorm != nil {
-		if err := checkMaxNorm(*o.MaxNorm); err != nil {
+		a.opts.MaxNorm = new(*o.MaxNorm)
+		if err := checkMaxNorm(*a.opts.MaxNorm); err != nil {
 			return nil, err
 		}
 	}
@@ -127,6 +128,9 @@ func (a *Optimizer) addSets(sets []*ops.Params) error {
 
 func (a *Optimizer) addGroups() error {
 	if len(a.groups) == 0 {
+		if err := checkRule(a.opts.Rule); err != nil {
+			return fmt.Errorf("optim: group 0: %w", err)
+		}
 		a.groups = []Group{{Params: a.params, Hyper: a.opts.Rule.Defaults()}}
 	}
 	for i := range a.groups {
@@ -134,8 +138,9 @@ func (a *Optimizer) addGroups() error {
 		if gr.Rule == nil {
 			gr.Rule = a.opts.Rule
 		}
-		if !reflect.TypeOf(gr.Rule).Comparable() {
-			return fmt.Errorf("optim: group %d: rule %s is a %T, which can't be compared: make it a struct of plain fields", i, gr.Rule.Name(), gr.Rule)
+		gr.Params = slices.Clone(gr.Params)
+		if err := checkRule(gr.Rule); err != nil {
+			return fmt.Errorf("optim: group %d: %w", i, err)
 		}
 		if !slices.Contains(a.rules, gr.Rule) {
 			a.rules = append(a.rules, gr.Rule)
@@ -160,6 +165,10 @@ func (a *Optimizer) addGroups() error {
 			h.group = i
 			a.home[t] = h
 		}
+	}
+	a.fixed = slices.Clone(a.groups)
+	for i := range a.fixed {
+		a.fixed[i].Params = slices.Clone(a.fixed[i].Params)
 	}
 	a.noRate = slices.IndexFunc(a.groups, func(g Group) bool { return g.LR == 0 })
 	return nil
@@ -311,7 +320,7 @@ func (a *Optimizer) SetLR(lr float64) {
 }
 
 // Groups returns the parameter groups; their hyper-parameters may be changed
-// between steps.
+// between steps, their rules and parameters may not.
 func (a *Optimizer) Groups() []Group {
 	a.noRate = -1 // they are the caller's from now on
 	return a.groups

@@ -57,7 +57,7 @@ func (s Scaler) withDefaults() (Scaler, error) {
 		v      float64
 		lo, hi float64
 	}{{"Init", s.Init, 0, math.MaxFloat32}, {"Growth", s.Growth, 1, math.MaxFloat32}, {"Backoff", s.Backoff, 0, 1}, {"Interval", float64(s.Interval), 0, 1 << 24}} {
-		if !(f.v > f.lo && f.v <= f.hi) {
+		if v := float64(float32(f.v)); !(v > f.lo && f.v <= f.hi) {
 			return s, fmt.Errorf("optim: Scaler.%s is %v, want a number in (%v, %v]", f.name, f.v, f.lo, f.hi)
 		}
 	}

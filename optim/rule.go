@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/lemnos-ml/lemnos/ops"
@@ -113,4 +115,28 @@ type Group struct {
 	Params []*ops.Tensor
 	Rule   Rule // nil: that of the options
 	Hyper
+}
+
+// checkRule refuses a rule that its methods or the search for rules of one kind would panic of.
+func checkRule(r Rule) error {
+	switch v := reflect.ValueOf(r); {
+	case v.Kind() == reflect.Pointer && v.IsNil():
+		return fmt.Errorf("the rule is a nil %T", r)
+	case !v.Comparable():
+		return fmt.Errorf("rule %s is a %T, which can't be compared: make it a struct of plain fields", r.Name(), r)
+	}
+	return nil
+}
+
+// checkGroups checks the groups as the caller of Groups has left them.
+func (a *Optimizer) checkGroups() error {
+	for i, gr := range a.groups {
+		if gr.Rule != a.fixed[i].Rule || !slices.Equal(gr.Params, a.fixed[i].Params) {
+			return fmt.Errorf("optim: group %d has another rule or other parameters than when New made its state: change its Hyper alone, or make a new optimizer", i)
+		}
+		if err := gr.Hyper.Validate(); err != nil {
+			return fmt.Errorf("%w (group %d)", err, i)
+		}
+	}
+	return nil
 }

@@ -181,10 +181,8 @@ func (u *Update) Stage(step *ops.Step) error {
 	if a.noRate >= 0 {
 		return fmt.Errorf("optim: stage: the learning rate of group %d is 0: set Hyper.LR (to optim.Zero for 0), or call SetLR", a.noRate)
 	}
-	for i := range a.groups {
-		if err := a.groups[i].Hyper.Validate(); err != nil {
-			return fmt.Errorf("%w (group %d)", err, i)
-		}
+	if err := a.checkGroups(); err != nil {
+		return err
 	}
 	if err := a.syncMasters(); err != nil {
 		return err
