@@ -58,3 +58,38 @@ func TestCounts(t *testing.T) {
 		t.Errorf("%d dispatches and %d barriers in all, the step has %+v", sum.Dispatches, sum.Barriers, st)
 	}
 }
+
+// The least is what an operation shares with others: not what stays inside of it, nor what it reads more often than once.
+func TestCountsLeast(t *testing.T) {
+	dev := vktest.OpenWith(t, &vk.Options{CompileOnly: true})
+	const n, d, v = 8192, 64, 1000
+	p := ops.NewParams(dev, ops.F32)
+	w := p.Add("w", v, d)
+	if err := p.Reserve(); err != nil {
+		t.Fatal(err)
+	}
+	defer p.Release()
+	g := ops.NewGraph(dev)
+	x, ids := g.Input("x", ops.F32, n, d), g.Input("ids", ops.U32, n)
+	h := g.Scale(g.Scale(x, 2), 3)
+	loss := g.LinearCrossEntropy(h, w, ids, nil)
+	g.Backward(loss, &ops.BackwardOptions{})
+	g.Output(loss)
+	s, err := g.Compile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	counts := map[string]ops.OpCount{}
+	for _, c := range s.Counts() {
+		counts[c.Op] = c
+	}
+	if c, size := counts["scale"], int64(4*n*d); c.Times != 2 || c.Dispatches != 2 || c.Bytes != 4*size || c.Least != 2*size {
+		t.Errorf("two scales in a row: %+v, want the first's input and the second's result", c)
+	}
+	head, logits := counts["linear cross-entropy"], int64(4*n*v)
+	most := int64(4 * (n*d + 2*v*d + n)) // hidden, weight and its gradient, targets
+	if head.Times >= head.Dispatches || head.Least < most || head.Least > most+1024 || head.Bytes < head.Least+4*logits {
+		t.Errorf("%+v, want %d bytes at least and up to 1024 more, for numbers", head, most)
+	}
+}

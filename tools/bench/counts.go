@@ -62,17 +62,30 @@ func (m model) counts(dev *vk.Device) ([]ops.OpCount, error) {
 func total(counts []ops.OpCount) ops.OpCount {
 	sum := ops.OpCount{Op: "all"}
 	for _, n := range counts {
+		sum.Times += n.Times
 		sum.Dispatches += n.Dispatches
 		sum.Barriers += n.Barriers
 		sum.Bytes += n.Bytes
+		sum.Least += n.Least
 		sum.FLOPs += n.FLOPs
 	}
 	return sum
 }
 
+// printCounts tells dispatches and bytes also as multiples of the least possible: one dispatch for each operation of the graph, and
+// each byte that an operation shares with others once.
 func printCounts(w io.Writer, counts []ops.OpCount) {
-	fmt.Fprintf(w, "%-32s %10s %10s %10s %10s\n", "operation", "dispatches", "barriers", "MB", "GFLOP")
+	const format = "%-32s %10s %8s %10s %10s %8s %10s\n"
+	fmt.Fprintf(w, format, "operation", "dispatches", "of least", "barriers", "MB", "of least", "GFLOP")
 	for _, n := range append(counts, total(counts)) {
-		fmt.Fprintf(w, "%-32s %10d %10d %10.1f %10s\n", n.Op, n.Dispatches, n.Barriers, float64(n.Bytes)/1e6, number(float64(n.FLOPs)/1e9, 1))
+		fmt.Fprintf(w, format, n.Op, fmt.Sprint(n.Dispatches), times(float64(n.Dispatches), float64(n.Times)), fmt.Sprint(n.Barriers),
+			fmt.Sprintf("%.1f", float64(n.Bytes)/1e6), times(float64(n.Bytes), float64(n.Least)), number(float64(n.FLOPs)/1e9, 1))
 	}
+}
+
+func times(n, least float64) string {
+	if least == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.2fx", n/least)
 }

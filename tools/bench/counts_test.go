@@ -70,9 +70,9 @@ func TestCountsOfGPT2(t *testing.T) {
 
 func TestPrintCounts(t *testing.T) {
 	var b bytes.Buffer
-	printCounts(&b, []ops.OpCount{{Op: "linear", Dispatches: 2, Barriers: 1, Bytes: 3_100_000, FLOPs: 4e9}, {Op: "add", Dispatches: 5, Bytes: 1e5}})
+	printCounts(&b, []ops.OpCount{{Op: "linear", Times: 1, Dispatches: 2, Barriers: 1, Bytes: 3_100_000, Least: 2_480_000, FLOPs: 4e9}, {Op: "add", Times: 5, Dispatches: 5, Bytes: 1e5}})
 	lines := strings.Split(b.String(), "\n")
-	for i, want := range []string{"operation dispatches barriers MB GFLOP", "linear 2 1 3.1 4.0", "add 5 0 0.1", "all 7 1 3.2 4.0"} {
+	for i, want := range []string{"operation dispatches of least barriers MB of least GFLOP", "linear 2 2.00x 1 3.1 1.25x 4.0", "add 5 1.00x 0 0.1", "all 7 1.17x 1 3.2 1.29x 4.0"} {
 		if got := strings.Join(strings.Fields(lines[i]), " "); got != want {
 			t.Errorf("line %d is %q, want %q", i, got, want)
 		}
