@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/lemnos-ml/lemnos/vk"
 )
 
 // AnomalyError is the first operation of a step whose result is not finite, see
@@ -47,17 +49,12 @@ func (s *Step) RunChecked(ctx context.Context) error {
 	}
 	var found error
 	for at, c := range s.layout.calls {
-		if err := s.runCall(ctx, at, c); err != nil {
+		anomaly, err := s.runApart(ctx, at, c)
+		if err != nil {
 			return err
 		}
-		if found == nil {
-			var anomaly *AnomalyError
-			if anomaly, err = s.anomaly(ctx, c); err != nil {
-				return err
-			}
-			if anomaly != nil {
-				found = anomaly
-			}
+		if found == nil && anomaly != nil {
+			found = anomaly
 		}
 	}
 	ticket, err := s.dev.Submit(batch[main+1:]...)
@@ -71,15 +68,43 @@ func (s *Step) RunChecked(ctx context.Context) error {
 	return found
 }
 
-// runCall runs one call of the step and waits for it. Memory that the call is
-// the first to write is cleared, so that what it leaves alone is finite.
-func (s *Step) runCall(ctx context.Context, at int, c *scheduled) error {
-	p := s.dev.NewProgram()
-	defer p.Release()
+// runApart runs a call of the step, or the calls of the graph that it stands for, and returns the first
+// anomaly. Memory that it is the first to write is cleared, so that what it leaves alone is finite.
+func (s *Step) runApart(ctx context.Context, at int, c *scheduled) (found *AnomalyError, err error) {
+	var clear []vk.Span
 	for i, t := range c.Args {
 		if m := t.mem; c.writes(i) && m.graph != nil && m.input == nil && m.taken == nil && m.first == at {
-			p.Fill(m.buf.Span(m.base, m.size), 0)
+			clear = append(clear, m.buf.Span(m.base, m.size))
 		}
+	}
+	for _, part := range c.parts() {
+		for _, t := range part.Args {
+			if m := t.mem; m.graph != nil && m.buf == nil { // c does without it
+				if m.buf, err = s.dev.NewBuffer(m.size); err != nil {
+					return nil, fmt.Errorf("ops: run: %s: %w", part.node.op, err)
+				}
+				defer func() { m.buf.Release(); m.buf = nil }()
+			}
+		}
+		if err := s.runCall(ctx, part, clear); err != nil {
+			return nil, err
+		}
+		clear = nil
+		if found == nil {
+			if found, err = s.anomaly(ctx, part); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return found, nil
+}
+
+// runCall clears memory, runs a call and waits for it.
+func (s *Step) runCall(ctx context.Context, c *scheduled, clear []vk.Span) error {
+	p := s.dev.NewProgram()
+	defer p.Release()
+	for _, span := range clear {
+		p.Fill(span, 0)
 	}
 	if err := s.graph.dispatch(p, c); err != nil {
 		return err

@@ -5,6 +5,13 @@ import "github.com/lemnos-ml/lemnos/shaders"
 // columnSumPer is how many rows one invocation of kernel columnsum adds up.
 const columnSumPer = 128
 
+// columnSumPush is the push block of kernel columnsum, and what it has in a list of
+// each sum: of one matrix or several.
+type columnSumPush struct {
+	Matrices, Rows, Stride4, Accumulate uint32
+	X0, Y0, First, Sums                 uint32 // where a sum of the list and its invocations begin; how many the list has
+}
+
 // columnSum writes the sum over the rows of x (…, D) to dst (D), or adds it to
 // what is there:
 //
@@ -36,9 +43,8 @@ func (g *Graph) columnSumCalls(x *Tensor, matrices int, dst *Tensor, add bool) [
 		if y.dtype != x.dtype {
 			variant += "_" + y.dtype.String()
 		}
-		calls = append(calls, Call{Kernel: "columnsum." + variant, Threads: y.len4(), Spec: map[uint32]uint32{shaders.SpecPer: columnSumPer}, Push: struct {
-			Matrices, Rows, Stride4, Accumulate uint32
-		}{uint32(matrices), uint32(rows), uint32(stride4), b2u(accumulate)}, Args: []*Tensor{x, y}})
+		calls = append(calls, Call{Kernel: "columnsum." + variant, Threads: y.len4(), Spec: map[uint32]uint32{shaders.SpecPer: columnSumPer},
+			Push: columnSumPush{Matrices: uint32(matrices), Rows: uint32(rows), Stride4: uint32(stride4), Accumulate: b2u(accumulate)}, Args: []*Tensor{x, x, y}})
 		x = y
 	}
 	return calls

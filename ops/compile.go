@@ -125,7 +125,16 @@ type scheduled struct {
 	*Call
 	node   *node
 	kernel *vk.Kernel
-	epoch  int // of calls that run side by side
+	epoch  int          // of calls that run side by side
+	of     []*scheduled // the calls of the graph that it stands for; nil: itself
+}
+
+// parts are the calls of the graph that c is.
+func (c *scheduled) parts() []*scheduled {
+	if c.of == nil {
+		return []*scheduled{c}
+	}
+	return c.of
 }
 
 func (c *scheduled) writes(i int) bool { return c.kernel.Bindings()[i]&vk.Write != 0 }
@@ -137,7 +146,11 @@ func (g *Graph) schedule() ([]*scheduled, error) {
 	if err != nil {
 		return nil, err
 	}
-	calls := overlap(live(all))
+	calls, err := g.listSums(live(all))
+	if err != nil {
+		return nil, fmt.Errorf("ops: compile: %w", err)
+	}
+	calls = overlap(calls)
 	if len(calls) == 0 && len(g.outputs) == 0 {
 		return nil, errors.New("ops: compile: the graph computes nothing that is kept: call Output with what is to be read after a run")
 	}

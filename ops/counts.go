@@ -2,6 +2,7 @@ package ops
 
 import (
 	"cmp"
+	"maps"
 	"math/bits"
 	"slices"
 	"strings"
@@ -37,9 +38,11 @@ func (s *Step) Counts() []OpCount {
 			list = append(list, OpCount{Op: c.node.op})
 		}
 		n := &list[at]
-		if !nodes[c.node] {
-			nodes[c.node] = true
-			n.Times++
+		for _, part := range c.parts() {
+			if !nodes[part.node] && part.node.op == c.node.op {
+				nodes[part.node] = true
+				n.Times++
+			}
 		}
 		if _, fill := c.plainFill(); !fill {
 			n.Dispatches++
@@ -65,6 +68,13 @@ type stretch struct {
 
 // accesses says what a call does with each stretch of memory that it touches.
 func (c *scheduled) accesses() map[stretch]vk.Access {
+	all := map[stretch]vk.Access{}
+	if p, ok := c.Push.(columnSumPush); ok && p.Sums > 0 { // it goes through parts of what it has bound
+		for _, part := range c.of {
+			maps.Copy(all, part.accesses())
+		}
+		return all
+	}
 	var most, next int64 // of the sizes
 	for _, t := range c.Args {
 		size := t.Bytes()
@@ -73,7 +83,6 @@ func (c *scheduled) accesses() map[stretch]vk.Access {
 	if !c.picksRows() {
 		next = most
 	}
-	all := map[stretch]vk.Access{}
 	for i, t := range c.Args {
 		all[stretch{t.mem, t.offset, min(t.Bytes(), next)}] |= c.access(i)
 	}

@@ -1,7 +1,5 @@
 package ops
 
-import "github.com/lemnos-ml/lemnos/vk"
-
 const (
 	// overlapAhead is how far beyond a call that has to wait overlap looks for others.
 	overlapAhead = 12
@@ -19,13 +17,11 @@ const (
 func overlap(calls []*scheduled) []*scheduled {
 	touched := make([][]touch, len(calls))
 	for i, c := range calls {
-		for j, t := range c.Args {
-			touched[i] = append(touched[i], touch{t.mem, t.offset, t.offset + t.Bytes(), c.kernel.Bindings()[j]&vk.Write != 0})
-		}
+		touched[i] = c.touches()
 	}
 	begins, ends, most := lives(touched)
 	var ordered []*scheduled
-	for epoch, group := range inEpochs(touched, begins, ends, max(most/overlapShare, overlapBytes)) {
+	for epoch, group := range inEpochs(touched, begins, ends, aheadBytes(most)) {
 		for _, i := range group {
 			calls[i].epoch = epoch
 			ordered = append(ordered, calls[i])
@@ -33,6 +29,9 @@ func overlap(calls []*scheduled) []*scheduled {
 	}
 	return ordered
 }
+
+// aheadBytes is how many bytes of intermediates may be in the way of others where most live at a time.
+func aheadBytes(most int64) int64 { return max(most/overlapShare, overlapBytes) }
 
 // inEpochs lists the calls of each epoch, by number, given the bytes of intermediates that each begins and ends. One that
 // begins more than limit does not go ahead of others; one that begins four times as much waits for the next epoch if it can
@@ -98,6 +97,18 @@ type touch struct {
 	mem      *memory
 	from, to int64
 	writes   bool
+}
+
+// touches lists what c does to its arguments.
+func (c *scheduled) touches() (list []touch) {
+	for i, t := range c.Args {
+		list = append(list, t.touch(c.writes(i)))
+	}
+	return list
+}
+
+func (t *Tensor) touch(writes bool) touch {
+	return touch{t.mem, t.offset, t.offset + t.Bytes(), writes}
 }
 
 // touches is what some calls read and write.

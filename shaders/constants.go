@@ -28,6 +28,7 @@ const (
 	SpecKeep4       = 10
 	SpecLaneRows    = 11
 	SpecLanes       = 24
+	SpecListed      = 11
 	SpecLocal       = 0
 	SpecMatK        = 34
 	SpecMatM        = 32
