@@ -93,12 +93,15 @@ type spread struct {
 	Column uint32
 }
 
+// binaryPush is the push block of kernel binary.
+type binaryPush struct {
+	N4, Stride4, D, N1, N2, N3 uint32
+	A, B                       spread
+}
+
 func (g *Graph) binaryCall(o uint32, a, b, c, y *Tensor) Call {
 	dims, strides := collapse(rowDims(y.shape), a.repeated(y.shape).groups(), b.repeated(y.shape).groups())
-	push := struct {
-		N4, Stride4, D, N1, N2, N3 uint32
-		A, B                       spread
-	}{uint32(y.len4()), uint32(y.stride4()), uint32(y.cols()), dims[1], dims[2], dims[3],
+	push := binaryPush{uint32(y.len4()), uint32(y.stride4()), uint32(y.cols()), dims[1], dims[2], dims[3],
 		spread{strides[0], b2u(a.cols() == y.cols())}, spread{strides[1], b2u(b.cols() == y.cols())}}
 	spreadA, spreadB := a.Len() != y.Len(), b.Len() != y.Len()
 	padded := y.cols()%4 != 0 && (o >= shaders.Divide || a.cols() != y.cols() || b.cols() != y.cols())

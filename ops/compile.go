@@ -120,25 +120,6 @@ func (g *Graph) layOut() (*layout, error) {
 	return l, nil
 }
 
-// scheduled is a call with its kernel.
-type scheduled struct {
-	*Call
-	node   *node
-	kernel *vk.Kernel
-	epoch  int          // of calls that run side by side
-	of     []*scheduled // the calls of the graph that it stands for; nil: itself
-}
-
-// parts are the calls of the graph that c is.
-func (c *scheduled) parts() []*scheduled {
-	if c.of == nil {
-		return []*scheduled{c}
-	}
-	return c.of
-}
-
-func (c *scheduled) writes(i int) bool { return c.kernel.Bindings()[i]&vk.Write != 0 }
-
 // schedule lists the calls to record, in order, without dead ones, and sets the
 // lifetime of each memory.
 func (g *Graph) schedule() ([]*scheduled, error) {
@@ -146,7 +127,10 @@ func (g *Graph) schedule() ([]*scheduled, error) {
 	if err != nil {
 		return nil, err
 	}
-	calls, err := g.listSums(live(all))
+	calls, err := g.fuse(live(all))
+	if err == nil {
+		calls, err = g.listSums(calls)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("ops: compile: %w", err)
 	}

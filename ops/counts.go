@@ -92,7 +92,7 @@ func (c *scheduled) accesses() map[stretch]vk.Access {
 // access is what the kernel may do with argument i, less what a product reads only where it adds to its result.
 func (c *scheduled) access(i int) vk.Access {
 	a := c.kernel.Bindings()[i]
-	if _, product := c.Push.(matmulPush); product && i == len(c.Args)-1 && c.Spec[shaders.SpecAccumulate] == 0 {
+	if _, product := c.Push.(matmulPush); product && i == matmulC && c.Spec[shaders.SpecAccumulate] == 0 {
 		a &^= vk.Read
 	}
 	return a

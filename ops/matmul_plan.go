@@ -25,6 +25,15 @@ type matmulPlan struct {
 	tile            *coopTiling // of kernel matmul_coop
 }
 
+// functions reports whether the kernel can apply a function to what it stores, see lib/matmul.glsl.
+func (p matmulPlan) functions() bool {
+	switch p.kernel {
+	case "matmul_few", "matmul_coop", "matmul_shared":
+		return true
+	}
+	return false
+}
+
 // sharedLocal is the number of invocations per workgroup of kernel matmul_shared.
 const sharedLocal = 256
 
@@ -125,8 +134,11 @@ func (g *Graph) matmulCalls(form string, a, b, bias, c *Tensor, alpha float32, a
 	if y.dtype != a.dtype {
 		kernel += "_" + y.dtype.String()
 	}
-	calls := []Call{{Kernel: kernel, Threads: plan.threads * matrices, Groups: plan.groups * matrices, Local: plan.local, Spec: plan.spec,
-		Push: push, Args: []*Tensor{a, b, bias, y}}}
+	args := []*Tensor{a, b, bias, a, y} // a once more, where fuse may put another argument
+	if plan.functions() && y.dtype == a.dtype {
+		args = append(args, y)
+	}
+	calls := []Call{{Kernel: kernel, Threads: plan.threads * matrices, Groups: plan.groups * matrices, Local: plan.local, Spec: plan.spec, Push: push, Args: args}}
 	if y != c {
 		calls = append(calls, g.columnSumCalls(y, 1, c.view(0, 4*c.len4()), add)...)
 	}

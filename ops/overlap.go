@@ -99,14 +99,6 @@ type touch struct {
 	writes   bool
 }
 
-// touches lists what c does to its arguments.
-func (c *scheduled) touches() (list []touch) {
-	for i, t := range c.Args {
-		list = append(list, t.touch(c.writes(i)))
-	}
-	return list
-}
-
 func (t *Tensor) touch(writes bool) touch {
 	return touch{t.mem, t.offset, t.offset + t.Bytes(), writes}
 }

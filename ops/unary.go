@@ -52,7 +52,7 @@ func (g *Graph) unary(f uint32, x *Tensor) *Tensor {
 	call := func(kernel string, padded bool, args ...*Tensor) Call {
 		return Call{Kernel: kernel + "." + x.dtype.String(), Items: x.len4(),
 			Spec: map[uint32]uint32{shaders.SpecFunction: f, shaders.SpecPadded: b2u(padded && x.cols()%4 != 0)},
-			Push: struct{ N4, Stride4, D uint32 }{uint32(x.len4()), uint32(x.stride4()), uint32(x.cols())},
+			Push: unaryPush{uint32(x.len4()), uint32(x.stride4()), uint32(x.cols())},
 			Args: args, TakeOver: [2]int{len(args) - 1, len(args) - 2}}
 	}
 	y := g.New(x.dtype, x.shape...)
@@ -62,6 +62,9 @@ func (g *Graph) unary(f uint32, x *Tensor) *Tensor {
 	}, x)
 	return y
 }
+
+// unaryPush is the push block of kernels unary and unary_back.
+type unaryPush struct{ N4, Stride4, D uint32 }
 
 // SwiGLU returns silu(gate)·up, of the same type and shape. Backward computes
 // silu(gate) again instead of keeping it.

@@ -18,9 +18,10 @@ const (
 	SpecColumns     = 11
 	SpecColumns4    = 11
 	SpecEach        = 25
+	SpecEpilogue    = 18
 	SpecExact       = 38
 	SpecFinal       = 10
-	SpecFunction    = 10
+	SpecFunction    = 19
 	SpecGrad        = 27
 	SpecGridColumns = 36
 	SpecGridRows    = 35
@@ -57,7 +58,9 @@ const (
 const (
 	Add          = 0
 	AddedMask    = 2
+	AlsoApply    = 3
 	AnySubgroups = 1
+	Apply        = 2
 	BooleanMask  = 3
 	Causal       = 0
 	Divide       = 3
@@ -77,6 +80,8 @@ const (
 	OddHalves    = 2
 	Ok           = 0
 	OneSubgroup  = 2
+	Plain        = 0
+	PlusOther    = 1
 	Relu         = 3
 	ReluSquared  = 4
 	Sigmoid      = 5
@@ -84,5 +89,6 @@ const (
 	Subtract     = 1
 	Sum          = 2
 	Tanh         = 6
+	TimesSlope   = 4
 	Window       = 1
 )

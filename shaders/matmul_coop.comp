@@ -12,6 +12,9 @@
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"
+#include "lib/math.glsl"
+#include "lib/functions.glsl"
+#define FUNCTIONS
 #include "lib/matmul.glsl"
 #include "lib/coop.glsl"
 layout(constant_id = 10) const uint ROWS = 4;

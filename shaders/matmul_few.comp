@@ -7,6 +7,9 @@
 #include "lib/types.glsl"
 #include "lib/index.glsl"
 #include "lib/reduce.glsl"
+#include "lib/math.glsl"
+#include "lib/functions.glsl"
+#define FUNCTIONS
 #include "lib/matmul.glsl"
 layout(constant_id = 10) const uint ROWS = 1;
 

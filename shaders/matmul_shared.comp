@@ -8,6 +8,9 @@
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"
+#include "lib/math.glsl"
+#include "lib/functions.glsl"
+#define FUNCTIONS
 #include "lib/matmul.glsl"
 layout(constant_id = 10) const uint ROWS4 = 1;
 layout(constant_id = 11) const uint COLUMNS4 = 1;

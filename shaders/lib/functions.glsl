@@ -1,7 +1,7 @@
 // Functions f of one value and their derivatives, four values at a time, for any x: infinities give the limit, NaN gives NaN.
 // The relative accuracy stays where f is tiny.
 // needs:   lib/math.glsl
-// defines: silu, silu_slope, function and slope (of the FUNCTION, specialization id 10)
+// defines: silu, silu_slope, function and slope (of the FUNCTION, specialization id 19)
 
 // x between -limit and limit, beyond which f has reached its limits: no 0 inf, and a NaN stays one.
 vec4 within(float limit, vec4 x) { return mix(x, sign(x) * limit, greaterThan(abs(x), vec4(limit))); }
@@ -84,7 +84,7 @@ float logarithm(float x) {
 vec4 logarithm(vec4 x) { return vec4(logarithm(x.x), logarithm(x.y), logarithm(x.z), logarithm(x.w)); }
 
 const uint SILU = 0, GELU = 1, GELU_TANH = 2, RELU = 3, RELU_SQUARED = 4, SIGMOID = 5, TANH = 6, EXP = 7, LOG = 8;
-layout(constant_id = 10) const uint FUNCTION = SILU;
+layout(constant_id = 19) const uint FUNCTION = SILU;
 
 vec4 function(vec4 x) {
     if (FUNCTION == GELU) return gelu(x);

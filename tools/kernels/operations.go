@@ -203,6 +203,10 @@ var operations = []operation{
 		}
 		b.differentiate(b.MatMul(b.variable(4, 2048, 2048), b.tensor(b.dt, 4, 2048, 2048)))
 		b.differentiate(b.MatMulNT(b.variable(4, 2048, 2048), b.tensor(b.dt, 4, 2048, 2048)))
+		for _, n := range []int{8, 64, 2048} { // and what runs in the store of a product
+			x, w := b.variable(n, 2048), b.parameter(2048, 2048)
+			b.differentiate(b.Add(x, b.Linear(b.GELU(b.Linear(x, w, nil)), w, nil)), x)
+		}
 	}},
 	{"optimizers", func(b *builder) {
 		for _, rule := range optim.Rules() {

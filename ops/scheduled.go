@@ -1,0 +1,30 @@
+package ops
+
+import "github.com/lemnos-ml/lemnos/vk"
+
+// scheduled is a call with its kernel.
+type scheduled struct {
+	*Call
+	node   *node
+	kernel *vk.Kernel
+	epoch  int          // of calls that run side by side
+	of     []*scheduled // the calls of the graph that it stands for; nil: itself
+}
+
+// parts are the calls of the graph that c is.
+func (c *scheduled) parts() []*scheduled {
+	if c.of == nil {
+		return []*scheduled{c}
+	}
+	return c.of
+}
+
+func (c *scheduled) writes(i int) bool { return c.kernel.Bindings()[i]&vk.Write != 0 }
+
+// touches lists what c does to its arguments.
+func (c *scheduled) touches() (list []touch) {
+	for i, t := range c.Args {
+		list = append(list, t.touch(c.writes(i)))
+	}
+	return list
+}
