@@ -108,7 +108,7 @@ func TestDecoderCosts(t *testing.T) {
 			c := kinds[name]()
 			c.Layers = layers
 			d := decoder(t, transformer(t, dev, ops.F32, c), 40)
-			counts[i] = d.Stats().Dispatches
+			counts[i] = d.Step().Stats().Dispatches
 			generate(d, 38) // which may be measured, see vk.Program.Settle
 			before := dev.Stats().Submissions
 			generate(d, 38)

@@ -43,13 +43,21 @@ func countAll(c config) error {
 	return failed
 }
 
-// counts compiles a training step on a device that may be open for compiling only.
+// counts compiles a training step, or the pass of a token, on a device that may be open for compiling only.
 func (m model) counts(dev *vk.Device) ([]ops.OpCount, error) {
 	t, err := nn.ReserveTransformer(dev, m.dtype, m.cfg)
 	if err != nil {
 		return nil, err
 	}
 	defer t.Params().Release()
+	if m.decodes {
+		d, err := t.NewDecoder(m.cfg.Context)
+		if err != nil {
+			return nil, err
+		}
+		defer d.Close()
+		return d.Step().Counts(), nil
+	}
 	step, err := m.compile(dev, t, true)
 	if err != nil {
 		return nil, err

@@ -52,7 +52,7 @@ type row struct {
 	matrix       string  // type of the factors that it has on matrix cores
 }
 
-// stepRow is a replayed training step of a model.
+// stepRow is a replayed training step of a model, or the pass of a token.
 type stepRow struct {
 	Name         string  `json:"name"`
 	Shape        string  `json:"shape"`

@@ -66,7 +66,7 @@ func TestTrace(t *testing.T) {
 			t.Errorf("event %+v", e)
 		}
 	}
-	if got, want := strings.Join(processes, ", "), "bigram train step [4 32], shakespeare-char train step [2 64]"; got != want {
+	if got, want := strings.Join(processes, ", "), "bigram train step [4 32], shakespeare-char train step [2 64], tiny decode [1 64]"; got != want {
 		t.Errorf("processes %s, want %s", got, want)
 	}
 	for i, n := range dispatches {

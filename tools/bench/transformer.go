@@ -13,7 +13,7 @@ import (
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
-// model is a model to measure a training step of.
+// model is a model to measure a training step of, or the decoding of a token.
 type model struct {
 	name  string
 	dtype ops.DType
@@ -21,6 +21,8 @@ type model struct {
 	batch int
 	steps int  // of the bigram model, that are timed together
 	long  bool // on a processor: it is measured there only where -run asks for it
+
+	decodes bool
 }
 
 func (m model) shape() string { return fmt.Sprintf("[%d %d]", m.batch, m.cfg.Context) }
@@ -34,13 +36,16 @@ func models(c config) []model {
 	list := []model{
 		{name: "bigram train step", dtype: ops.F32, cfg: nn.TransformerConfig{Vocab: 256, Context: 256}, batch: 32, steps: 200},
 		presetModel("shakespeare-char train step", ops.F32, "shakespeare-char", 12, 64),
+		decodeModel("tiny decode", ops.F32, "tiny", 64),
 	}
 	if c.quick {
 		list[0].cfg.Context, list[0].batch, list[0].steps = 32, 4, 5
 		list[1].cfg.Layers, list[1].batch = 1, 2
+		list[2].cfg.Layers = 1
 		return list
 	}
-	list = append(list, presetModel("tiny train step", ops.F32, "tiny", 12, 64), presetModel("SmolLM2-135M train step", ops.F32, "smollm2-135m", 1, 128))
+	list = append(list, presetModel("tiny train step", ops.F32, "tiny", 12, 64), presetModel("SmolLM2-135M train step", ops.F32, "smollm2-135m", 1, 128),
+		decodeModel("SmolLM2-135M decode f32", ops.F32, "smollm2-135m", 32))
 	for _, m := range []model{
 		presetModel("tiny train step", ops.F32, "tiny", 96, 64),
 		presetModel("shakespeare-char train step", ops.F32, "shakespeare-char", 96, 64),
@@ -51,6 +56,9 @@ func models(c config) []model {
 		presetModel("GPT-2 124M train step f32", ops.F32, "gpt2-124m", 8, 1024),
 		presetModel("GPT-2 124M train step bf16", ops.BF16, "gpt2-124m", 8, 1024),
 		presetModel("GPT-2 124M train step bf16", ops.BF16, "gpt2-124m", 32, 1024),
+		decodeModel("SmolLM2-135M decode bf16", ops.BF16, "smollm2-135m", 1024),
+		decodeModel("GPT-2 124M decode f32", ops.F32, "gpt2-124m", 1024),
+		decodeModel("GPT-2 124M decode bf16", ops.BF16, "gpt2-124m", 1024),
 	} {
 		m.long = true
 		list = append(list, m)
@@ -69,11 +77,21 @@ func presetModel(name string, dt ops.DType, preset string, batch, context int) m
 	return model{name: name, dtype: dt, cfg: cfg, batch: batch}
 }
 
+// decodeModel is the model of a preset, which continues a token until it has so many.
+func decodeModel(name string, dt ops.DType, preset string, context int) model {
+	m := presetModel(name, dt, preset, 1, context)
+	m.decodes = true
+	return m
+}
+
 // measure trains a few steps. Its error names the model.
 func (m model) measure(dev *vk.Device) (*stepRow, error) {
 	step := transformerStep
-	if m.steps > 0 {
+	switch {
+	case m.steps > 0:
 		step = bigramStep
+	case m.decodes:
+		step = decodeStep
 	}
 	row, err := step(dev, m)
 	if err != nil {
