@@ -195,11 +195,13 @@ func (m *Transformer) newBlock(prefix string) *block {
 	b.query = m.newLinear(prefix+"attn.q_proj", q, c.Width)
 	b.key = m.newLinear(prefix+"attn.k_proj", kv, c.Width)
 	b.value = m.newLinear(prefix+"attn.v_proj", kv, c.Width)
+	m.together(b.query, b.key, b.value)
 	b.output = m.newLinear(prefix+"attn.output_proj", c.Width, q)
 	b.norm2 = m.newNorm(prefix + "ln2")
 	b.gate = m.newLinear(prefix+"ffn.w1", c.FFN, c.Width)
 	if c.Activation == "swiglu" {
 		b.up = m.newLinear(prefix+"ffn.w3", c.FFN, c.Width)
+		m.together(b.gate, b.up)
 	}
 	b.down = m.newLinear(prefix+"ffn.w2", c.Width, c.FFN)
 	return b
@@ -214,11 +216,15 @@ func (b *block) forward(g *ops.Graph, x *ops.Tensor, c *layerCache) *ops.Tensor 
 func (b *block) attention(g *ops.Graph, x *ops.Tensor, c *layerCache) *ops.Tensor {
 	heads, kv, size := b.m.cfg.Heads, b.m.cfg.KVHeads, b.m.cfg.HeadSize
 	batch, t := x.Shape()[0], x.Shape()[1]
+	if all, ok := b.m.stack(x, b.query, b.key, b.value); ok {
+		qkv := g.View(all.forward(g, x), batch, t, heads+2*kv, size)
+		return b.output.forward(g, g.View(b.packed(g, qkv, c), batch, t, heads*size))
+	}
 	q := g.View(b.query.forward(g, x), batch, t, heads, size) // (B, T, H, S)
 	k := g.View(b.key.forward(g, x), batch, t, kv, size)      // (B, T, K, S)
 	v := g.View(b.value.forward(g, x), batch, t, kv, size)
 	if b.m.positions == nil {
-		q, k = b.rope(g, q, c), b.rope(g, k, c)
+		q, k = b.rope(g, q, heads, c), b.rope(g, k, kv, c)
 	}
 	var y *ops.Tensor
 	if c == nil {
@@ -229,8 +235,22 @@ func (b *block) attention(g *ops.Graph, x *ops.Tensor, c *layerCache) *ops.Tenso
 	return b.output.forward(g, g.View(y, batch, t, heads*size))
 }
 
-func (b *block) rope(g *ops.Graph, x *ops.Tensor, c *layerCache) *ops.Tensor {
-	o := &ops.RoPEOptions{Theta: b.m.cfg.RopeTheta, HalfSplit: b.m.cfg.Positions == "rope_half"}
+// packed is the middle of attention: qkv (B, T, H+2K, S) has the heads of q, k and v.
+func (b *block) packed(g *ops.Graph, qkv *ops.Tensor, c *layerCache) *ops.Tensor {
+	heads, kv := b.m.cfg.Heads, b.m.cfg.KVHeads
+	if b.m.positions == nil {
+		qkv = b.rope(g, qkv, heads+kv, c)
+	}
+	if c == nil {
+		return g.Attention(qkv, nil, nil, &ops.AttentionOptions{Packed: kv})
+	}
+	g.StorePacked(c.keys, c.values, qkv, c.start)
+	return g.Attention(qkv, c.keys, c.values, &ops.AttentionOptions{Packed: kv, Start: c.start})
+}
+
+// rope turns the first heads of x.
+func (b *block) rope(g *ops.Graph, x *ops.Tensor, heads int, c *layerCache) *ops.Tensor {
+	o := &ops.RoPEOptions{Theta: b.m.cfg.RopeTheta, HalfSplit: b.m.cfg.Positions == "rope_half", Heads: heads}
 	if c != nil {
 		o.Start, o.Positions = c.start, c.length
 	}
@@ -239,6 +259,9 @@ func (b *block) rope(g *ops.Graph, x *ops.Tensor, c *layerCache) *ops.Tensor {
 
 // feedForward works on each position alone.
 func (b *block) feedForward(g *ops.Graph, x *ops.Tensor) *ops.Tensor {
+	if both, ok := b.m.stack(x, b.gate, b.up); ok && b.m.cfg.FFN%4 == 0 {
+		return b.down.forward(g, g.SwiGLUPacked(both.forward(g, x)))
+	}
 	h := b.gate.forward(g, x) // (B, T, FFN)
 	switch b.m.cfg.Activation {
 	case "swiglu":
@@ -265,6 +288,37 @@ func (m *Transformer) newLinear(name string, outputs, inputs int) linear {
 		l.bias = m.params.Add(name+".bias", outputs)
 	}
 	return l
+}
+
+// together asks for layers of one input to lie where stack can join them.
+func (m *Transformer) together(layers ...linear) {
+	var weights, biases []*ops.Tensor
+	for _, l := range layers {
+		weights, biases = append(weights, l.weight), append(biases, l.bias)
+	}
+	m.params.Together(weights...)
+	if m.cfg.Bias {
+		m.params.Together(biases...)
+	}
+}
+
+// stack returns layers of one input as one, whose outputs are theirs side by side.
+// Sizes that leave gaps between the parameters do not allow it, nor do outputs
+// that fit into a binding only one by one.
+func (m *Transformer) stack(x *ops.Tensor, layers ...linear) (l linear, ok bool) {
+	var weights, biases []*ops.Tensor
+	for _, one := range layers {
+		weights, biases = append(weights, one.weight), append(biases, one.bias)
+	}
+	if l.weight, ok = m.params.Stack(weights...); ok && m.cfg.Bias {
+		l.bias, ok = m.params.Stack(biases...)
+	}
+	if !ok {
+		return l, false
+	}
+	caps, outputs := m.params.Device().Info().Caps, l.weight.Shape()[0]
+	bytes := float64(x.Len()) / float64(m.cfg.Width) * float64(outputs) * float64(x.DType().Size())
+	return l, bytes <= float64(min(caps.MaxStorageRange, caps.MaxAllocation))
 }
 
 func (l linear) forward(g *ops.Graph, x *ops.Tensor) *ops.Tensor {

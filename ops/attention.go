@@ -29,6 +29,10 @@ type AttentionOptions struct {
 	// key where it is 0. A query that sees none has y = 0 and no gradient; none flows
 	// back to the mask.
 	Mask *Tensor
+	// Packed, where it is not 0, is K of a q that holds k and v too, as one product
+	// makes all three: q is (B, T, H+2K, S), of each position the H heads of q, then
+	// those of k and those of v. k and v are nil then, or with Start the caches.
+	Packed int
 }
 
 // attentionPush is the push block of the attention kernels.
@@ -40,6 +44,8 @@ type attentionPush struct {
 	Scale, Cap               float32
 	Window                   uint32
 	Mask                     [3]uint32 // strides of batch, head and query
+	QStep, KStep             uint32    // groups of four from one position to the next
+	KFrom, VFrom             uint32    // where those of k and v begin
 }
 
 // Attention returns causal multi-head attention: for each head h of q
@@ -58,12 +64,18 @@ func (g *Graph) Attention(q, k, v *Tensor, o *AttentionOptions) *Tensor {
 	if o == nil {
 		o = &AttentionOptions{}
 	}
-	if !g.ok(op, q, k, v) || !g.checkAttention(op, q, k, v, o.Start) || !g.checkVisible(op, q, o) {
+	if o.Packed != 0 && o.Start == nil {
+		if !g.check(k == nil && v == nil, op, "k %v and v %v beside those that are packed in q: want nil", k, v) {
+			return g.bad(F32)
+		}
+		k, v = q, q
+	}
+	if !g.ok(op, q, k, v) || !g.checkAttention(op, q, k, v, o) || !g.checkVisible(op, q, o) {
 		return g.badLike(q)
 	}
-	a := &attention{q: q, k: k, v: v, o: o}
-	a.y = g.New(q.dtype, q.shape...)
-	a.stats = g.New(F32, 2*q.rows())
+	a := &attention{q: q, k: k, v: v, o: o, heads: q.shape[2] - 2*o.Packed, keys: cmp.Or(o.Packed, k.shape[2])}
+	a.y = g.New(q.dtype, q.shape[0], q.shape[1], a.heads, q.shape[3])
+	a.stats = g.New(F32, 2*a.y.rows())
 	g.add(op, g.attentionForward(a))
 	if o.Start == nil {
 		g.record(op, a.y, func(dy *Tensor) { g.attentionBackward(op+" backward", a, dy) }, q, k, v)
@@ -71,19 +83,29 @@ func (g *Graph) Attention(q, k, v *Tensor, o *AttentionOptions) *Tensor {
 	return a.y
 }
 
-func (g *Graph) checkAttention(op string, q, k, v, start *Tensor) bool {
+func (g *Graph) checkAttention(op string, q, k, v *Tensor, o *AttentionOptions) bool {
 	if !g.check(q.dtype.Float() && k.dtype == q.dtype && v.dtype == q.dtype, op, "q %v, k %v, v %v: want one float type", q, k, v) ||
 		!g.check(len(q.shape) == 4 && len(k.shape) == 4 && slices.Equal(k.shape, v.shape), op, "q %v, k %v, v %v: want (B, T, H, S), and (B, T, K, S) twice", q, k, v) ||
 		!g.check(q.shape[0] == k.shape[0] && q.shape[3] == k.shape[3], op, "q %v, k %v: batch or head sizes differ", q, k) ||
-		!g.check(q.shape[2]%k.shape[2] == 0, op, "q %v, k %v: %d heads are no multiple of %d", q, k, q.shape[2], k.shape[2]) ||
+		!g.checkHeads(op, q, k, o) ||
 		!g.check(q.shape[3] <= MaxHeadSize, op, "q %v: heads of %d values, want at most %d", q, q.shape[3], MaxHeadSize) {
 		return false
 	}
-	if start == nil {
+	if o.Start == nil {
 		return g.check(q.shape[1] == k.shape[1], op, "q %v, k %v: %d and %d positions without Start", q, k, q.shape[1], k.shape[1])
 	}
-	return g.ok(op, start) && g.checkStart(op, start) &&
+	return g.ok(op, o.Start) && g.checkStart(op, o.Start) &&
 		g.check(q.shape[1] <= k.shape[1], op, "q %v, k %v: %d positions do not fit %d", q, k, q.shape[1], k.shape[1])
+}
+
+// checkHeads checks the numbers of heads.
+func (g *Graph) checkHeads(op string, q, k *Tensor, o *AttentionOptions) bool {
+	if o.Packed == 0 {
+		return g.check(q.shape[2]%k.shape[2] == 0, op, "q %v, k %v: %d heads are no multiple of %d", q, k, q.shape[2], k.shape[2])
+	}
+	heads := q.shape[2] - 2*o.Packed
+	return g.check(o.Packed > 0 && heads > 0 && heads%o.Packed == 0, op, "q %v with %d packed heads of k and of v: %d are left, want a multiple", q, o.Packed, heads) &&
+		g.check(k == q || k.shape[2] == o.Packed, op, "cache %v of %d packed heads", k, o.Packed)
 }
 
 // checkVisible checks what the options say about keys and logits.
@@ -102,11 +124,11 @@ func (g *Graph) checkVisible(op string, q *Tensor, o *AttentionOptions) bool {
 		!g.check(!g.wants(m), op, "mask %v has a gradient, which can't flow back to it", m) {
 		return false
 	}
-	lead := len(m.shape) - 2
+	lead, heads := len(m.shape)-2, q.shape[2]-2*o.Packed
 	fits := lead >= 0 && lead <= 2 && m.shape[lead] == q.shape[1] && m.shape[lead+1] == q.shape[1]
 	for i := 0; fits && i < lead; i++ {
 		d := m.shape[i]
-		fits = d == 1 || d == []int{q.shape[0], q.shape[2]}[i+2-lead]
+		fits = d == 1 || d == []int{q.shape[0], heads}[i+2-lead]
 	}
 	return g.check(fits, op, "mask %v for q %v: want (T, T), after dimensions of 1 or of (B, H)", m, q)
 }
@@ -120,16 +142,20 @@ func (g *Graph) checkStart(op string, start *Tensor) bool {
 
 // attention is one call of Attention.
 type attention struct {
-	q, k, v *Tensor
-	o       *AttentionOptions
-	y       *Tensor
-	stats   *Tensor // (B, H, T, 2): log Σ exp of the logits, dy·y
+	q, k, v     *Tensor // one tensor where all are packed
+	o           *AttentionOptions
+	heads, keys int     // H, K
+	y           *Tensor // (B, T, H, S)
+	stats       *Tensor // (B, H, T, 2): log Σ exp of the logits, dy·y
 }
 
 func (a *attention) push() attentionPush {
 	p := attentionPush{Batch: uint32(a.q.shape[0]), Queries: uint32(a.q.shape[1]), Capacity: uint32(a.k.shape[1]),
-		Heads: uint32(a.q.shape[2]), Group: uint32(a.q.shape[2] / a.k.shape[2]), Scale: float32(1 / math.Sqrt(float64(a.q.shape[3]))),
-		Cap: float32(a.o.SoftCap), Window: uint32(a.o.Window)}
+		Heads: uint32(a.heads), Group: uint32(a.heads / a.keys), Scale: float32(1 / math.Sqrt(float64(a.q.shape[3]))),
+		Cap: float32(a.o.SoftCap), Window: uint32(a.o.Window), QStep: uint32(a.q.shape[2] * a.q.stride4()), KStep: uint32(a.k.shape[2] * a.k.stride4())}
+	if a.k == a.q && a.o.Packed != 0 {
+		p.KFrom, p.VFrom = uint32(a.heads*a.q.stride4()), uint32((a.heads+a.keys)*a.q.stride4())
+	}
 	if m := a.o.Mask; m != nil {
 		row := m.cols()
 		if m.dtype.Float() {
@@ -209,11 +235,11 @@ func (g *Graph) attentionForward(a *attention) Call {
 	if a.o.Start != nil {
 		push.HasStart, start = 1, a.o.Start
 		if a.q.shape[1] <= fewQueries {
-			return Call{Kernel: "attention_decode." + a.q.dtype.String(), Groups: a.q.rows(), Local: min(g.tune.local, 64),
+			return Call{Kernel: "attention_decode." + a.q.dtype.String(), Groups: a.y.rows(), Local: min(g.tune.local, 64),
 				Spec: a.spec(map[uint32]uint32{shaders.SpecS4: uint32(a.q.stride4())}), Push: push, Args: []*Tensor{a.q, a.k, a.v, start, a.y}}
 		}
 	}
-	return a.call(g, "attention", a.q.shape[2], 64, push, a.q, a.k, a.v, start, a.y, a.stats, a.mask())
+	return a.call(g, "attention", a.heads, 64, push, a.q, a.k, a.v, start, a.y, a.stats, a.mask())
 }
 
 // fewQueries is up to how many positions a workgroup for each row is faster than
@@ -221,29 +247,38 @@ func (g *Graph) attentionForward(a *attention) Call {
 const fewQueries = 4
 
 func (g *Graph) attentionBackward(op string, a *attention, dy *Tensor) {
-	g.add(op, Call{Kernel: "attention_delta." + a.q.dtype.String(), Threads: a.q.rows(),
+	g.add(op, Call{Kernel: "attention_delta." + a.q.dtype.String(), Threads: a.y.rows(),
 		Spec: map[uint32]uint32{shaders.SpecS4: uint32(a.q.stride4())}, Push: a.push(), Args: []*Tensor{a.y, dy, a.stats}})
+	var dq *Tensor
+	var add bool
 	if g.wants(a.q) {
-		dq, add := g.grad(a.q)
-		c := a.call(g, "attention_dq", a.q.shape[2], 32, a.push(), a.q, a.k, a.v, dy, a.stats, a.mask(), dq)
+		dq, add = g.grad(a.q)
+		c := a.call(g, "attention_dq", a.heads, 32, a.push(), a.q, a.k, a.v, dy, a.stats, a.mask(), dq)
 		c.Spec[shaders.SpecAddFirst] = b2u(add)
 		g.add(op, c)
 	}
 	if g.wants(a.k) || g.wants(a.v) {
-		g.attentionBackwardKeys(op, a, dy)
+		g.attentionBackwardKeys(op, a, dy, add)
 	}
 }
 
 // attentionBackwardKeys appends d k and d v. One kernel makes both; what is not
-// wanted, or must be added to the other because k is v, goes to memory of its own.
-func (g *Graph) attentionBackwardKeys(op string, a *attention, dy *Tensor) {
-	dk, dv := g.New(a.k.dtype, a.k.shape...), g.New(a.v.dtype, a.v.shape...)
+// wanted, or must be added to the other because k is v, goes to memory of its own. add
+// is for packed ones: whether d q was added to what was there.
+func (g *Graph) attentionBackwardKeys(op string, a *attention, dy *Tensor, add bool) {
+	var dk, dv *Tensor
 	var addK, addV bool
-	if g.wants(a.k) {
-		dk, addK = g.grad(a.k)
-	}
-	if g.wants(a.v) && a.v != a.k {
-		dv, addV = g.grad(a.v)
+	if a.o.Packed != 0 {
+		dk, _ = g.grad(a.q)
+		dv, addK, addV = dk, add, add
+	} else {
+		dk, dv = g.New(a.k.dtype, a.k.shape...), g.New(a.v.dtype, a.v.shape...)
+		if g.wants(a.k) {
+			dk, addK = g.grad(a.k)
+		}
+		if g.wants(a.v) && a.v != a.k {
+			dv, addV = g.grad(a.v)
+		}
 	}
 	// An invocation goes through the queries of all heads that share its keys: where
 	// that would be too many turns of its loops, several calls add up.
@@ -251,12 +286,12 @@ func (g *Graph) attentionBackwardKeys(op string, a *attention, dy *Tensor) {
 	heads := min(push.Group, max(1, g.tune.maxTurns/(push.Queries/4+1)))
 	for push.FirstHead = 0; push.FirstHead < push.Group; push.FirstHead += heads {
 		push.LastHead = min(push.FirstHead+heads, push.Group)
-		c := a.call(g, "attention_dkv", a.k.shape[2], 32, push, a.q, a.k, a.v, dy, a.stats, a.mask(), dk, dv)
+		c := a.call(g, "attention_dkv", a.keys, 32, push, a.q, a.k, a.v, dy, a.stats, a.mask(), dk, dv)
 		c.Spec[shaders.SpecAddFirst], c.Spec[shaders.SpecAddSecond] = b2u(addK), b2u(addV)
 		g.add(op, c)
 		addK, addV = true, true
 	}
-	if a.v == a.k {
+	if a.v == a.k && a.o.Packed == 0 {
 		g.addGrad(a.v, dv)
 	}
 }
@@ -272,6 +307,25 @@ func (g *Graph) StoreRows(cache, x, start *Tensor) {
 		!g.check(x.shape[0] == cache.shape[0] && slices.Equal(x.shape[2:], cache.shape[2:]), op, "%v to %v: shapes differ beside the positions", x, cache) {
 		return
 	}
-	g.add(op, Call{Kernel: "store_rows." + x.dtype.String(), Items: x.len4(), Push: struct{ Batch, Rows, Capacity, N4 uint32 }{
-		uint32(x.shape[0]), uint32(x.shape[1]), uint32(cache.shape[1]), uint32(x.shape[2] * x.stride4())}, Args: []*Tensor{x, start, cache}})
+	n4 := uint32(x.shape[2] * x.stride4())
+	g.add(op, Call{Kernel: "store_rows." + x.dtype.String(), Items: x.len4(), Push: storePush{uint32(x.shape[0]), uint32(x.shape[1]), uint32(cache.shape[1]), n4, n4, 0},
+		Args: []*Tensor{x, start, cache, cache}})
 }
+
+// StorePacked is [Graph.StoreRows] of the keys and the values of qkv (B, T, H+2K, S), packed
+// as [AttentionOptions] has it, to caches (B, C, K, S) of both.
+func (g *Graph) StorePacked(keys, values, qkv, start *Tensor) {
+	const op = "store packed"
+	if !g.ok(op, keys, values, qkv, start) || !g.checkStart(op, start) ||
+		!g.check(qkv.dtype.Float() && keys.dtype == qkv.dtype && values.dtype == qkv.dtype && len(qkv.shape) == 4 && len(keys.shape) == 4 && slices.Equal(keys.shape, values.shape), op,
+			"%v to %v and %v: want one float type, four dimensions and caches of one shape", qkv, keys, values) ||
+		!g.check(qkv.shape[0] == keys.shape[0] && qkv.shape[3] == keys.shape[3] && qkv.shape[2] > 2*keys.shape[2], op, "%v to %v: shapes differ beside positions and heads", qkv, keys) {
+		return
+	}
+	rows, n4, step := qkv.shape[0]*qkv.shape[1], keys.shape[2]*keys.stride4(), qkv.shape[2]*qkv.stride4()
+	g.add(op, Call{Kernel: "store_rows." + qkv.dtype.String(), Items: rows * n4, Spec: map[uint32]uint32{shaders.SpecBoth: 1},
+		Push: storePush{uint32(qkv.shape[0]), uint32(qkv.shape[1]), uint32(keys.shape[1]), uint32(n4), uint32(step), uint32(step - 2*n4)}, Args: []*Tensor{qkv, start, keys, values}})
+}
+
+// storePush is the push block of kernel store_rows.
+type storePush struct{ Batch, Rows, Capacity, N4, Step, From uint32 }

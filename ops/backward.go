@@ -193,8 +193,8 @@ func (g *Graph) grad(x *Tensor) (dx *Tensor, add bool) {
 	dx = g.grads[x]
 	switch {
 	case x.trained():
-		g.grads[x] = x.param.grad
-		return x.param.grad, g.accumulates(x) || dx != nil
+		begun := g.begin(x)
+		return x.param.grad, g.accumulates(x) || begun
 	case dx != nil && g.unshared[x]:
 		return dx, true
 	}
@@ -206,10 +206,29 @@ func (g *Graph) grad(x *Tensor) (dx *Tensor, add bool) {
 	return own, dx != nil
 }
 
+// begun reports whether this pass wrote to the gradient of x, or of a part of a stack.
+func (g *Graph) begun(x *Tensor) bool {
+	return g.grads[x] != nil || x.param != nil && slices.ContainsFunc(x.param.all, func(t *Tensor) bool { return g.grads[t] != nil })
+}
+
+// begin is begun of a parameter, and notes that something now does write to it.
+// What nothing wrote to yet is zeros afterwards if it must be added to.
+func (g *Graph) begin(x *Tensor) bool {
+	begun := g.begun(x)
+	for _, t := range x.param.all {
+		if begun && g.grads[t] == nil && !g.accumulates(x) {
+			g.Fill(t.param.grad, 0)
+		}
+		g.grads[t] = t.param.grad
+	}
+	g.grads[x] = x.param.grad
+	return begun
+}
+
 // gradTarget returns where a kernel that can only overwrite puts the gradient of
 // x: its final place, or else an intermediate to be passed to addGrad.
 func (g *Graph) gradTarget(x *Tensor) (dx *Tensor, final bool) {
-	if g.grads[x] != nil || g.accumulates(x) {
+	if g.begun(x) || g.accumulates(x) {
 		return g.New(x.dtype, x.shape...), false
 	}
 	dx, _ = g.grad(x)

@@ -12,13 +12,14 @@ import (
 // dispatch updates or measures them all, be they 10 or 10,000. An arena that
 // would exceed the device's largest storage range is split into several banks.
 type Params struct {
-	dev    *vk.Device
-	dtype  DType
-	list   []*Tensor
-	byName map[string]*Tensor
-	banks  []*Bank
-	err    error
-	frozen bool
+	dev      *vk.Device
+	dtype    DType
+	list     []*Tensor
+	byName   map[string]*Tensor
+	banks    []*Bank
+	err      error
+	together map[*Tensor][]*Tensor // what lies beside a parameter
+	frozen   bool
 
 	optimizers []Optimizer // that update parameters of the set
 	backward   Optimizer   // that of them whose backward pass Backward(loss, nil) is
@@ -38,6 +39,7 @@ type param struct {
 	bank int
 	off4 int // groups of four values from the start of the bank
 	grad *Tensor
+	all  []*Tensor // of a stack, see Stack
 	by   Optimizer // that updates it, once it was recorded
 	used int64     // when an update last read its gradient
 }
@@ -84,6 +86,62 @@ func (p *Params) Add(name string, shape ...int) *Tensor {
 	return t
 }
 
+// Together asks Alloc to place parameters one behind the other, whatever was added
+// between them, so that [Params.Stack] can return them as one.
+func (p *Params) Together(ts ...*Tensor) {
+	for _, t := range ts {
+		if known := slices.Contains(p.list, t) && p.banks == nil; (!known || p.together[t] != nil) && p.err == nil {
+			p.err = fmt.Errorf("ops: params: %v together with others: want parameters of the set, each in one call before Alloc", t)
+		}
+		if p.together == nil {
+			p.together = map[*Tensor][]*Tensor{}
+		}
+		p.together[t] = ts
+	}
+}
+
+// inPlace returns the parameters in the order that they are placed in.
+func (p *Params) inPlace() (order []*Tensor) {
+	for _, t := range p.list {
+		switch group := p.together[t]; {
+		case group == nil:
+			order = append(order, t)
+		case group[0] == t:
+			order = append(order, group...)
+		}
+	}
+	return order
+}
+
+// Stack returns parameters (N1, K), (N2, K), … as one (N1+N2+…, K), and vectors as one
+// vector, for an operation that takes them at once: its gradient is theirs. ok says
+// whether they lie one behind the other without a gap, which [Params.Together] asks for and
+// sizes that are multiples of 128 values allow.
+func (p *Params) Stack(ts ...*Tensor) (stack *Tensor, ok bool) {
+	if len(ts) == 0 || p.banks == nil {
+		return nil, false
+	}
+	first := ts[0]
+	shape := slices.Clone(first.shape)
+	for i, t := range ts {
+		if t == nil || t.param == nil || t.param.set != p || len(t.shape) != len(shape) || !slices.Equal(t.shape[1:], shape[1:]) {
+			return nil, false
+		}
+		if i > 0 {
+			shape[0] += t.shape[0]
+			if last := ts[i-1]; t.param.bank != last.param.bank || t.param.off4 != last.param.off4+last.len4() || len(shape) == 1 && last.cols()%4 != 0 {
+				return nil, false
+			}
+		}
+	}
+	stack = first.view(0, shape...)
+	stack.param = &param{set: p, bank: first.param.bank, off4: first.param.off4, all: slices.Clone(ts)}
+	if grad := first.param.grad; grad != nil {
+		stack.param.grad = grad.view(0, shape...)
+	}
+	return stack, true
+}
+
 // Alloc allocates the arenas of the values, filled with zeros; those of the
 // gradients follow with the first step that computes some. It returns the first
 // error of Add, or that the device has no memory.
@@ -106,7 +164,7 @@ func (p *Params) alloc(create func(*vk.Device, DType, ...int) (*Tensor, error)) 
 	// must fit as f32.
 	limit := int(p.dev.Info().Caps.MaxStorageRange/16) / BankAlign * BankAlign
 	var sizes []int // groups of four per bank
-	for _, t := range p.list {
+	for _, t := range p.inPlace() {
 		n := ceilDiv(t.len4(), BankAlign) * BankAlign
 		if n > limit {
 			return fmt.Errorf("ops: params: %v takes %d bytes in f32: %w: the device allows %d in one binding", t, n*16, vk.ErrOutOfMemory, limit*16)

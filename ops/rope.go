@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/bits"
@@ -22,12 +23,15 @@ type RoPEOptions struct {
 	// Positions bounds the positions when Start is set: angles are known for 0 to
 	// Positions−1.
 	Positions int
+	// Heads, where it is not 0, is how many heads of each position are turned, from
+	// the first on: of packed ones those of q and k, see [AttentionOptions].
+	Heads int
 }
 
 // ropePush is the push block of kernel rope.
 type ropePush struct {
-	N, T, H, S, Positions, HasStart uint32
-	Sign                            float32
+	N, T, H, Turned, S, Positions, HasStart uint32
+	Sign                                    float32
 }
 
 // ropeTable names a table of angles that a graph has made.
@@ -53,6 +57,7 @@ func (g *Graph) RoPE(x *Tensor, o *RoPEOptions) *Tensor {
 		theta = 1e4
 	}
 	if !g.ok(op, x) || !g.check(x.dtype.Float() && len(x.shape) == 4 && x.cols()%2 == 0, op, "%v: want (B, T, H, S), a float type and an even S", x) ||
+		!g.check(0 <= o.Heads && o.Heads <= x.shape[2], op, "%v: %d heads to turn", x, o.Heads) ||
 		!g.check(theta > 0 && !math.IsInf(theta, 1), op, "theta is %v, want a positive number", o.Theta) {
 		return g.badLike(x)
 	}
@@ -70,7 +75,7 @@ func (g *Graph) RoPE(x *Tensor, o *RoPEOptions) *Tensor {
 	}
 	turned := func(x *Tensor, sign float32) *Tensor {
 		y := g.New(x.dtype, x.shape...)
-		g.add(op, g.ropeCall(x, table, o.Start, y, t, sign))
+		g.add(op, g.ropeCall(x, table, o, y, t, sign))
 		return y
 	}
 	y := turned(x, 1)
@@ -80,9 +85,9 @@ func (g *Graph) RoPE(x *Tensor, o *RoPEOptions) *Tensor {
 
 // ropeCall turns x to y. Invocations side by side take the groups of a head that
 // have angles of their own, rounded up to a power of two.
-func (g *Graph) ropeCall(x, table, start, y *Tensor, t ropeTable, sign float32) Call {
-	heads, positions := x.shape[2], x.shape[0]*x.shape[1]
-	push := ropePush{N: uint32(positions), T: uint32(x.shape[1]), H: uint32(heads), S: uint32(t.size),
+func (g *Graph) ropeCall(x, table *Tensor, o *RoPEOptions, y *Tensor, t ropeTable, sign float32) Call {
+	heads, positions, start := x.shape[2], x.shape[0]*x.shape[1], o.Start
+	push := ropePush{N: uint32(positions), T: uint32(x.shape[1]), H: uint32(heads), Turned: uint32(cmp.Or(o.Heads, heads)), S: uint32(t.size),
 		Positions: uint32(t.positions), Sign: sign}
 	if start == nil {
 		start = table // unread

@@ -78,15 +78,45 @@ func (g *Graph) SwiGLU(gate, up *Tensor) *Tensor {
 		return g.badLike(gate)
 	}
 	y := g.New(gate.dtype, gate.shape...)
-	c := g.elementwise(op, gate.dtype.String(), gate, gate, up, y)
+	c := g.swigluCall("swiglu", y, 0, gate, up, y)
 	c.TakeOver = [2]int{2, 0}
 	g.add(op, c)
 	g.record(op, y, func(dy *Tensor) {
 		g.overwriteGrads(op+" backward", func(dx ...*Tensor) Call {
-			c := g.elementwise("swiglu_back", gate.dtype.String(), gate, gate, up, dy, dx[0], dx[1])
+			c := g.swigluCall("swiglu_back", dy, 0, gate, up, dy, dx[0], dx[1])
 			c.TakeOver = [2]int{3, 2}
 			return c
 		}, gate, up)
 	}, gate, up)
 	return y
+}
+
+// SwiGLUPacked is [Graph.SwiGLU] of gate and up in one tensor, as one product makes both:
+// x is (…, 2F), F a multiple of 4, of each row the values of gate and then those of up.
+func (g *Graph) SwiGLUPacked(x *Tensor) *Tensor {
+	const op = "swiglu"
+	if !g.ok(op, x) || !g.check(x.dtype.Float() && x.cols()%8 == 0, op, "%v: want a float type and a multiple of 8 columns, half of them gate's", x) {
+		return g.badLike(x)
+	}
+	shape := slices.Clone(x.shape)
+	shape[len(shape)-1] /= 2
+	y := g.New(x.dtype, shape...)
+	g.add(op, g.swigluCall("swiglu", y, y.stride4(), x, x, y))
+	g.record(op, y, func(dy *Tensor) {
+		g.overwriteGrads(op+" backward", func(dx ...*Tensor) Call {
+			c := g.swigluCall("swiglu_back", dy, y.stride4(), x, x, dy, dx[0], dx[0])
+			c.TakeOver = [2]int{3, 0}
+			return c
+		}, x)
+	}, x)
+	return y
+}
+
+// swigluCall is a call over y's groups of four; row4 is how many of gate stand before those
+// of up, 0 where they are tensors of their own.
+func (g *Graph) swigluCall(kernel string, y *Tensor, row4 int, args ...*Tensor) Call {
+	c := g.elementwise(kernel, y.dtype.String(), y, args...)
+	c.Push = struct{ N4, Row4 uint32 }{uint32(y.len4()), uint32(row4)}
+	c.Spec = map[uint32]uint32{shaders.SpecPacked: b2u(row4 > 0)}
+	return c
 }

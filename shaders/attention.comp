@@ -37,6 +37,7 @@ void main() {
     }
 #define query_start(r) q_row(b, min(first + (r), p.queries - 1), h)
 #define key_start(r) k_row(b, min(j + (r), keys - 1), h / p.group)
+#define value_start(r) v_row(b, min(j + (r), keys - 1), h / p.group)
     for (uint j = first_key(first + before) / TILE * TILE; j < keys; j += TILE) {
         vec4 x[4] = vec4[4](vec4(0), vec4(0), vec4(0), vec4(0));
         tile_dots(x, q, query_start, k, key_start)
@@ -58,7 +59,7 @@ void main() {
             [[unroll]] for (uint c = 0; c < CHUNKS; c++) sum[i][c] *= factor;
         }
         tile_put(x)
-        tile_sums(sum, v, key_start)
+        tile_sums(sum, v, value_start)
     }
     [[unroll]] for (uint i = 0; i < 4; i++) part[4 * down + i][across] = dot(total[i], vec4(1));
     barrier();
@@ -70,7 +71,7 @@ void main() {
             bool nothing = VISIBLE != CAUSAL && all == 0;
             if (nothing) all = 1.0;
             [[unroll]] for (uint c = 0; c < CHUNKS; c++)
-                if (8 * c + across < S4) y[q_row(b, t, h) + 8 * c + across] = st4(sum[i][c] / all);
+                if (8 * c + across < S4) y[y_row(b, t, h) + 8 * c + across] = st4(sum[i][c] / all);
             if (across == 0) stats[stat(b, h, t)] = nothing ? NOTHING_SEEN : top[i] + log1(all);
         }
     }

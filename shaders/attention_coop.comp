@@ -47,6 +47,7 @@ void main() {
     uint keys = min(min(first + TILE, p.queries) + before, p.capacity);
 #define query_start(r) q_row(b, min(first + (r), p.queries - 1), h)
 #define key_start(r) k_row(b, min(j + (r), keys - 1), h / p.group)
+#define value_start(r) v_row(b, min(j + (r), keys - 1), h / p.group)
     FACTOR_A rows[STEPS];
     tile_rows(tile, q, query_start)
     barrier();
@@ -64,7 +65,7 @@ void main() {
         [[unroll]] for (uint n = 0; n < PARTS; n++)
             coopMatStore(dots[n], logits, pair * MAT_M * STRIDE_L + (second * PARTS + n) * MAT_N / 4, STRIDE_L, BY_ROWS);
         barrier();
-        tile_rows(tile, v, key_start)
+        tile_rows(tile, v, value_start)
         vec4 x[GROUPS];
         float larger = top;
         [[unroll]] for (uint i = 0; i < GROUPS; i++) {
@@ -101,6 +102,6 @@ void main() {
     barrier();
     SPREAD_COLUMN(spread, factors, pair * MAT_M);
     [[unroll]] for (uint n = 0; n < SUMS; n++) sums[n] *= spread;
-#define put(r, s, x) if (first + r < p.queries) y[q_row(b, first + r, h) + s] = st4(x);
+#define put(r, s, x) if (first + r < p.queries) y[y_row(b, first + r, h) + s] = st4(x);
     tile_out(sums, put)
 }

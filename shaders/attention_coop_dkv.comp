@@ -30,10 +30,12 @@ void main() {
     uint g = flat_group() % (p.heads / p.group), b = flat_group() % groups / (p.heads / p.group);
     uint first = flat_group() / groups * TILE; // the early keys first: most queries see them, so they take longest
 #define key_start(r) k_row(b, min(first + (r), p.queries - 1), g)
+#define value_start(r) v_row(b, min(first + (r), p.queries - 1), g)
 #define query_start(r) q_row(b, min(t + (r), p.queries - 1), h)
+#define up_start(r) y_row(b, min(t + (r), p.queries - 1), h)
     FACTOR_A k_rows[STEPS], v_rows[STEPS];
     tile_rows(tile, k, key_start)
-    tile_rows(other_tile, v, key_start)
+    tile_rows(other_tile, v, value_start)
     for (uint i = lane; i < TILE; i += LOCAL) row_at[i] = float(first + i);
     barrier();
     tile_own(k_rows, tile)
@@ -44,7 +46,7 @@ void main() {
         for (uint t = first_query(first); t < last_query(first, TILE); t += TILE) {
             barrier();
             tile_rows(tile, q, query_start)
-            tile_rows(other_tile, dy, query_start)
+            tile_rows(other_tile, dy, up_start)
             for (uint i = lane; i < TILE; i += LOCAL) {
                 uint row = stat(b, h, min(t + i, p.queries - 1));
                 log_sum[i] = stats[row];
@@ -79,7 +81,7 @@ void main() {
     }
 #define put_v(r, s, x)                                \
     if (first + r < p.queries) {                      \
-        uint to = k_row(b, first + r, g) + s;         \
+        uint to = v_row(b, first + r, g) + s;         \
         dv[to] = st4(ADD_SECOND != 0 ? x + ld4(dv[to]) : x); \
     }
     tile_out(sums_k, put_k)

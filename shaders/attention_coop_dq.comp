@@ -30,10 +30,12 @@ void main() {
     uint first = (tiles - 1 - flat_group() / heads) * TILE; // the late queries first: they see most keys, so they take longest
     uint keys = min(first + TILE, p.queries);
 #define query_start(r) q_row(b, min(first + (r), p.queries - 1), h)
+#define up_start(r) y_row(b, min(first + (r), p.queries - 1), h)
 #define key_start(r) k_row(b, min(j + (r), keys - 1), h / p.group)
+#define value_start(r) v_row(b, min(j + (r), keys - 1), h / p.group)
     FACTOR_A q_rows[STEPS], dy_rows[STEPS];
     tile_rows(tile, q, query_start)
-    tile_rows(other_tile, dy, query_start)
+    tile_rows(other_tile, dy, up_start)
     for (uint i = lane; i < TILE; i += LOCAL) {
         uint t = min(first + i, p.queries - 1), row = stat(b, h, t);
         log_sum[i] = stats[row];
@@ -48,7 +50,7 @@ void main() {
     for (uint j = first_key(first) / TILE * TILE; j < keys; j += TILE) {
         barrier();
         tile_rows(tile, k, key_start)
-        tile_rows(other_tile, v, key_start)
+        tile_rows(other_tile, v, value_start)
         for (uint i = lane; i < TILE; i += LOCAL) column_at[i] = float(j + i);
         barrier();
         SUM x[PARTS], d[PARTS], l, less, at, key;

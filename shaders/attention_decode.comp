@@ -31,7 +31,7 @@ void main() {
     }
     float top = -INFINITY, total = 0.0;
     for (uint first = first_key(keys - 1); first < keys; first += LOCAL) { // as often for all: lavapipe runs the longest loop for each
-        uint j = first + lane, from = k_row(b, min(j, keys - 1), h / p.group);
+        uint j = first + lane, at = min(j, keys - 1), from = k_row(b, at, h / p.group), values = v_row(b, at, h / p.group);
         vec4 products = vec4(0);
         [[unroll]] for (uint s = 0; s < S4; s++) products += query[s] * load4(k, from + s);
         float x = capped(dot(products, vec4(1))), larger = max(top, x);
@@ -39,11 +39,11 @@ void main() {
         if (j >= keys) e = vec2(1, 0);
         else top = larger;
         total = total * e.x + e.y;
-        [[unroll]] for (uint s = 0; s < S4; s++) sum[s] = sum[s] * e.x + e.y * load4(v, from + s);
+        [[unroll]] for (uint s = 0; s < S4; s++) sum[s] = sum[s] * e.x + e.y * load4(v, values + s);
     }
     float most = reduce_max(top), factor = exp1(top - most), all = reduce_sum(vec4(total * factor)).x;
     [[unroll]] for (uint s = 0; s < S4; s++) {
         vec4 x = reduce_sum(sum[s] * factor);
-        if (lane == s % LOCAL) y[row + s] = st4(x / all);
+        if (lane == s % LOCAL) y[y_row(b, t, h) + s] = st4(x / all);
     }
 }

@@ -13,7 +13,7 @@ layout(binding = 2) writeonly buffer STATS { float stats[]; };
 void main() {
     uint row = flat_index();
     if (row >= p.batch * p.heads * p.queries) return;
-    uint from = q_row(row / p.queries / p.heads, row % p.queries, row / p.queries % p.heads);
+    uint from = y_row(row / p.queries / p.heads, row % p.queries, row / p.queries % p.heads);
     vec4 sum = vec4(0);
     for (uint s = 0; s < S4; s++) sum += load4(y, from + s) * load4(dy, from + s);
     stats[2 * row + 1] = dot(sum, vec4(1));

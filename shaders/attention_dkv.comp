@@ -29,12 +29,14 @@ void main() {
     [[unroll]] for (uint i = 0; i < 4; i++)
         [[unroll]] for (uint c = 0; c < CHUNKS; c++) sum_k[i][c] = sum_v[i][c] = vec4(0);
 #define key_start(r) k_row(b, min(first + (r), p.queries - 1), g)
+#define value_start(r) v_row(b, min(first + (r), p.queries - 1), g)
 #define query_start(r) q_row(b, min(t + (r), p.queries - 1), h)
+#define up_start(r) y_row(b, min(t + (r), p.queries - 1), h)
     for (uint h = g * p.group + p.first_head; h < g * p.group + p.last_head; h++) {
         for (uint t = first_query(first); t < last_query(first, TILE); t += TILE) {
             vec4 x[4] = vec4[4](vec4(0), vec4(0), vec4(0), vec4(0)), d[4] = x, log_sum, less;
             tile_dots(x, k, key_start, q, query_start)
-            tile_dots(d, v, key_start, dy, query_start)
+            tile_dots(d, v, value_start, dy, up_start)
             uvec4 at = t + columns;
             [[unroll]] for (uint n = 0; n < 4; n++) {
                 uint row = stat(b, h, min(at[n], p.queries - 1));
@@ -51,7 +53,7 @@ void main() {
                 if (CAPPED) d[i] *= cap_slope(c);
             }
             tile_put(x)
-            tile_sums(sum_v, dy, query_start)
+            tile_sums(sum_v, dy, up_start)
             tile_put(d)
             tile_sums(sum_k, q, query_start)
         }
@@ -60,12 +62,12 @@ void main() {
         uint j = first + 4 * down + i;
         [[unroll]] for (uint c = 0; c < CHUNKS; c++) {
             if (j < p.queries && 8 * c + across < S4) {
-                uint to = k_row(b, j, g) + 8 * c + across;
+                uint to_k = k_row(b, j, g) + 8 * c + across, to_v = v_row(b, j, g) + 8 * c + across;
                 vec4 x = p.scale * sum_k[i][c], z = sum_v[i][c];
-                if (ADD_FIRST != 0) x += ld4(dk[to]);
-                if (ADD_SECOND != 0) z += ld4(dv[to]);
-                dk[to] = st4(x);
-                dv[to] = st4(z);
+                if (ADD_FIRST != 0) x += ld4(dk[to_k]);
+                if (ADD_SECOND != 0) z += ld4(dv[to_v]);
+                dk[to_k] = st4(x);
+                dv[to_v] = st4(z);
             }
         }
     }

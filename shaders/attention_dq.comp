@@ -28,11 +28,13 @@ void main() {
     [[unroll]] for (uint i = 0; i < 4; i++)
         [[unroll]] for (uint c = 0; c < CHUNKS; c++) sum[i][c] = vec4(0);
 #define query_start(r) q_row(b, min(first + (r), p.queries - 1), h)
+#define up_start(r) y_row(b, min(first + (r), p.queries - 1), h)
 #define key_start(r) k_row(b, min(j + (r), keys - 1), h / p.group)
+#define value_start(r) v_row(b, min(j + (r), keys - 1), h / p.group)
     for (uint j = first_key(first) / TILE * TILE; j < keys; j += TILE) {
         vec4 x[4] = vec4[4](vec4(0), vec4(0), vec4(0), vec4(0)), d[4] = x;
         tile_dots(x, q, query_start, k, key_start)
-        tile_dots(d, dy, query_start, v, key_start)
+        tile_dots(d, dy, up_start, v, value_start)
         [[unroll]] for (uint i = 0; i < 4; i++) {
             uint t = first + 4 * down + i, row = stat(b, h, min(t, p.queries - 1));
             vec4 c = capped(x[i] * p.scale);

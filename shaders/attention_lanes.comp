@@ -39,7 +39,7 @@ void main() {
         }
     }
     for (uint j = first_key(first + before) / LOCAL * LOCAL; j < keys; j += LOCAL) {
-        uint row = k_row(b, min(j + lane, keys - 1), h / p.group);
+        uint at = min(j + lane, keys - 1), row = k_row(b, at, h / p.group), values = v_row(b, at, h / p.group);
         vec4 x[LANE_ROWS][LANES4];
         [[unroll]] for (uint r = 0; r < LANE_ROWS; r++)
             [[unroll]] for (uint i = 0; i < LANES4; i++) x[r][i] = vec4(0);
@@ -67,7 +67,7 @@ void main() {
             }
         }
         [[unroll]] for (uint s = 0; s < S4; s++) {
-            vec4 mine = load4(v, row + s);
+            vec4 mine = load4(v, values + s);
             [[unroll]] for (uint r = 0; r < LANE_ROWS; r++) sum[r][s] *= factor[r];
             sums(sum, s, x, mine)
         }
@@ -78,7 +78,7 @@ void main() {
             float all = dot(total[r], vec4(1));
             bool nothing = VISIBLE != CAUSAL && all == 0;
             if (nothing) all = 1.0;
-            [[unroll]] for (uint s = 0; s < S4; s++) y[q_row(b, t, h) + s] = st4(sum[r][s] / all);
+            [[unroll]] for (uint s = 0; s < S4; s++) y[y_row(b, t, h) + s] = st4(sum[r][s] / all);
             stats[stat(b, h, t)] = nothing ? NOTHING_SEEN : top[r] + log1(all);
         }
     }

@@ -28,16 +28,16 @@ void main() {
     uint first = flat_group() / groups * LOCAL * LANE_ROWS; // the early keys first: most queries see them, so they take longest
     vec4 key[LANE_ROWS][S4], value[LANE_ROWS][S4], sum_k[LANE_ROWS][S4], sum_v[LANE_ROWS][S4];
     [[unroll]] for (uint r = 0; r < LANE_ROWS; r++) {
-        uint from = k_row(b, min(first + r * LOCAL + lane, p.queries - 1), g);
+        uint j = min(first + r * LOCAL + lane, p.queries - 1), from = k_row(b, j, g), values = v_row(b, j, g);
         [[unroll]] for (uint s = 0; s < S4; s++) {
             key[r][s] = load4(k, from + s) * p.scale;
-            value[r][s] = load4(v, from + s);
+            value[r][s] = load4(v, values + s);
             sum_k[r][s] = sum_v[r][s] = vec4(0);
         }
     }
     for (uint h = g * p.group + p.first_head; h < g * p.group + p.last_head; h++) {
         for (uint t = first_query(first); t < last_query(first, LOCAL * LANE_ROWS); t += LOCAL) {
-            uint at = min(t + lane, p.queries - 1), row = q_row(b, at, h);
+            uint at = min(t + lane, p.queries - 1), row = q_row(b, at, h), row_up = y_row(b, at, h);
             float log_sum = stats[stat(b, h, at)], less = stats[stat(b, h, at) + 1];
             vec4 x[LANE_ROWS][LANES4], d[LANE_ROWS][LANES4], query[S4], up[S4];
             [[unroll]] for (uint i = 0; i < LANES4; i++) {
@@ -50,7 +50,7 @@ void main() {
             [[unroll]] for (uint s = 0; s < S4; s++) {
                 query[s] = load4(q, row + s);
                 dots(x, key, s, query[s])
-                up[s] = load4(dy, row + s);
+                up[s] = load4(dy, row_up + s);
                 dots(d, value, s, up[s])
             }
             [[unroll]] for (uint r = 0; r < LANE_ROWS; r++) {
@@ -74,14 +74,14 @@ void main() {
         }
     }
     [[unroll]] for (uint r = 0; r < LANE_ROWS; r++) {
-        uint j = first + r * LOCAL + lane, to = k_row(b, j, g);
+        uint j = first + r * LOCAL + lane, to_k = k_row(b, j, g), to_v = v_row(b, j, g);
         if (j < p.queries) {
             [[unroll]] for (uint s = 0; s < S4; s++) {
                 vec4 x = p.scale * sum_k[r][s], z = sum_v[r][s];
-                if (ADD_FIRST != 0) x += ld4(dk[to + s]);
-                if (ADD_SECOND != 0) z += ld4(dv[to + s]);
-                dk[to + s] = st4(x);
-                dv[to + s] = st4(z);
+                if (ADD_FIRST != 0) x += ld4(dk[to_k + s]);
+                if (ADD_SECOND != 0) z += ld4(dv[to_v + s]);
+                dk[to_k + s] = st4(x);
+                dv[to_v + s] = st4(z);
             }
         }
     }

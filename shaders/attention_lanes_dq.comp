@@ -27,18 +27,18 @@ void main() {
     vec4 query[LANE_ROWS][S4], up[LANE_ROWS][S4], sum[LANE_ROWS][S4];
     float log_sum[LANE_ROWS], less[LANE_ROWS];
     [[unroll]] for (uint r = 0; r < LANE_ROWS; r++) {
-        uint t = min(first + r * LOCAL + lane, p.queries - 1), from = q_row(b, t, h);
+        uint t = min(first + r * LOCAL + lane, p.queries - 1), from = q_row(b, t, h), from_up = y_row(b, t, h);
         log_sum[r] = stats[stat(b, h, t)];
         less[r] = stats[stat(b, h, t) + 1];
         [[unroll]] for (uint s = 0; s < S4; s++) {
             query[r][s] = load4(q, from + s) * p.scale;
-            up[r][s] = load4(dy, from + s);
+            up[r][s] = load4(dy, from_up + s);
             sum[r][s] = vec4(0);
         }
     }
     uint keys = VISIBLE > WINDOW ? p.queries : min(first + LOCAL * LANE_ROWS, p.queries);
     for (uint j = first_key(first) / LOCAL * LOCAL; j < keys; j += LOCAL) {
-        uint row = k_row(b, min(j + lane, keys - 1), h / p.group);
+        uint column = min(j + lane, keys - 1), row = k_row(b, column, h / p.group), values = v_row(b, column, h / p.group);
         vec4 x[LANE_ROWS][LANES4], d[LANE_ROWS][LANES4], key[S4];
         [[unroll]] for (uint r = 0; r < LANE_ROWS; r++) {
             [[unroll]] for (uint i = 0; i < LANES4; i++) {
@@ -49,7 +49,7 @@ void main() {
         [[unroll]] for (uint s = 0; s < S4; s++) {
             key[s] = load4(k, row + s);
             dots(x, query, s, key[s])
-            vec4 mine = load4(v, row + s);
+            vec4 mine = load4(v, values + s);
             dots(d, up, s, mine)
         }
         [[unroll]] for (uint r = 0; r < LANE_ROWS; r++) {

@@ -14,6 +14,7 @@ const (
 	SpecBByK        = 14
 	SpecBf16        = 30
 	SpecBias        = 14
+	SpecBoth        = 10
 	SpecCapped      = 17
 	SpecColumns     = 11
 	SpecColumns4    = 11
@@ -35,6 +36,7 @@ const (
 	SpecMatM        = 32
 	SpecMatN        = 33
 	SpecOperation   = 10
+	SpecPacked      = 11
 	SpecPadded      = 11
 	SpecPairs       = 10
 	SpecPer         = 10

@@ -1,5 +1,6 @@
 // rope: rotary position embedding of X (n, h, s), n positions of t in a row, h heads: pair i of s values at position P turns
-// by the angle P theta^(-2i/s), whose cosine and sine are in TABLE (positions, s). Pairs (u, v), angle a:
+// by the angle P theta^(-2i/s), whose cosine and sine are in TABLE (positions, s); heads from `turned` on stay as they are. Pairs
+// (u, v), angle a:
 //   u' = u cos a - sign v sin a,  v' = v cos a + sign u sin a           sign -1 turns back: the gradient
 // PAIRS says where they are: NEIGHBORS (2i, 2i + 1), and so are their cosine and sine in TABLE; HALVES (i, i + s/2), and a row
 // of TABLE is s/2 cosines, then s/2 sines; ODD_HALVES the same for an s/2 that is no multiple of four.
@@ -14,16 +15,17 @@
 const uint NEIGHBORS = 0, HALVES = 1, ODD_HALVES = 2;
 layout(constant_id = 10) const uint PAIRS = NEIGHBORS;
 layout(constant_id = 11) const uint COLUMNS = 1; // a power of two, at most LOCAL
-layout(push_constant) uniform P { uint n, t, h, s, positions, has_start; float sign; } p;
+layout(push_constant) uniform P { uint n, t, h, turned, s, positions, has_start; float sign; } p;
 INPUT(0, X, x);
 INPUT_F32(1, TABLE, table);
 layout(binding = 2) readonly buffer START { uvec4 start; };
 layout(binding = 3) writeonly buffer Y { V y[]; };
 
-// for_heads(h) runs the statement after it for the heads of this invocation, four at a time: a step costs much on processors.
-#define for_heads(h)                                                                         \
-    for (uint first_ = lane / COLUMNS; first_ < p.h; first_ += LOCAL / COLUMNS * 4)           \
-        [[unroll]] for (uint k_ = 0, h = first_; k_ < 4; k_++, h += LOCAL / COLUMNS) if (h < p.h)
+// for_heads(h, n) runs the statement after it for those of the first n heads that are this invocation's, four at a time: a
+// step costs much on processors.
+#define for_heads(h, n)                                                                      \
+    for (uint first_ = lane / COLUMNS; first_ < n; first_ += LOCAL / COLUMNS * 4)             \
+        [[unroll]] for (uint k_ = 0, h = first_; k_ < 4; k_++, h += LOCAL / COLUMNS) if (h < n)
 
 // Group column of the head that begins at first, value by value: halves begin within a group.
 vec4 turn_odd(uint first, uint column, uint angles) {
@@ -45,13 +47,13 @@ void main() {
         uint angles = min(begin + r % p.t, p.positions - 1) * stride4, row = r * p.h * stride4;
         for (uint column = lane % COLUMNS; column < columns; column += COLUMNS) {
             if (PAIRS == ODD_HALVES) {
-                for_heads(h) y[row + h * stride4 + column] = st4(turn_odd(row + h * stride4, column, angles));
+                for_heads(h, p.turned) y[row + h * stride4 + column] = st4(turn_odd(row + h * stride4, column, angles));
                 continue;
             }
             vec4 c = loadf(table, angles + column), s = p.sign * c.yyww * vec4(-1, 1, -1, 1);
             if (PAIRS == HALVES) s = p.sign * loadf(table, angles + column + half4);
             else c = c.xxzz;
-            for_heads(h) {
+            for_heads(h, p.turned) {
                 uint i = row + h * stride4 + column;
                 vec4 u = load4(x, i);
                 if (PAIRS == HALVES) {
@@ -63,5 +65,7 @@ void main() {
                 }
             }
         }
+        uint still = p.turned * stride4, all = p.h * stride4;
+        for (uint i = still + lane; i < all; i += LOCAL) y[row + i] = bits4(x, row + i);
     }
 }
