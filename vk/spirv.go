@@ -24,7 +24,8 @@ type shader struct {
 
 // Numbers of the SPIR-V specification, section 3.
 const (
-	spirvMagic = 0x07230203
+	spirvMagic    = 0x07230203
+	newestVersion = 1<<16 | 3<<8 // that Vulkan 1.1 has, which is what devices are opened as
 
 	opEntryPoint            = 15
 	opExecutionMode         = 16
@@ -56,6 +57,8 @@ const (
 	modeLocalSize      = 17
 
 	decorationSpecID        = 1
+	decorationBlock         = 2
+	decorationBufferBlock   = 3
 	decorationBuiltIn       = 11
 	decorationNonWritable   = 24
 	decorationNonReadable   = 25
@@ -125,6 +128,9 @@ func spirvWords(code []byte) ([]uint32, error) {
 	}
 	if words[0] != spirvMagic {
 		return nil, fmt.Errorf("not SPIR-V: starts with %#08x, want %#08x", words[0], uint32(spirvMagic))
+	}
+	if v := words[1]; v > newestVersion {
+		return nil, fmt.Errorf("SPIR-V %d.%d, Vulkan 1.1 reads up to 1.3: compile with glslc --target-env=vulkan1.1", v>>16, v>>8&0xff)
 	}
 	return words, nil
 }
@@ -247,9 +253,9 @@ func (m *module) bufferOf(id, pointer, class uint32) (d descriptor, mode Access,
 	switch {
 	case set != 0:
 		err = fmt.Errorf("binding %d is in descriptor set %d; kernels use set 0 only", binding, set)
-	case class == classUniform:
+	case class == classUniform && !m.isBufferBlock(m.pointee(pointer)):
 		err = fmt.Errorf("binding %d is a uniform buffer; kernels use storage and texel buffers only", binding)
-	case class == classStorageBuffer:
+	case class == classStorageBuffer, class == classUniform:
 		if binding >= texelBindings {
 			err = fmt.Errorf("binding %d is a storage buffer, which have 0 to %d", binding, texelBindings-1)
 		}
@@ -264,6 +270,12 @@ func (m *module) bufferOf(id, pointer, class uint32) (d descriptor, mode Access,
 		mode = Read
 	}
 	return d, mode, err
+}
+
+// isBufferBlock reports whether a block of the storage class Uniform is a storage buffer, as before SPIR-V 1.3.
+func (m *module) isBufferBlock(block uint32) bool {
+	_, ok := m.decorated[target{block, -1, decorationBufferBlock}]
+	return ok
 }
 
 // texelOf is the format of a texel buffer of the type; FormatUndefined where it is something else.

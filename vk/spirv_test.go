@@ -188,6 +188,33 @@ func edit(t *testing.T, code []byte, old, new []uint32) []byte {
 	return append(append(bytes.Clone(code[:at]), pack(new)...), code[at+4*len(old):]...)
 }
 
+// Before SPIR-V 1.3, and by default with glslc, a storage buffer is a uniform block with the decoration BufferBlock.
+func TestReadSPIRVOfVulkan10(t *testing.T) {
+	code := readTestdata(t, "scale")
+	want, err := readSPIRV(code)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code = edit(t, code, []uint32{newestVersion}, []uint32{1 << 16})
+	blocks := map[uint32]bool{}
+	for _, v := range want.module.variables {
+		if v[2] == classStorageBuffer {
+			code = edit(t, code, []uint32{v[1], v[0], classStorageBuffer}, []uint32{v[1], v[0], classUniform})
+			blocks[want.module.pointee(v[1])] = true
+		}
+	}
+	for id := range blocks {
+		code = edit(t, code, []uint32{id, decorationBlock}, []uint32{id, decorationBufferBlock})
+	}
+	got, err := readSPIRV(code)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(blocks) == 0 || !reflect.DeepEqual(got.access, want.access) || !reflect.DeepEqual(got.descriptors, want.descriptors) {
+		t.Errorf("%d blocks, access %v of %v, want %v of %v", len(blocks), got.access, got.descriptors, want.access, want.descriptors)
+	}
+}
+
 func TestReadSPIRVRejects(t *testing.T) {
 	scale, texel := readTestdata(t, "scale"), readTestdata(t, "texel")
 	m, err := parseModule(readWords(t, scale))
@@ -198,6 +225,12 @@ func TestReadSPIRVRejects(t *testing.T) {
 	for at, literal := range m.decorated {
 		if at.decoration == decorationBinding && literal == 1 {
 			second = at.id
+		}
+	}
+	var secondPointer uint32 // its type
+	for _, v := range m.variables {
+		if v[0] == second {
+			secondPointer = v[1]
 		}
 	}
 	texels, err := parseModule(readWords(t, texel))
@@ -221,6 +254,8 @@ func TestReadSPIRVRejects(t *testing.T) {
 		{"odd length", scale[:41], "not SPIR-V: 41 bytes"},
 		{"big endian", bigEndian, "not SPIR-V: starts with"},
 		{"text", []byte("#version 450\nvoid main() { }"), "not SPIR-V: starts with"},
+		{"newer", edit(t, scale, []uint32{newestVersion}, []uint32{1<<16 | 6<<8}), "SPIR-V 1.6, Vulkan 1.1 reads up to 1.3: compile with glslc --target-env=vulkan1.1"},
+		{"uniform buffer", edit(t, scale, []uint32{secondPointer, second, classStorageBuffer}, []uint32{secondPointer, second, classUniform}), "binding 1 is a uniform buffer"},
 		{"header only", scale[:20], "without a compute entry point"},
 		{"cut off", scale[:24], "damaged SPIR-V"},
 		{"vertex shader", edit(t, scale, []uint32{executionGLCompute, m.mainID}, []uint32{0, m.mainID}), "execution model 0"},
