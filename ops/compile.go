@@ -255,6 +255,10 @@ func (g *Graph) load(c *Call) (*vk.Kernel, error) {
 		return nil, fmt.Errorf("%s: Local is %d, its workgroups have a size of %v", c.Kernel, c.Local, k.LocalSize())
 	case c.Items <= 0 && c.Threads <= 0 && c.Groups <= 0:
 		return nil, fmt.Errorf("%s: no items, invocations or workgroups to run", c.Kernel)
+	case c.Items != 0 && c.Threads != 0 || c.Groups != 0 && c.Items+c.Threads != 0:
+		return nil, fmt.Errorf("%s: %d items, %d invocations and %d workgroups: say one of the three", c.Kernel, c.Items, c.Threads, c.Groups)
+	case c.Push != nil && binary.Size(c.Push) < 0:
+		return nil, fmt.Errorf("%s: push constants are a %T, want a struct of uint32, int32 and float32", c.Kernel, c.Push)
 	case max(c.TakeOver[0], c.TakeOver[1]) >= len(c.Args) || min(c.TakeOver[0], c.TakeOver[1]) < 0:
 		return nil, fmt.Errorf("%s: take-over %v of %d arguments", c.Kernel, c.TakeOver, len(c.Args))
 	}

@@ -70,12 +70,12 @@ type source struct {
 
 // Call is one dispatch of a kernel: of package shaders, or of the caller's own.
 //
-// An own kernel is compute SPIR-V for Vulkan 1.1 as glslc makes it: one entry
-// point, main; argument i is the storage buffer with binding i in set 0, and
-// "readonly" and "writeonly" say what happens to it, from which barriers and the
-// places of intermediates follow; at most one block of push constants. Where
-// specialization constant 0 sets the size of its workgroups along x it gets
-// Local, else Local stays 0. The grid has one or two dimensions, and a few
+// An own kernel is compute SPIR-V for Vulkan 1.1, as glslc -O --target-env=vulkan1.1
+// makes it: one entry point, main; argument i is the storage buffer with binding i
+// in set 0, and "readonly" and "writeonly" say what happens to it, from which
+// barriers and the places of intermediates follow; at most one block of push
+// constants. Where specialization constant 0 sets the size of its workgroups along x
+// it gets Local, else Local stays 0. The grid has one or two dimensions, and a few
 // invocations or workgroups too many: a kernel numbers workgroups
 // gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x and checks its index.
 // Tensors lie in memory as the package comment says; a kernel that writes a row

@@ -179,6 +179,8 @@ func TestRecordErrors(t *testing.T) {
 		{"no push block", func(c *call) { c.Push = nil }, "0 bytes of push constants, the shader has 4"},
 		{"an unknown constant", func(c *call) { c.Spec = map[uint32]uint32{7: 1} }, "own: there is no specialization constant 7"},
 		{"no workgroups", func(c *call) { c.Threads = 0 }, "own: no items, invocations or workgroups"},
+		{"two sizes of the grid", func(c *call) { c.Groups = 1 }, "own: 0 items, 1 invocations and 1 workgroups: say one of the three"},
+		{"constants of no size", func(c *call) { c.Push = struct{ N4 int }{1} }, "own: push constants are a struct { N4 int }, want a struct of uint32, int32 and float32"},
 		{"its own size of workgroups", func(c *call) { c.Local = 64 }, ""},
 		{"another size of workgroups", func(c *call) { c.Local = 32 }, "own: Local is 32, its workgroups have a size of [64 1 1]"},
 	} {
