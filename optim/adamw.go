@@ -24,7 +24,7 @@ type AdamW struct {
 	Torch bool // the order of torch.optim.AdamW
 }
 
-var _ = register(AdamW{})
+var _ = Register(AdamW{})
 
 // Name implements Rule.
 func (AdamW) Name() string { return "adamw" }

@@ -9,7 +9,7 @@ import "github.com/lemnos-ml/lemnos/ops"
 //	θ ← θ − α·λ·θ − α·sign(β1·m + (1−β1)·g);  m ← β2·m + (1−β2)·g
 type Lion struct{}
 
-var _ = register(Lion{})
+var _ = Register(Lion{})
 
 // Name implements Rule.
 func (Lion) Name() string { return "lion" }

@@ -22,7 +22,7 @@ import (
 // depend on how many tokens a step has.
 type Muon struct{}
 
-var _ = register(Muon{})
+var _ = Register(Muon{})
 
 // Name implements Rule.
 func (Muon) Name() string { return "muon" }

@@ -359,7 +359,7 @@ func (a *Optimizer) Slots(t *ops.Tensor) (slots []Slot) {
 // MasterSlot returns the name of the slot of the master copy under a rule.
 func MasterSlot(r Rule) string { return r.Name() + ".master" }
 
-// SlotNames returns the names of all slots that the rules of this package have.
+// SlotNames returns the names of all slots that the registered rules have.
 func SlotNames() (names []string) {
 	for _, r := range rules {
 		for _, m := range r.Moments() {

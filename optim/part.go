@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/lemnos-ml/lemnos/ops"
 )
@@ -146,7 +147,8 @@ type Part struct {
 
 // Elementwise appends one dispatch of a kernel that handles each value by itself.
 // Its variants are named parameter_gradient, of which the gradient's type is the
-// parameter's or f32. Its arguments are
+// parameter's or f32. Its push constant is the number of chunks, which its workgroups
+// stride over, and its arguments are
 //
 //	CHUNKS  u32 (chunks, 4): first group of four values, groups, class, first group in the moments
 //	HYPER   u32 (classes, 16): the seven fixed numbers, skips known to the host, four pairs of those of a step
@@ -155,11 +157,23 @@ type Part struct {
 //
 // as kernel adamw reads them.
 func (p *Part) Elementwise(g *ops.Graph, kernel string) {
-	args := append([]*ops.Tensor{p.table, p.hyper, p.clip, p.grads()}, p.moments...)
-	args = append(args, p.Values)
+	gradient, parameter := p.Types()
+	p.Dispatch(g, ops.Call{Kernel: fmt.Sprintf("%s.%s_%s", kernel, gradient, parameter)})
+}
+
+// Types returns how the gradients and the parameters are stored.
+func (p *Part) Types() (gradient, parameter ops.DType) { return p.grads().DType(), p.Values.DType() }
+
+// Dispatch is Elementwise with a kernel of the caller's own, which c names and has
+// in SPIRV: grid, push constant and arguments become those of Elementwise. The kernel
+// is one for the Types of p, or Record calls [ops.Graph.Fail].
+func (p *Part) Dispatch(g *ops.Graph, c ops.Call) {
+	c.Args = append([]*ops.Tensor{p.table, p.hyper, p.clip, p.grads()}, p.moments...)
+	c.Args = append(c.Args, p.Values)
 	if p.master != nil {
-		args = append(args, p.master)
+		c.Args = append(c.Args, p.master)
 	}
-	g.Dispatch(kernel, ops.Call{Kernel: fmt.Sprintf("%s.%s_%s", kernel, p.grads().DType(), p.Values.DType()),
-		Groups: min(p.len(), g.Updater().Workers()), Push: struct{ Chunks uint32 }{uint32(p.len())}, Args: args})
+	c.Groups, c.Push = min(p.len(), g.Updater().Workers()), struct{ Chunks uint32 }{uint32(p.len())}
+	name, _, _ := strings.Cut(c.Kernel, ".")
+	g.Dispatch(name, c)
 }

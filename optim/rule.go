@@ -18,7 +18,7 @@ import (
 //
 // To add one that handles each value by itself, as [Lion] does: a kernel with
 // the arguments that [Part.Elementwise] gives it, a file with the type, and
-// register.
+// [Register]. A program does the same with a kernel of its own, see [Part.Dispatch].
 type Rule interface {
 	// Name is what configurations, checkpoints and errors call the rule.
 	Name() string
@@ -29,8 +29,9 @@ type Rule interface {
 	// those that it does not have, 0.
 	Defaults() Hyper
 	// Numbers returns what the rule's kernel reads of a group in a step: seven
-	// numbers that are the same at every step, and two that depend on t ≥ 1, how
-	// many steps a tensor has taken with this one. Float64 until here.
+	// numbers that follow from h, with the learning rate of the step, and two that
+	// depend on t ≥ 1 as well, how many steps a tensor has taken with this one.
+	// Float64 until here.
 	Numbers(h Hyper, t int64) (fixed [7]float64, step [2]float64)
 	// Record appends the update of p to g.
 	Record(g *ops.Graph, p *Part)
@@ -45,13 +46,22 @@ type Moment struct {
 // rules are those that [RuleByName] finds.
 var rules []Rule
 
-// register makes a rule known by its name.
-func register(r Rule) Rule {
+// Register makes a rule known by its name: configurations may ask for it, and
+// checkpoints that it trained be read without it. Call it when the program starts,
+// once for each rule:
+//
+//	var _ = optim.Register(Adagrad{})
+//
+// It returns r, and panics where the name is empty or another rule's.
+func Register(r Rule) Rule {
+	if _, err := RuleByName(r.Name()); err == nil || r.Name() == "" {
+		panic(fmt.Sprintf("optim: register: the name %q of a %T is empty or another rule's", r.Name(), r))
+	}
 	rules = append(rules, r)
 	return r
 }
 
-// Rules returns the rules of this package, without their options.
+// Rules returns the rules that are registered, without their options.
 func Rules() []Rule { return rules }
 
 // RuleByName returns the rule of a name, or an error that lists all names.

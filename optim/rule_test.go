@@ -211,3 +211,29 @@ func goldens(t *testing.T, rules map[string]optim.Rule, tol float64) {
 		t.Errorf("%d golden cases for %d rules", ran, len(rules))
 	}
 }
+
+// nameless is a rule whose name is "" or another's.
+type nameless struct {
+	optim.Lion
+	name string
+}
+
+func (n nameless) Name() string { return n.name }
+
+// A rule has a name that no other has, as checkpoints tell them apart by it.
+func TestRegisterRefuses(t *testing.T) {
+	before := len(optim.Rules())
+	for _, name := range []string{"", "adamw"} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("a rule was registered as %q", name)
+				}
+			}()
+			optim.Register(nameless{name: name})
+		}()
+	}
+	if n := len(optim.Rules()); n != before {
+		t.Errorf("there are %d rules, before there were %d", n, before)
+	}
+}

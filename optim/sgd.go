@@ -10,7 +10,7 @@ type SGD struct {
 	Nesterov bool // look ahead along the momentum
 }
 
-var _ = register(SGD{})
+var _ = Register(SGD{})
 
 // Name implements Rule.
 func (SGD) Name() string { return "sgd" }

@@ -100,6 +100,9 @@ func config(name string) train.Config {
 	cfg.BatchSize, cfg.ContextLen, cfg.MixedPrecision, cfg.LRMax, cfg.LRMin = 8, 16, false, 1e-2, 1e-3
 	cfg.TotalSteps, cfg.WarmupIters, cfg.LogEvery, cfg.EvalEvery, cfg.CkptEvery, cfg.EvalWindows = 20, 2, 5, 10, 20, 16
 	cfg.CkptDir, cfg.RunName = "runs", name
+	if rule := (Adagrad{}); name == rule.Name() {
+		cfg.Optimizer, cfg.LRMax = name, 5e-2
+	}
 	return cfg
 }
 
