@@ -15,13 +15,13 @@ import (
 )
 
 // OpenTokenizer returns the tokenizer of the model at path, which is one that
-// [OpenModel] loads: that of the Hugging Face folder, or the one that the run was
-// trained with.
+// [OpenModel] or [OpenCustom] loads: that of the Hugging Face folder, or the one
+// that the run was trained with.
 func OpenTokenizer(path string) (*tokenizer.Tokenizer, error) {
 	if isHuggingFace(path) {
 		return openNamed(path, tokenizerIn(path), nil)
 	}
-	f, cfg, err := openCheckpoint(path)
+	f, cfg, err := openRun(path)
 	if err != nil {
 		return nil, err
 	}

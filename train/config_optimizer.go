@@ -3,6 +3,7 @@ package train
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/lemnos-ml/lemnos/ops"
@@ -153,6 +154,7 @@ type hidden interface {
 type Grouper interface {
 	// Groups returns groups with the learning rates that they have where the
 	// schedule has c.LRMax; it scales them all. Parameters in none are not updated.
+	// A Rule may be one of the caller's own.
 	Groups(c Config) ([]optim.Group, error)
 }
 
@@ -160,7 +162,7 @@ type Grouper interface {
 // and with muon the matrices that it takes, which are decayed as much per step.
 func (c Config) groups(m Model) ([]optim.Group, error) {
 	if own, ok := m.(Grouper); ok {
-		return own.Groups(c)
+		return c.ownGroups(own)
 	}
 	table, matrix := map[*ops.Tensor]bool{}, map[*ops.Tensor]bool{}
 	if c.NoDecay == "vectors+embeddings" {
@@ -204,6 +206,20 @@ func (c Config) groups(m Model) ([]optim.Group, error) {
 		if len(g.Params) > 0 {
 			groups = append(groups, g)
 		}
+	}
+	return groups, nil
+}
+
+// ownGroups are the model's, unless with them nothing would move.
+func (c Config) ownGroups(m Grouper) ([]optim.Group, error) {
+	groups, err := m.Groups(c)
+	switch i := slices.IndexFunc(groups, func(g optim.Group) bool { return g.LR == 0 && c.LRMax != 0 }); {
+	case err != nil:
+		return nil, err
+	case len(groups) == 0:
+		return nil, fmt.Errorf("train: Groups of a model of type %T returned none, so no parameter would be updated", m)
+	case i >= 0:
+		return nil, fmt.Errorf("train: group %d of a model of type %T has a learning rate of 0: set its Hyper.LR, to that of the configuration (LRMax) or another (optim.Zero for 0)", i, m)
 	}
 	return groups, nil
 }

@@ -37,7 +37,8 @@ func (c *Custom) UnmarshalJSON(data []byte) error {
 // a run. reserve makes the model from the configuration of the run and the structure
 // that [Describer] said there, with its parameters reserved ([ops.Params.Reserve]) or
 // allocated: their values come from the file, none are drawn before. They may be
-// stored as another type. Release of the model's sets frees it.
+// stored as another type. Release of the model's sets frees it. Run under another
+// name trains it further; From is for transformers.
 func OpenCustom[M Model, S any](ctx context.Context, path string, reserve func(c Config, structure S) (M, error)) (m M, c Config, err error) {
 	fail := func(err error) (M, Config, error) { return m, c, fmt.Errorf("train: checkpoint %s: %w", path, err) }
 	f, c, err := openRun(path)

@@ -1,6 +1,7 @@
 package train_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -43,11 +44,14 @@ func TestCustomModel(t *testing.T) {
 	m, err := reserveTable(dev, ops.BF16, "table", structure)
 	must(t, err)
 	defer m.params.Release()
-	must(t, train.Run(ctx, dev, cfg, m, corpus, train.Hooks{}))
+	mustFail(t, train.Run(ctx, dev, cfg, m, corpus, train.Hooks{}), `parameter "table" was reserved and has no value: set Hooks.Start`)
+	start := train.Hooks{Start: func(ctx context.Context) error { return nn.Initialize(ctx, m.params, 1, nn.Xavier) }}
+	must(t, train.Run(ctx, dev, cfg, m, corpus, start))
 
 	for want, other := range map[string]named{
+		`configuration: model is "table", want "desk"; custom is`:         {m.sparing, "desk", tableStructure{8, 2}},
 		`custom is {"tokens":8,"scale":0.5}, want {"tokens":8,"scale":2}`: {m.sparing, "table", tableStructure{8, 2}},
-		`custom is {"tokens":8,"scale":0.5}, want {}]`:                    {m.sparing, "table", nil},
+		`custom is {"tokens":8,"scale":0.5}, want {}`:                     {m.sparing, "table", nil},
 		`model is "table", want "desk"`:                                   {m.sparing, "desk", structure},
 		`"bigram", which is one of this library's`:                        {m.sparing, "bigram", structure},
 		"structure of model table: json: unsupported":                     {m.sparing, "table", func() {}},
@@ -82,6 +86,11 @@ func TestCustomModel(t *testing.T) {
 	_, _, err = train.OpenCustom(ctx, cfg.Dir(), func(train.Config, tableStructure) (train.Model, error) { return nil, nil })
 	mustFail(t, err, "the model is nil")
 
+	tok, err := train.OpenTokenizer(cfg.Dir())
+	must(t, err)
+	if tok.Name() != cfg.Tokenizer {
+		t.Errorf("the tokenizer is %s, the run's %s", tok.Name(), cfg.Tokenizer)
+	}
 	openedByTools(t, cfg.Dir(), `model is "table", a custom one, and its code is in the program that trained it: there OpenCustom loads it, and Generate`)
 
 	b, err := nn.NewBigram(dev, ops.F32, 8)
@@ -97,10 +106,9 @@ func TestCustomModel(t *testing.T) {
 // -from do, which must fail.
 func openedByTools(t *testing.T, path, want string) {
 	t.Helper()
-	_, tokenizerErr := train.OpenTokenizer(path)
 	_, _, modelErr := train.OpenModel(ctx, vktest.Open(t), path, ops.F32)
 	_, configErr := train.Configure("", "", []string{"from=" + path})
-	for _, err := range []error{tokenizerErr, modelErr, configErr, train.ExportCheckpoint(ctx, path, filepath.Join(t.TempDir(), "new"))} {
+	for _, err := range []error{modelErr, configErr, train.ExportCheckpoint(ctx, path, filepath.Join(t.TempDir(), "new"))} {
 		mustFail(t, err, want)
 		if !errors.Is(err, train.ErrUnsupported) {
 			t.Errorf("%v is not ErrUnsupported", err)

@@ -42,6 +42,19 @@ func paramSets(m Model) []*ops.Params {
 	return []*ops.Params{m.Params()}
 }
 
+// reserved returns the name of the first parameter without memory, hence without a
+// value; "" where all have some.
+func reserved(m Model) string {
+	for _, p := range paramSets(m) {
+		for _, t := range p.All() {
+			if t.Allocated() == 0 {
+				return t.Name()
+			}
+		}
+	}
+	return ""
+}
+
 // explainPad adds to the error of a model that takes the target which does not count
 // for a class what to do about it.
 func explainPad(err error) error {

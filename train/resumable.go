@@ -57,7 +57,7 @@ func (c Config) CheckResume() (step int64, done bool, err error) {
 // checkBefore compares what must be the same with the configuration of a checkpoint.
 func (c Config) checkBefore(before Config) error {
 	if diff := c.Diff(before); len(diff) > 0 {
-		return fault.Mismatchedf("is of another configuration: %v%s", diff, c.otherFrom(before))
+		return fault.Mismatchedf("is of another configuration: %s%s", strings.Join(diff, "; "), c.otherFrom(before))
 	}
 	return nil
 }

@@ -23,8 +23,9 @@ type Hooks struct {
 	Progress func(Record)
 	// Plan receives the memory that the run will hold, before it does.
 	Plan func(MemoryPlan)
-	// Start gives a model from [ReserveModel] the values that it starts with, unless
-	// those of a checkpoint or of From do: the memory plan is known to fit by then.
+	// Start gives a model whose parameters are reserved, as of [ReserveModel], the values
+	// that it starts with, unless those of a checkpoint or of From do: the memory plan is
+	// known to fit by then.
 	Start func(context.Context) error
 	// Begun is called when the first step of this call is done: until then
 	// nothing is lost when the process ends.
@@ -174,6 +175,8 @@ func (r *runner) resume(ctx context.Context) error {
 	case r.hooks.Start != nil:
 		r.hooks.Logger.Info("initializing parameters")
 		err = r.hooks.Start(ctx)
+	case r.trainer.empty != "":
+		err = fmt.Errorf("train: run: parameter %q was reserved and has no value: set Hooks.Start to a function that initializes the model, or do it before Run", r.trainer.empty)
 	}
 	r.first = r.trainer.Iteration()
 	if ctx.Err() != nil {

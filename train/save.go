@@ -120,6 +120,9 @@ func checkState(params *ops.Params, opt *optim.Optimizer) error {
 	if err := transfer.CheckParams(params); err != nil || opt == nil {
 		return err
 	}
+	if n := len(opt.Sets()); n > 1 {
+		return fmt.Errorf("the optimizer has %d sets of parameters, want one: a Trainer saves all sets of a model", n)
+	}
 	if !slices.Equal(opt.Sets(), []*ops.Params{params}) || opt.Released() {
 		return errors.New("the optimizer is one of other parameters, or was released")
 	}

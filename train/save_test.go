@@ -119,6 +119,13 @@ func TestSpec6SaveAndLoadErrors(t *testing.T) {
 	must(t, err)
 	released := newLoop(t, dev, ops.F32, 8)
 	released.opt.Release()
+	more := ops.NewParams(dev, ops.F32)
+	more.Add("more", 4)
+	must(t, more.Alloc())
+	defer more.Release()
+	both, err := optim.New(nil, l.model.Params(), more)
+	must(t, err)
+	defer both.Release()
 	load := func(params *ops.Params, opt *optim.Optimizer) error {
 		_, err := train.Load(ctx, path, params, opt)
 		return err
@@ -130,6 +137,7 @@ func TestSpec6SaveAndLoadErrors(t *testing.T) {
 		{load(wider.model.Params(), wider.opt), `tensor "bigram.table" is F32[8 8], want F32[12 12]`},
 		{load(other.model.Params(), other.opt), `tensor "bigram.table" is F32[8 8], want BF16[8 8]`},
 		{load(l.model.Params(), wider.opt), "one of other parameters"},
+		{train.Save(ctx, path, l.model.Params(), both, nil), "the optimizer has 2 sets of parameters, want one"},
 		{load(released.model.Params(), released.opt), "was released"},
 		{load(nil, nil), "call Alloc first"},
 		{load(ops.NewParams(dev, ops.F32), nil), "call Alloc first"},

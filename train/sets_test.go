@@ -94,6 +94,40 @@ func TestGroupsOfTheModel(t *testing.T) {
 	}
 }
 
+// ungrouped returns what it is told to.
+type ungrouped struct {
+	*adapted
+	groups []optim.Group
+}
+
+func (m ungrouped) Groups(train.Config) ([]optim.Group, error) { return m.groups, nil }
+
+// Groups with which nothing would be learned, without a word, are refused.
+func TestGroupsThatMoveNothing(t *testing.T) {
+	dev := vktest.Open(t)
+	c := smallRun(t, t.TempDir())
+	data, err := train.OpenData(ctx, c, nil)
+	must(t, err)
+	defer data.Close()
+	m, err := newAdapted(dev, c)
+	must(t, err)
+	defer m.thin.Release()
+	defer m.Params().Release()
+	moving := optim.Group{Params: []*ops.Tensor{m.left}, Hyper: optim.Hyper{LR: c.LRMax}}
+	forgotten := optim.Group{Params: []*ops.Tensor{m.wide}}
+	for want, groups := range map[string][]optim.Group{
+		"returned none, so no parameter would be updated":                          nil,
+		"group 1 of a model of type train_test.ungrouped has a learning rate of 0": {moving, forgotten},
+	} {
+		_, err := train.NewTrainer(dev, c, ungrouped{m, groups}, data.Train)
+		mustFail(t, err, want)
+	}
+	forgotten.LR = optim.Zero
+	tr, err := train.NewTrainer(dev, c, ungrouped{m, []optim.Group{moving, forgotten}}, data.Train)
+	must(t, err)
+	must(t, tr.Close())
+}
+
 func runAdapted(ctx context.Context, dev *vk.Device, c train.Config, h train.Hooks) error {
 	data, err := train.OpenData(ctx, c, nil)
 	if err != nil {

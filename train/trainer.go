@@ -30,6 +30,7 @@ type Trainer struct {
 	dev      *vk.Device
 	model    Model
 	sets     []*ops.Params // of the model's parameters
+	empty    string        // the first parameter that was only reserved when the trainer was made, "" for none
 	opt      *optim.Optimizer
 	schedule optim.Schedule
 	rates    []float64 // of each group, as shares of the schedule's
@@ -106,7 +107,7 @@ func newTrainer(dev *vk.Device, cfg Config, model Model, tokens *data.Tokens, re
 	if err != nil {
 		return nil, err
 	}
-	t := &Trainer{cfg: cfg, dev: dev, model: model, sets: paramSets(model), schedule: cfg.schedule(), reduce: reduce}
+	t := &Trainer{cfg: cfg, dev: dev, model: model, sets: paramSets(model), empty: reserved(model), schedule: cfg.schedule(), reduce: reduce}
 	if err := t.build(tokens); err != nil {
 		t.Close()
 		return nil, err
