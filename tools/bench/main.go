@@ -47,8 +47,11 @@ func main() {
 		if err != nil {
 			return err
 		}
-		if c.counts {
+		switch {
+		case c.counts:
 			return countAll(c)
+		case c.list:
+			return list(c)
 		}
 		return run(c)
 	}))
@@ -62,6 +65,8 @@ func parse(args []string) (c config, err error) {
 	fs.StringVar(&c.json, "json", "", "also write each row to this `file` once it is measured: a JSON object a line")
 	fs.StringVar(&c.compare, "compare", "", "also print how many times as fast each row is as in this `file`, which -json wrote on the same device")
 	fs.BoolVar(&c.anyDevice, "any-device", false, "let -compare compare with another device")
+	fs.StringVar(&c.peers, "peers", "", "also print how many times as fast each row is as in PyTorch, of which this `file` is: see tools/bench/peers/pytorch.py")
+	fs.BoolVar(&c.list, "list", false, "measure nothing: print the rows that would be, for peers/pytorch.py")
 	fs.StringVar(&c.trace, "trace", "", "also write each dispatch of the training steps to this `file`, for ui.perfetto.dev")
 	fs.IntVar(&c.mib, "size", 64, "`MiB` of the tensors that memory-bound kernels read")
 	fs.BoolVar(&c.quick, "quick", false, "small tensors and few runs: does it work, not how fast")
@@ -72,11 +77,11 @@ func parse(args []string) (c config, err error) {
 // config is what to measure, how large and how often.
 type config struct {
 	device, run, skip, json string
-	compare, trace          string
+	compare, peers, trace   string
 	anyDevice               bool
 	mib                     int
 	quick                   bool
-	counts                  bool
+	counts, list            bool
 	gpu                     bool // the device is one: sizes that take a processor minutes are measured too
 }
 

@@ -22,6 +22,7 @@ type report struct {
 	json     *json.Encoder // nil without a file
 	file     *os.File
 	before   *earlier // nil without -compare
+	peers    *peers   // nil without -peers
 	trace    *trace   // nil without -trace
 	ceilings ceilings
 	failed   []error // what was wrong, missing or not written
@@ -45,12 +46,16 @@ type row struct {
 	OfBest float64 `json:"percent_of_best,omitempty"`    // of the fastest copy's
 	OfPeak float64 `json:"percent_of_ceiling,omitempty"` // of the ceiling for its bytes or its FLOPs
 	Runs   int     `json:"runs"`
+	Peers  ratios  `json:"peers,omitempty"`
 	Wrong  string  `json:"wrong,omitempty"` // how the result differs from the host's
 
 	bytes, flops float64
 	fastest      float64 // ns
 	matrix       string  // type of the factors that it has on matrix cores
 }
+
+// ratios are how many times as fast as the ways of another library a row is, by their names.
+type ratios = map[string]float64
 
 // stepRow is a replayed training step of a model, or the pass of a token.
 type stepRow struct {
@@ -65,6 +70,7 @@ type stepRow struct {
 	Dispatches   int     `json:"dispatches"`
 	Barriers     int     `json:"barriers"`
 	TokensPerSec float64 `json:"tokens_per_s"`
+	Peers        ratios  `json:"peers,omitempty"`
 	Wrong        string  `json:"wrong,omitempty"`
 
 	Kernels []kernelShare `json:"kernels,omitempty"` // of a profiled step, most time first
@@ -92,7 +98,7 @@ type kernelShare struct {
 	Nanos      float64 `json:"ns"` // GPU time
 }
 
-const format = "%-28s %20s %10s %7s %9s %6s %6s %9s %9s"
+const format = "%-28s %20s %10s %7s %9s %6s %6s %9s %8s %8s"
 
 // newReport starts the table, and the file when one is asked for.
 func newReport(c config, dev vk.Info) (*report, error) {
@@ -102,6 +108,9 @@ func newReport(c config, dev vk.Info) (*report, error) {
 		return nil, err
 	}
 	if err := r.before.checkDevice(h); err != nil && !c.anyDevice {
+		return nil, err
+	}
+	if r.peers, err = readPeers(c.peers); err != nil {
 		return nil, err
 	}
 	if r.trace, err = newTrace(c.trace); err != nil {
@@ -116,12 +125,16 @@ func newReport(c config, dev vk.Info) (*report, error) {
 	r.encode(h)
 	fmt.Fprintf(r.out, "%s, %s\n", h.Device, h.Driver)
 	fmt.Fprintf(r.out, "tensors of %.4g MiB; GB/s of the bytes each kernel has to move; %% of the GB/s of the plain\nand of the fastest copy in the same run, and of the ceilings, which come first\n\n", h.MiB)
-	heading := ""
+	heading, library := "", ""
+	if r.peers != nil {
+		library, _, _ = strings.Cut(r.peers.Driver, " ")
+		fmt.Fprintf(r.out, "times as fast as the fastest way of %s on %s\n\n", r.peers.Driver, r.peers.Device)
+	}
 	if r.before != nil {
 		fmt.Fprintf(r.out, "speed-up over %s: %s, %s\n\n", c.compare, r.before.Device, r.before.Driver)
 		heading = "speed-up"
 	}
-	r.print("kernel", "shape", "time", "GB/s", "GFLOP/s", "% copy", "% best", "% ceiling", heading)
+	r.print("kernel", "shape", "time", "GB/s", "GFLOP/s", "% copy", "% best", "% ceiling", heading, library)
 	return r, nil
 }
 
@@ -141,8 +154,10 @@ func (r *report) close() error {
 			r.failed = append(r.failed, fmt.Errorf("-json: %w", err))
 		}
 	}
-	if err := r.before.checkMet(); err != nil {
-		r.failed = append(r.failed, err)
+	for _, err := range []error{r.before.checkMet(), r.peers.checkMet()} {
+		if err != nil {
+			r.failed = append(r.failed, err)
+		}
 	}
 	if len(r.failed) == 0 {
 		return nil
@@ -182,18 +197,27 @@ func (r *report) add(x row) { r.line(x, r.before.speedUp(x.Name, x.Shape, x.Nano
 // line adds a row that is compared already.
 func (r *report) line(x row, speedUp string) {
 	x.OfPeak = 100 * r.ceilings.least(x.bytes, x.flops, x.matrix) / x.Nanos
+	x.Peers = r.peers.ratios(x.Name, x.Shape, x.Nanos)
+	least, ways := lowest(x.Peers)
 	r.encode(x)
-	r.print(x.Name, x.Shape, short(x.Nanos), number(x.GBs, 2), number(x.GFLOPS, 1), number(x.OfCopy, 0), number(x.OfBest, 0), number(x.OfPeak, 0), speedUp)
+	r.print(x.Name, x.Shape, short(x.Nanos), number(x.GBs, 2), number(x.GFLOPS, 1), number(x.OfCopy, 0), number(x.OfBest, 0), number(x.OfPeak, 0), speedUp, least)
+	if ways != "" {
+		fmt.Fprintf(r.out, "    %s\n", ways)
+	}
 	r.checked(x.Name, x.Shape, x.Wrong)
 }
 
 func (r *report) addStep(x *stepRow) {
 	x.OfPeak = 100 * x.least(&r.ceilings) / x.Nanos
+	x.Peers = r.peers.ratios(x.Name, x.Shape, x.Nanos)
 	r.encode(x)
 	fmt.Fprintf(r.out, "\n%s %s, %s: %s, %.4g tokens/s, %s %% of the ceilings\n", x.Name, x.Shape, x.Model, short(x.Nanos), x.TokensPerSec, number(x.OfPeak, 0))
 	fmt.Fprintf(r.out, "  %s on the processor, %s in %d dispatches; %d barriers, %d submissions\n", short(x.Host), short(x.Device), x.Dispatches, x.Barriers, x.Submissions)
 	if s := r.before.speedUp(x.Name, x.Shape, x.Nanos); s != "" {
 		fmt.Fprintf(r.out, "speed-up %s\n", s)
+	}
+	if least, ways := lowest(x.Peers); least != "" {
+		fmt.Fprintf(r.out, "  as fast as %s: %s\n", r.peers.Driver, cmp.Or(ways, least))
 	}
 	r.fail(r.trace.add(x.Name+" "+x.Shape, x.times))
 	r.checked(x.Name, x.Shape, x.Wrong)

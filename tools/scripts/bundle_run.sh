@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs a bundle made by `make bundle` on this machine's GPU, in less than eight minutes.
 #
-#   bash run [-processor] [-quick] [devices] [vk] [products] [steps] [pytorch] [kernels] [tests]     all without names
+#   bash run [-processor] [-quick] [devices] [vk] [pytorch] [products] [steps] [kernels] [tests]     all without names
 #
 # A processor that takes a GPU's place (lavapipe, SwiftShader) is refused, unless -processor allows it; -quick measures small
 # tensors and leaves long tests out. $OUT is the folder for summary.txt and results.tar.gz, which are there after each part;
@@ -22,7 +22,7 @@ for argument in "$@"; do
 	*) echo "run: no $argument; see the head of this file" >&2; exit 2 ;;
 	esac
 done
-((${#names[@]} > 0)) || names=(devices vk products steps pytorch kernels tests)
+((${#names[@]} > 0)) || names=(devices vk pytorch products steps kernels tests)
 
 if [[ ! -x bin/devices ]]; then
 	tar -xJf files.tar.xz 2>/dev/null || python3 -c 'import tarfile; tarfile.open("files.tar.xz").extractall()' ||
@@ -101,15 +101,18 @@ test_package() {
 	part "test-${1//\//-}" "$2" env -C "$1" "./$(basename "$1").test" -test.v ${quick:+-test.short} -test.timeout "$2s"
 }
 
+# bench measures rows, beside PyTorch's where that was measured before.
 bench() {
 	local name=$1 seconds=$2
 	shift 2
-	part "$name" "$seconds" bin/bench ${quick:+-quick} -size "${BENCH_MIB:-256}" -json "$logs/$name.json" "$@"
+	part "$name" "$seconds" bin/bench "${sizes[@]}" -json "$logs/$name.json" $([[ ! -s $logs/pytorch.json ]] || echo "-peers $logs/pytorch.json") "$@"
+	grep -hE '^ .*[0-9]x|[0-9]x$' "$logs/$name.log" | tee -a "$summary"
 }
 
 pack() { tar -C "$logs" --exclude=./cache -czf "$out/results.tar.gz" .; }
 
 pytorch=tools/bench/peers/pytorch.py
+sizes=(${quick:+-quick} -size "${BENCH_MIB:-256}")
 products='^(matmul|attention)' steps='train step'
 for name in "${names[@]}"; do
 	case $name in
@@ -119,8 +122,12 @@ for name in "${names[@]}"; do
 	steps) bench steps 60 -run "$steps" ;;
 	pytorch)
 		if python3 -c 'import torch' 2>/dev/null; then
-			part pytorch 90 bash -c 'exec python3 "$@" >"$0"' "$logs/pytorch.json" \
-				"$pytorch" --size "${BENCH_MIB:-256}" --seconds 75 ${quick:+--quick}
+			{
+				bin/bench -list "${sizes[@]}" -run "$steps"
+				bin/bench -list "${sizes[@]}" -run "$products"
+				bin/bench -list "${sizes[@]}" -skip "$products|$steps"
+			} >"$logs/rows.json"
+			part pytorch 90 bash -c 'exec python3 "$@" >"$0"' "$logs/pytorch.json" "$pytorch" --seconds 75 ${quick:+--quick} "$logs/rows.json"
 		else
 			say "pytorch: not here"
 		fi
@@ -135,10 +142,6 @@ for name in "${names[@]}"; do
 	esac
 	pack
 done
-if [[ -s $logs/pytorch.json ]]; then
-	python3 "$pytorch" --compare "$logs"/*.json | tee -a "$summary"
-	pack
-fi
 if grep -q '^[a-z-]*: FAILED' "$summary"; then ended=FAILED status=1; else ended=passed status=0; fi
 say "all: $ended after $SECONDS s"
 exit "$status"

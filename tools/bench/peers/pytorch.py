@@ -1,54 +1,62 @@
-"""Times in PyTorch what tools/bench times, at the same shapes: a JSON object a line, on the best device PyTorch has.
+"""Times in PyTorch what tools/bench times: the same rows, at the same shapes and types, on the best device PyTorch has.
 
-    python3 pytorch.py [--size MiB] [--quick] [--seconds S] >pytorch.json
-    python3 pytorch.py --compare bench.json... pytorch.json     the table of both
+    bench -list >rows.json                              or any file that bench -json wrote
+    python3 pytorch.py rows.json >pytorch.json          [--quick] [--seconds S]
+    bench -peers pytorch.json                           the table, with how many times as fast as PyTorch each row is
 
-A row has what bench's has ("name", "shape", "ns") and a "peer": which of PyTorch's ways it is. "names" are the rows of bench
-that do the same work together. Times are medians: of the device's own clock on CUDA, of the wall clock elsewhere.
+A line of the output has "names" and "shape", of the rows of bench that do the same work together, "ns", and "peer": which of
+PyTorch's ways it is. Times are medians: of the device's own clock on CUDA and ROCm, of the wall clock elsewhere.
 """
 
 import argparse
 import json
 import math
+import os
+import re
 import statistics
-import sys
 import time
 
-try:
-    import torch
-    import torch.nn.functional as F
-except ImportError:  # --compare needs none
-    torch = None
+import torch
+import torch.nn.functional as F
 
 
 class Bench:
     def __init__(self, quick, seconds):
         self.quick = quick
         self.deadline = time.monotonic() + seconds
-        self.cuda = torch.cuda.is_available()
-        self.device = torch.device("cuda" if self.cuda else "cpu")
-        name = torch.cuda.get_device_name() if self.cuda else "cpu"
-        print(json.dumps({"device": name, "driver": f"PyTorch {torch.__version__}, CUDA {torch.version.cuda}"}), flush=True)
+        self.cuda = torch.cuda.is_available()  # of ROCm too
+        self.mps = not self.cuda and getattr(torch.backends, "mps", None) is not None and torch.backends.mps.is_available()
+        self.device = torch.device("cuda" if self.cuda else "mps" if self.mps else "cpu")
+        self.memory = torch.cuda.mem_get_info()[1] if self.cuda else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        name = torch.cuda.get_device_name() if self.cuda else f"{self.device.type}, {torch.get_num_threads()} threads"
+        backend = f", CUDA {torch.version.cuda}" if torch.version.cuda else f", ROCm {torch.version.hip}" if torch.version.hip else ""
+        print(json.dumps({"device": name, "driver": f"PyTorch {torch.__version__}{backend}"}), flush=True)
 
-    def normal(self, *shape, dtype=None):
-        return torch.randn(*shape, device=self.device).to(dtype or torch.float32)
+    def normal(self, *shape, dtype=torch.float32, grad=False):
+        return torch.randn(*shape, device=self.device).to(dtype).requires_grad_(grad)
 
-    def ids(self, n, v):
-        return torch.randint(v, (n,), device=self.device)
+    def ids(self, v, *shape):
+        return torch.randint(v, shape, device=self.device)
+
+    def compiled(self, name, f):
+        """f and, where it pays, f compiled: ways by their names."""
+        return {name: f, f"{name}, compiled": torch.compile(f)} if self.cuda and not self.quick else {name: f}
 
     def once(self, run):
         """Runs once; returns nanoseconds."""
-        if not self.cuda:
-            start = time.perf_counter()
+        if self.cuda:
+            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            torch.cuda.synchronize()
+            start.record()
             run()
-            return (time.perf_counter() - start) * 1e9
-        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        torch.cuda.synchronize()
-        start.record()
+            end.record()
+            torch.cuda.synchronize()
+            return start.elapsed_time(end) * 1e6
+        start = time.perf_counter()
         run()
-        end.record()
-        torch.cuda.synchronize()
-        return start.elapsed_time(end) * 1e6
+        if self.mps:
+            torch.mps.synchronize()
+        return (time.perf_counter() - start) * 1e9
 
     def measure(self, peer, names, shape, prepare):
         """prepare() returns the function to time. What fails, or has no time left, is a row that says so."""
@@ -60,9 +68,9 @@ class Bench:
             for _ in range(1 if self.quick else 3):
                 self.once(run)
             times, start = [], time.monotonic()
-            while len(times) < 3 or (not self.quick and len(times) < 51 and time.monotonic() - start < 1):
+            while len(times) < 3 or (not self.quick and len(times) < 51 and time.monotonic() - start < 0.5):
                 times.append(self.once(run))
-            row |= {"ns": statistics.median(times), "runs": len(times)}
+            row.update(ns=statistics.median(times), runs=len(times))
         except Exception as e:  # out of memory, no compiler, no time: the rows that follow may do
             row["error"] = f"{type(e).__name__}: {e}".splitlines()[0]
         print(json.dumps(row), flush=True)
@@ -81,7 +89,7 @@ def notebook_cross_entropy(logits, targets):
     return -(true_logits - logsumexp).mean()
 
 
-class NotebookAdamW(torch.optim.Optimizer if torch else object):
+class NotebookAdamW(torch.optim.Optimizer):
     def __init__(self, params, lr, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.0):
         super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay))
 
@@ -94,7 +102,7 @@ class NotebookAdamW(torch.optim.Optimizer if torch else object):
     def update(self, p, group):
         state, (beta1, beta2) = self.state[p], group["betas"]
         if not state:
-            state |= {"step": 0, "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
+            state.update(step=0, exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p))
         m, v = state["exp_avg"], state["exp_avg_sq"]
         state["step"] += 1
         m.mul_(beta1).add_(p.grad, alpha=1 - beta1)
@@ -114,102 +122,156 @@ def notebook_clip(params, max_norm, eps=1e-6):
     return norm
 
 
-DTYPES = ("f32", "bf16")
+# The functions below measure a row of bench: n are the numbers of its shape, dtype is the type in its name.
+DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 
 
-def dtype_of(name):
-    return {"f32": torch.float32, "bf16": torch.bfloat16}[name]
-
-
-def cross_entropy(b, size):
-    ways = {"F.cross_entropy": F.cross_entropy, "notebook": notebook_cross_entropy}
-    if not b.quick and b.cuda:
-        ways["F.cross_entropy, compiled"] = torch.compile(F.cross_entropy)
-    for name in DTYPES:
-        for v in (1000, 50257):
-            dtype = dtype_of(name)
-            row = v * dtype.itemsize
-            n = max(1, (size + row - 1) // row)
-            for peer, f in ways.items():
-
-                def prepare():
-                    x, y = b.normal(n, v, dtype=dtype).requires_grad_(), b.ids(n, v)
-                    return lambda: torch.autograd.grad(f(x, y), x)
-
-                b.measure(peer, [f"cross-entropy {name}"], f"[{n} {v}]", prepare)
-
-
-def optimizer(b, size):
-    n = size // 4
-    shape = f"f32[{n}]"
-
-    def parameter():
-        p = torch.nn.Parameter(b.normal(n))
-        p.grad = b.normal(n)
-        return p
-
-    options = dict(lr=1e-3, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
+def memory(b, name, shape, n, dtype):
+    """The rows that pass over memory once or twice."""
+    x = b.normal(*n, dtype=dtype)
+    y, row = torch.empty_like(x), b.normal(n[-1])
     ways = {
-        "AdamW fused": lambda p: torch.optim.AdamW(p, fused=True, **options),
-        "AdamW foreach": lambda p: torch.optim.AdamW(p, foreach=True, **options),
-        "notebook": lambda p: NotebookAdamW(p, **options),
+        "copy": lambda: y.copy_(x),
+        "fastest copy": lambda: y.copy_(x),
+        "fill": lambda: y.fill_(1.5),
+        "add": lambda: torch.add(x, x, out=y),
+        "mul by a row": lambda: torch.mul(x, row, out=y),
+        "transpose": lambda: x.t().contiguous(),
+        "row sum": lambda: x.sum(1),
+        "scale": lambda: torch.mul(x, 0.5, out=y),
+        "norm": lambda: torch.linalg.vector_norm(x, dtype=torch.float32),
+        "silu": lambda: F.silu(x),
+        "gelu": lambda: F.gelu(x),
+        "dropout": lambda: F.dropout(x, 0.5),
+        "softmax": lambda: F.softmax(x, -1),
     }
+    b.measure("eager", [name], shape, lambda: ways[re.sub(r" (f32|f16|bf16)$", "", name)])
+
+
+def cast(b, name, shape, n, _):
+    _, source, _, target = name.split()
+    x, y = b.normal(*n, dtype=DTYPES[source]), b.normal(*n, dtype=DTYPES[target])
+    b.measure("copy_", [name], shape, lambda: lambda: y.copy_(x))
+
+
+def embed(b, name, shape, n, _):
+    table, at = b.normal(n[1], n[2], grad=True), b.ids(n[1], n[0])
+    y = F.embedding(at, table)
+    dy = torch.randn_like(y)
+    forward, backward = lambda: F.embedding(at, table.detach()), lambda: torch.autograd.grad(y, table, dy, retain_graph=True)
+    b.measure("F.embedding", [name], shape, lambda: backward if "_back" in name else forward)
+
+
+def rms_norm(x, weight):
+    return F.rms_norm(x, x.shape[-1:], weight, 1e-5)  # of PyTorch 2.4
+
+
+def layer_norm(x, weight):
+    return F.layer_norm(x, x.shape[-1:], weight, torch.zeros_like(weight), 1e-5)
+
+
+def swiglu(gate, up):
+    return F.silu(gate) * up
+
+
+def angles(t, size, x):
+    a = torch.arange(t, device=x.device)[:, None] / 1e4 ** (torch.arange(0, size, 2, device=x.device) / size)
+    return a.cos()[:, None].to(x.dtype), a.sin()[:, None].to(x.dtype)
+
+
+def rope(x, cos, sin, half):
+    a, c = x.chunk(2, -1) if half else (x[..., 0::2], x[..., 1::2])
+    turned = a * cos - c * sin, c * cos + a * sin
+    return torch.cat(turned, -1) if half else torch.stack(turned, -1).flatten(-2)
+
+
+def layers(b, name, shape, n, dtype):
+    """Functions with a gradient: rows X and X_back."""
+    word = name.split()[0].replace("_back", "")
+    functions = {"rmsnorm": rms_norm, "layernorm": layer_norm, "swiglu": swiglu}
+    args = [b.normal(*n, dtype=dtype, grad=True)]
+    if word == "rope":
+        cos, sin = angles(n[1], n[3], args[0])
+        functions["rope"] = lambda x: rope(x, cos, sin, "half" in name)
+    else:
+        args.append(b.normal(*(n if word == "swiglu" else n[-1:]), dtype=dtype, grad=True))
+    for peer, way in b.compiled(word, functions[word]).items():
+
+        def prepare():
+            if "_back" not in name:
+                plain = [x.detach() for x in args]
+                return lambda: way(*plain)
+            y = way(*args)
+            dy = torch.randn_like(y)
+            return lambda: torch.autograd.grad(y, args, dy, retain_graph=True)
+
+        b.measure(peer, [name], shape, prepare)
+
+
+def cross_entropy(b, name, shape, n, dtype):
+    for peer, f in {**b.compiled("F.cross_entropy", F.cross_entropy), "notebook": notebook_cross_entropy}.items():
+
+        def prepare():
+            x, y = b.normal(*n, dtype=dtype, grad=True), b.ids(n[1], n[0])
+            return lambda: torch.autograd.grad(f(x, y), x)
+
+        b.measure(peer, [name], shape, prepare)
+
+
+def optimizer(b, name, shape, n, dtype):
+    if dtype != torch.float32:
+        return  # no peer has 16-bit values with an f32 copy in one optimizer
+    options = dict(lr=1e-3, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
+    ways = {f"AdamW {way}": lambda p, way=way: torch.optim.AdamW(p, **{way: True}, **options) for way in ("foreach", "fused")}
+    ways["notebook"] = lambda p: NotebookAdamW(p, **options)
     for peer, make in ways.items():
-        b.measure(peer, ["adamw f32"], shape, lambda: make([parameter()]).step)
 
-        def clip_and_step():
-            p = [parameter()]
-            opt, clip = make(p), notebook_clip if peer == "notebook" else torch.nn.utils.clip_grad_norm_
-            return lambda: (clip(p, 1.0), opt.step())
+        def prepare():
+            if b.memory < 24 * math.prod(n):  # values, gradients, two moments, and two more on the way
+                raise MemoryError(f"{b.memory / 1e9:.3g} GB are too few")
+            p = [torch.nn.Parameter(b.normal(*n))]
+            p[0].grad = b.normal(*n)
+            opt, limit = make(p), notebook_clip if peer == "notebook" else torch.nn.utils.clip_grad_norm_
+            return (lambda: (limit(p, 1.0), opt.step())) if name.startswith("clip+") else opt.step
 
-        clip = "" if peer == "notebook" else "clip_grad_norm_, "
-        b.measure(clip + peer, ["clip+adamw f32"], shape, clip_and_step)
-
-
-def copies(b, size):
-    def prepare():
-        x, y = b.normal(size // 4), b.normal(size // 4)
-        return lambda: y.copy_(x)
-
-    b.measure("copy_", ["copy"], f"f32[{size // 4}]", prepare)
+        b.measure(peer, [name], shape, prepare)
 
 
-def products(b, _):
-    large = [(8192, 3072, 768)] if b.cuda else []
-    for m, n, k in [(64, 64, 64)] if b.quick else [(512, 512, 512), (2048, 576, 1536)] + large:
-        for form in ("nn", "nt", "tn"):
-            for peer in ("f32", "TF32", "bf16") if b.cuda else ("f32", "bf16"):
-                name = "bf16" if peer == "bf16" else "f32"
+def product(b, name, shape, n, dtype):
+    (m, columns, k), form = n, name.split()[1]
+    for peer in ("matmul", "matmul TF32") if b.cuda and dtype == torch.float32 else ("matmul",):
 
-                def prepare():
-                    torch.backends.cuda.matmul.allow_tf32 = peer == "TF32"
-                    x, y = b.normal(m, k, dtype=dtype_of(name)), b.normal(k, n, dtype=dtype_of(name))
-                    if form == "tn":
-                        x = x.t().contiguous().t()
-                    if form == "nt":
-                        y = y.t().contiguous().t()
-                    return lambda: x @ y
+        def prepare():
+            torch.backends.cuda.matmul.allow_tf32 = "TF32" in peer
+            x, y = b.normal(m, k, dtype=dtype), b.normal(k, columns, dtype=dtype)
+            if form == "tn":
+                x = x.t().contiguous().t()
+            if form == "nt":
+                y = y.t().contiguous().t()
+            return lambda: x @ y
 
-                b.measure(f"matmul {peer}", [f"matmul {form} {name}"], f"[{m} {n} {k}]", prepare)
+        b.measure(peer, [name], shape, prepare)
     torch.backends.cuda.matmul.allow_tf32 = False
 
 
-def attention(b, _):
-    large = [(8, 1024, 12, 64)] if b.cuda else []
-    for shape in [(1, 40, 4, 16)] if b.quick else [(8, 256, 6, 64)] + large:
-        for name in DTYPES:
-            attention_of(b, name, *shape)
+def repeated(x, heads):
+    """Keys or values (batch, heads, ...) with each head as often as queries share it."""
+    return x.repeat_interleave(heads // x.shape[1], 1)
 
 
-def attention_of(b, name, batch, t, h, s):
-    shape = f"[{batch} {t} {h}/{h} {s}]"
+def attention(b, name, shape, n, dtype):
+    batch, t, h, kv, s = n
+    word, suffix = name.split(" ", 1)
+    if word == "attention_dq":
+        return  # measured with attention_dkv
 
     def tensors():
-        return [b.normal(batch, h, t, s, dtype=dtype_of(name)).requires_grad_() for _ in range(3)]
+        q, k, v = (b.normal(batch, heads, t, s, dtype=dtype) for heads in (h, kv, kv))
+        return [x.contiguous().requires_grad_() for x in (q, repeated(k, h), repeated(v, h))]
 
     def forward():
-        q, k, v = tensors()
-        return lambda: F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        qkv = [x.detach() for x in tensors()]
+        return lambda: F.scaled_dot_product_attention(*qkv, is_causal=True)
 
     def backward():
         qkv = tensors()
@@ -217,124 +279,121 @@ def attention_of(b, name, batch, t, h, s):
         dy = torch.randn_like(y)
         return lambda: torch.autograd.grad(y, qkv, dy, retain_graph=True)
 
-    b.measure("scaled_dot_product_attention", [f"attention {name}"], shape, forward)
-    b.measure("scaled_dot_product_attention", [f"attention_dq {name}", f"attention_dkv {name}"], shape, backward)
+    back = word == "attention_dkv"
+    b.measure("scaled_dot_product_attention", [f"attention_dq {suffix}", name] if back else [name], shape, backward if back else forward)
 
 
-class Block(torch.nn.Module if torch else object):
-    def __init__(self, d, heads):
+class Block(torch.nn.Module):
+    def __init__(self, c):
         super().__init__()
-        self.heads = heads
-        self.norm1, self.norm2 = torch.nn.LayerNorm(d), torch.nn.LayerNorm(d)
-        self.qkv, self.out = torch.nn.Linear(d, 3 * d), torch.nn.Linear(d, d)
-        self.up, self.down = torch.nn.Linear(d, 4 * d), torch.nn.Linear(4 * d, d)
+        self.c, d, bias = c, c["width"], c["bias"]
+        self.kv = c["kv_heads"] or c["heads"]
+        self.size = c["head_size"] or d // c["heads"]
+        self.norms = torch.nn.ParameterList(torch.nn.Parameter(torch.ones(d)) for _ in range(2))
+        self.qkv = torch.nn.Linear(d, (c["heads"] + 2 * self.kv) * self.size, bias=bias)
+        self.out = torch.nn.Linear(c["heads"] * self.size, d, bias=bias)
+        gates = 2 if c["activation"] == "swiglu" else 1
+        self.up, self.down = torch.nn.Linear(d, gates * c["ffn"], bias=bias), torch.nn.Linear(c["ffn"], d, bias=bias)
 
-    def forward(self, x):
-        b, t, d = x.shape
-        q, k, v = (y.view(b, t, self.heads, d // self.heads).transpose(1, 2) for y in self.qkv(self.norm1(x)).split(d, dim=2))
+    def forward(self, x, turn):
+        c, (b, t, _), norm = self.c, x.shape, NORMS[self.c["norm"]]
+        heads = self.qkv(norm(x, self.norms[0])).view(b, t, -1, self.size)
+        q, k, v = heads.split((c["heads"], self.kv, self.kv), 2)
+        if c["positions"] != "learned":
+            q, k = (rope(y, *turn, c["positions"] == "rope_half") for y in (q, k))
+        q, k, v = q.transpose(1, 2), repeated(k.transpose(1, 2), c["heads"]), repeated(v.transpose(1, 2), c["heads"])
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.out(y.transpose(1, 2).reshape(b, t, d))
-        return x + self.down(F.gelu(self.up(self.norm2(x)), approximate="tanh"))
+        x = x + self.out(y.transpose(1, 2).reshape(b, t, -1))
+        h = self.up(norm(x, self.norms[1]))
+        if c["activation"] == "swiglu":
+            return x + self.down(swiglu(*h.chunk(2, -1)))
+        return x + self.down(F.silu(h) if c["activation"] == "silu" else F.gelu(h, approximate="tanh" if "tanh" in c["activation"] else "none"))
 
 
-class GPT2(torch.nn.Module if torch else object):
-    def __init__(self, vocab, context, layers, heads, d):
+NORMS = {"rmsnorm": rms_norm, "layernorm": layer_norm}
+
+
+class Transformer(torch.nn.Module):
+    def __init__(self, c):
         super().__init__()
-        self.tokens, self.positions = torch.nn.Embedding(vocab, d), torch.nn.Embedding(context, d)
-        self.blocks = torch.nn.ModuleList(Block(d, heads) for _ in range(layers))
-        self.norm, self.head = torch.nn.LayerNorm(d), torch.nn.Linear(d, vocab, bias=False)
-        self.head.weight = self.tokens.weight
+        self.c = c
+        self.tokens = torch.nn.Embedding(c["vocab"], c["width"])
+        self.positions = torch.nn.Embedding(c["max_context"], c["width"]) if c["positions"] == "learned" else None
+        self.blocks = torch.nn.ModuleList(Block(c) for _ in range(c["layers"]))
+        self.norm = torch.nn.Parameter(torch.ones(c["width"]))
+        self.head = torch.nn.Linear(c["width"], c["vocab"], bias=False)
+        if c["tied"]:
+            self.head.weight = self.tokens.weight
         torch.nn.init.normal_(self.tokens.weight, std=0.02)
 
     def forward(self, x, y):
-        h = self.tokens(x) + self.positions.weight[: x.shape[1]]
+        h = self.tokens(x)
+        if self.positions is not None:
+            h = h + self.positions.weight[: x.shape[1]]
+        turn = angles(x.shape[1], self.blocks[0].size, h)
         for block in self.blocks:
-            h = block(h)
-        logits = self.head(self.norm(h))
+            h = block(h, turn)
+        logits = self.head(NORMS[self.c["norm"]](h, self.norm))
         return F.cross_entropy(logits.view(-1, logits.shape[-1]).float(), y.view(-1))
 
 
-def steps(b, _):
-    batch, (vocab, context, layers, heads, d) = 8, (50257, 1024, 12, 12, 768)
-    if not b.cuda:
-        batch, context = 1, 64
-    if b.quick:
-        vocab, layers, heads, d = 500, 1, 2, 64
-    ways = ("f32", "TF32", "bf16", "bf16 compiled", "TF32 compiled") if b.cuda else ("f32", "bf16")
+def step(b, row, n):
+    c, half = row["structure"], row["dtype"] != "f32"
+    ways = ["eager"] + (["compiled"] if b.cuda and not b.quick else [])
+    if b.cuda and not half:
+        ways += ["TF32"] + ([] if b.quick else ["TF32, compiled"])
     for peer in ways:
-        name = "bf16" if "bf16" in peer else "f32"
 
         def prepare():
-            # The precision of f32 products is a setting of the process.
-            torch.backends.cuda.matmul.allow_tf32 = "TF32" in peer
-            model = GPT2(vocab, context, layers, heads, d).to(b.device)
-            opt = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=b.cuda)
-            loss_of = torch.compile(model) if "compiled" in peer else model
-            x, y = b.ids(batch * context, vocab).view(batch, context), b.ids(batch * context, vocab).view(batch, context)
+            torch.backends.cuda.matmul.allow_tf32 = "TF32" in peer  # a setting of the process
+            model = Transformer(c).to(b.device)
+            opt = torch.optim.AdamW(model.parameters(), lr=1e-4, **({"fused": True} if b.cuda else {}))
+            x, y, loss_of = b.ids(c["vocab"], *n), b.ids(c["vocab"], *n), torch.compile(model) if "compiled" in peer else model
 
-            def step():
+            def run():
                 opt.zero_grad(set_to_none=True)
-                with torch.autocast(b.device.type, dtype=torch.bfloat16, enabled=name == "bf16"):
+                with torch.autocast(b.device.type, dtype=torch.bfloat16, enabled=half):
                     loss = loss_of(x, y)
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
                 opt.step()
 
-            return step
+            return run
 
-        model_name = "GPT-2, one layer" if b.quick else "GPT-2 124M"
-        b.measure(f"{model_name} {peer}", [f"{model_name} train step {name}"], f"[{batch} {context}]", prepare)
+        b.measure(peer, [row["name"]], row["shape"], prepare)
     torch.backends.cuda.matmul.allow_tf32 = False
 
 
-def compare(files):
-    """Prints what each row of PyTorch takes as a multiple of what the rows of bench with the same names and shape take."""
-    ours, theirs = {}, []
-    for name in files:
-        with open(name) as f:
-            for line in f:
-                try:
-                    row = json.loads(line)
-                except json.JSONDecodeError:
-                    continue  # the last line of a run that was stopped
-                if "device" in row:
-                    print(f"{name}: {row['device']}, {row['driver']}")
-                elif "peer" in row:
-                    theirs.append(row)
-                else:
-                    ours[row["name"], row["shape"]] = row["ns"]
-    print(f"\n{'':42} {'shape':22} {'Lemnos':>12} {'PyTorch':>12}  {'ratio':>6}")
-    for row in theirs:
-        what = " + ".join(row["names"])
-        label = f"{what:42} {row['shape']:22}"
-        if "error" in row:
-            print(f"{label} {row['peer']}: {row['error']}")
-            continue
-        parts = [ours.get((name, row["shape"])) for name in row["names"]]
-        if None in parts:
-            continue
-        mine = sum(parts)
-        print(f"{label} {mine / 1e3:9.1f} us {row['ns'] / 1e3:9.1f} us  {row['ns'] / mine:6.2f}  {row['peer']}")
-    print("\nratio: PyTorch's time by Lemnos's; above 1 Lemnos is faster")
+FUNCTIONS = {
+    r"(copy|fastest copy|fill|add|mul by a row|transpose|row sum|scale|norm|silu|gelu|dropout|softmax)\b": memory,
+    r"cast ": cast,
+    r"embed": embed,
+    r"(rmsnorm|layernorm|swiglu|rope)": layers,
+    r"cross-entropy": cross_entropy,
+    r"(clip\+)?adamw ": optimizer,
+    r"matmul ": product,
+    r"attention": attention,
+}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=64, help="MiB of the tensors of memory-bound functions")
-    parser.add_argument("--quick", action="store_true", help="small tensors and few runs")
+    parser.add_argument("rows", help="file of bench's rows, a JSON object a line")
+    parser.add_argument("--quick", action="store_true", help="few runs")
     parser.add_argument("--seconds", type=float, default=math.inf, help="start nothing after so many")
-    parser.add_argument("--compare", nargs="+", metavar="FILE", help="print the table of these files")
     args = parser.parse_args()
-    if args.compare:
-        compare(args.compare)
-        return
-    if torch is None:
-        sys.exit("pytorch.py: there is no PyTorch here")
     torch.manual_seed(1)
-    bench = Bench(args.quick, args.seconds)
-    size = (1 if args.quick else args.size) << 20
-    for group in (products, attention, steps, cross_entropy, optimizer, copies):
-        group(bench, size)
+    with open(args.rows) as f:
+        rows = [json.loads(line) for line in f]
+    b = Bench(args.quick, args.seconds)
+    for row in (r for r in rows if "shape" in r):
+        name, n = row["name"], [int(x) for x in re.findall(r"\d+", re.sub(r"^\w+(?=\[)", "", row["shape"]))]
+        if "structure" in row:
+            step(b, row, n)
+        for pattern, f in FUNCTIONS.items():
+            if "structure" not in row and re.match(pattern, name):
+                types = re.findall(r"\b(f32|f16|bf16)\b", name)
+                f(b, name, row["shape"], n, DTYPES[types[-1]] if types else torch.float32)
 
 
 if __name__ == "__main__":
