@@ -12,8 +12,9 @@ type lister struct {
 	g       *Graph
 	calls   []*scheduled // in that order; nil where a sum is part of a list
 	waiting []*sumList
-	moves   map[*memory]*Tensor // where in another memory those will lie that lists read
-	limit   int64               // bytes that a list may read
+	lists   map[*memory]*sumList // whose sums read each
+	moves   map[*memory]*Tensor  // where in another memory those will lie that lists read
+	limit   int64                // bytes that a list may read
 	err     error
 }
 
@@ -22,7 +23,7 @@ type sumList struct {
 	kind    sumKind
 	sums    []*scheduled
 	places  []int // in lister.calls
-	bytes   int64 // of the intermediates that they read
+	bytes   int64 // of what they read
 	touched touches
 }
 
@@ -34,10 +35,10 @@ type sumKind struct {
 	large  bool
 }
 
-// listSums lets sums of columns wait until what they write is needed, and does as many at
-// once as write to one memory, such as all gradients of biases, or what these are the sums of. What
-// they read is bounded, as what goes ahead in overlap is, and lies in one memory from then on. No
-// sum changes.
+// listSums lets sums of columns wait until what they write is needed, or what they read is written
+// again, and does as many at once as write to one memory, such as all gradients of biases, or what
+// these are the sums of. What they read is bounded, as what goes ahead in overlap is, and lies in one
+// memory from then on. No sum changes.
 func (g *Graph) listSums(calls []*scheduled) ([]*scheduled, error) {
 	for {
 		listed, err := g.listLevel(calls)
@@ -56,11 +57,10 @@ func (g *Graph) listLevel(calls []*scheduled) ([]*scheduled, error) {
 	}
 	_, _, most := lives(touched)
 	caps := g.dev.Info().Caps
-	l := lister{g: g, moves: map[*memory]*Tensor{}, limit: min(aheadBytes(most), int64(min(caps.MaxStorageRange, caps.MaxAllocation)))}
-	readers := onlyRead(calls)
+	l := lister{g: g, lists: map[*memory]*sumList{}, moves: map[*memory]*Tensor{}, limit: min(aheadBytes(most), int64(min(caps.MaxStorageRange, caps.MaxAllocation)))}
 	for i, c := range calls {
 		l.end(func(s *sumList) bool { return s.touched.conflict(touched[i]) })
-		if c.listable(readers) && c.Args[0].mem.size <= l.limit {
+		if p, ok := c.Push.(columnSumPush); ok && p.Sums == 0 {
 			l.wait(c, touched[i])
 		}
 		l.calls = append(l.calls, c)
@@ -73,18 +73,28 @@ func (g *Graph) listLevel(calls []*scheduled) ([]*scheduled, error) {
 	return l.calls, l.err
 }
 
-// wait adds the sum c, which comes next, to a list.
+// wait adds the sum c, which comes next, to a list, if that can have what it reads.
 func (l *lister) wait(c *scheduled, touched []touch) {
-	size := c.Args[0].mem.size
-	kind := sumKind{c.Kernel, c.Args[2].mem, size > l.limit/16}
-	l.end(func(s *sumList) bool { return s.kind == kind && s.bytes+size > l.limit })
-	at := slices.IndexFunc(l.waiting, func(s *sumList) bool { return s.kind == kind })
-	if at < 0 {
-		at = len(l.waiting)
-		l.waiting = append(l.waiting, &sumList{kind: kind, touched: touches{}})
+	x := c.Args[0].mem
+	if x.graph == nil || x.input != nil || x.keep || x.size > l.limit {
+		return
 	}
-	s := l.waiting[at]
-	s.sums, s.places, s.bytes = append(s.sums, c), append(s.places, len(l.calls)), s.bytes+size
+	kind := sumKind{c.Kernel, c.Args[2].mem, x.size > l.limit/16}
+	s := l.lists[x]
+	if s == nil {
+		l.end(func(s *sumList) bool { return s.kind == kind && s.bytes+x.size > l.limit })
+		at := slices.IndexFunc(l.waiting, func(s *sumList) bool { return s.kind == kind })
+		if at < 0 {
+			at = len(l.waiting)
+			l.waiting = append(l.waiting, &sumList{kind: kind, touched: touches{}})
+		}
+		s = l.waiting[at]
+		l.lists[x], s.bytes = s, s.bytes+x.size
+	}
+	if s.kind != kind || !slices.Contains(l.waiting, s) { // what x is in is another list, or has ended
+		return
+	}
+	s.sums, s.places = append(s.sums, c), append(s.places, len(l.calls))
 	s.touched.add(touched)
 }
 
@@ -108,32 +118,6 @@ func (l *lister) end(match func(*sumList) bool) {
 	})
 }
 
-// onlyRead counts the calls that read each memory and do not write it.
-func onlyRead(calls []*scheduled) map[*memory]int {
-	count := map[*memory]int{}
-	for _, c := range calls {
-		written := map[*memory]bool{}
-		for i, t := range c.Args {
-			written[t.mem] = written[t.mem] || c.writes(i)
-		}
-		for m, w := range written {
-			count[m] += int(b2u(!w))
-		}
-	}
-	return count
-}
-
-// listable reports whether c is a sum, not of a list yet, and the only call that reads what it
-// reads: an intermediate, in f32.
-func (c *scheduled) listable(readers map[*memory]int) bool {
-	push, ok := c.Push.(columnSumPush)
-	if !ok || push.Sums != 0 {
-		return false
-	}
-	x := c.Args[0]
-	return x.dtype == F32 && x.mem.graph != nil && x.mem.input == nil && !x.mem.keep && readers[x.mem] == 1
-}
-
 // listed is the call for a list. It notes where what the sums read will lie.
 func (l *lister) listed(s *sumList) (*scheduled, error) {
 	align := int64(max(l.g.dev.Info().Caps.StorageAlign, 16))
@@ -142,21 +126,23 @@ func (l *lister) listed(s *sumList) (*scheduled, error) {
 	end := y.offset
 	for _, c := range s.sums {
 		m, dst := c.Args[0].mem, c.Args[2]
-		l.moves[m] = &Tensor{mem: x, offset: x.size}
-		x.size = roundUp(x.size+m.size, align)
+		if l.moves[m] == nil {
+			l.moves[m] = &Tensor{mem: x, offset: x.size}
+			x.size = roundUp(x.size+m.size, align)
+		}
 		y.offset, end = min(y.offset, dst.offset), max(end, dst.offset+dst.Bytes())
 	}
 	y.name, y.shape = "", []int{int(end-y.offset) / y.dtype.Size()}
 	list, threads := []columnSumPush{}, 0
 	for _, c := range s.sums {
 		push, src, dst := c.Push.(columnSumPush), c.Args[0], c.Args[2]
-		push.X0, push.Y0 = uint32((l.moves[src.mem].offset+src.offset)/16), uint32((dst.offset-y.offset)/int64(4*y.dtype.Size()))
+		push.X0, push.Y0 = uint32((l.moves[src.mem].offset+src.offset)/int64(4*src.dtype.Size())), uint32((dst.offset-y.offset)/int64(4*y.dtype.Size()))
 		push.First = uint32(threads)
 		list, threads = append(list, push), threads+c.Threads
 	}
 	call := &Call{Kernel: s.kind.kernel, Threads: threads, Spec: map[uint32]uint32{shaders.SpecPer: columnSumPer, shaders.SpecListed: 1},
 		Push: columnSumPush{Sums: uint32(len(list))},
-		Args: []*Tensor{{dtype: F32, shape: []int{int(x.size / 4)}, mem: x}, l.g.table(list), &y}}
+		Args: []*Tensor{{dtype: first.Args[0].dtype, shape: []int{int(x.size) / first.Args[0].dtype.Size()}, mem: x}, l.g.table(list), &y}}
 	k, err := l.g.load(call)
 	if err != nil {
 		return nil, err

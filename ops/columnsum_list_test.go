@@ -12,7 +12,7 @@ import (
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
-// biased is layers with biases and norms, two of which share a bias, in sets of one type each.
+// biased is layers with biases and norms, two of which share a bias, in two sets.
 type biased struct {
 	sets    []*ops.Params
 	weights []*ops.Tensor
@@ -60,7 +60,10 @@ func (b *biased) gradients(t *testing.T, g *ops.Graph, accumulate bool, run func
 	for _, l := range b.layers {
 		h = g.Linear(g.LayerNorm(h, l[2], l[3], 1e-5), l[0], l[1])
 	}
-	ops.BackwardFrom(g, h, x, accumulate)
+	// Two that sum one gradient, for different sets, and use their weights again.
+	first, second := b.layers[0], b.layers[1]
+	h = g.Add(g.Linear(h, first[0], first[1]), g.Linear(h, second[0], second[1]))
+	ops.BackwardFrom(g, h, g.Scale(x, 1), accumulate)
 	must(t, g.Err())
 	run()
 	for _, w := range b.weights {

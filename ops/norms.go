@@ -120,11 +120,10 @@ func (g *Graph) normBackward(op, kernel string, rows rowBlocks, x, dy *Tensor, e
 }
 
 // blockSums returns what the blocks of a norm leave for each of params, f32 (blocks, D), nil
-// where nobody wants it: one behind the other if the gradients lie so, and a device can bind them there.
+// where nobody wants it: one behind the other if a device can bind them there.
 func (g *Graph) blockSums(blocks, cols int, params []*Tensor) []*Tensor {
 	wanted := func(p *Tensor) bool { return p != nil && g.wants(p) }
-	if len(params) == 2 && wanted(params[0]) && wanted(params[1]) && params[0].trained() && params[1].trained() &&
-		params[0].param.grad.precedes(params[1].param.grad) {
+	if len(params) == 2 && wanted(params[0]) && wanted(params[1]) {
 		both := g.New(F32, 2*blocks, cols)
 		if half := both.Bytes() / 2; half%int64(g.dev.Info().Caps.StorageAlign) == 0 {
 			return []*Tensor{both.view(0, blocks, cols), both.view(half, blocks, cols)}
