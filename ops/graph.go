@@ -288,8 +288,8 @@ func (g *Graph) ok(op string, args ...*Tensor) bool {
 	}
 	for i, t := range args {
 		switch {
-		case t == nil:
-			g.fail(op, "argument %d is nil", i)
+		case t == nil || t.mem == nil:
+			g.fail(op, "argument %d is nil, or no graph and no NewTensor made it", i)
 		case t.mem.graph == nil && t.mem.buf == nil && !t.mem.later:
 			g.fail(op, "%v has no memory: %s", t, noMemory)
 		case t.mem.dev != g.dev:

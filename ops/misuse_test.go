@@ -62,6 +62,27 @@ func TestRunNeedsItsInputs(t *testing.T) {
 	must(t, s.Run())
 }
 
+// A part of an input can be staged again, but not alone.
+func TestPartOfAnInput(t *testing.T) {
+	dev := vktest.Open(t)
+	g := ops.NewGraph(dev)
+	x := g.Input("x", ops.F32, 128, 4)
+	part := g.Rows(x, 64, 128)
+	y := g.Scale(part, 2)
+	g.Output(y)
+	g.Output(g.Scale(x, 2))
+	wantError(t, "a part alone", ops.Upload(ctx, part, random(ops.F32, 1, 256)), "ops: upload: x f32[64 4] is a part of input x f32[128 4], whose other values are not there yet: Upload all of it first")
+	s := compile(t, g)
+	wantError(t, "run", s.Run(), "x f32[128 4] has no values yet")
+	must(t, ops.Upload(ctx, x, random(ops.F32, 1, 512)))
+	again := random(ops.F32, 2, 256)
+	must(t, ops.Upload(ctx, part, again))
+	must(t, s.Run())
+	if got := values(t, y); got[3] != 2*again[3] {
+		t.Errorf("the part has %v, want %v", got[3], 2*again[3])
+	}
+}
+
 // What comes after Compile is an error of the call, or of the next Run, and never
 // a step that lacks it.
 func TestAfterCompile(t *testing.T) {
@@ -137,6 +158,7 @@ func TestNothingGiven(t *testing.T) {
 	x := tensor(t, dev, ops.F32, []int{4}, []float32{1, 2, 3, 4})
 	for want, build := range map[string]func(g *ops.Graph){
 		"":                          func(g *ops.Graph) { g.Fail("mine", nil) },
+		"scale: argument 0 is nil":  func(g *ops.Graph) { g.Scale(new(ops.Tensor), 2) },
 		"heed: no other graph":      func(g *ops.Graph) { g.Updater().Heed(nil) },
 		"recompute: no function":    func(g *ops.Graph) { g.Recompute(x, nil) },
 		"dtype(99)[4]: there is no": func(g *ops.Graph) { g.Input("x", 99, 4) },

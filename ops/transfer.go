@@ -20,6 +20,9 @@ func Upload[T Number](ctx context.Context, t *Tensor, data []T) error {
 		return fmt.Errorf("ops: upload: %w", err)
 	}
 	if in := t.mem.input; in != nil && in.shadow != nil {
+		if !in.staged && t.Bytes() < t.mem.size {
+			return fmt.Errorf("ops: upload: %v is a part of input %v, whose other values are not there yet: Upload all of it first", t, in.tensor)
+		}
 		encode(in.shadow[t.offset:t.offset+t.Bytes()], t, data)
 		in.staged = true
 		return nil
