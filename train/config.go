@@ -215,6 +215,9 @@ func (c Config) Warnings() []string {
 	if c.GradClipNorm == 0 {
 		all = append(all, "grad_clip_norm is 0, so every gradient becomes zero and nothing is learned: none turns clipping off")
 	}
+	if c.LRMax == 0 {
+		all = append(all, "lr_max is 0, so nothing is learned")
+	}
 	if c.CosineIters != 0 && c.CosineIters < c.TotalSteps {
 		all = append(all, fmt.Sprintf("cosine_iters is %d and total_steps %d: from step %[1]d on the learning rate is lr_min; 0 lets it follow total_steps", c.CosineIters, c.TotalSteps))
 	}

@@ -261,6 +261,13 @@ func TestSpec7Diff(t *testing.T) {
 	if diff := slices.Concat(c.Diff(same), same.Diff(c)); len(diff) != 0 {
 		t.Errorf("the same structure: %q", diff)
 	}
+	whole := c // of 16 bits nothing is left
+	whole.MixedPrecision = false
+	unused := whole
+	unused.HalfType = "f16"
+	if diff := whole.Diff(unused); len(diff) != 0 {
+		t.Errorf("a 16-bit type that nothing is stored as: %q", diff)
+	}
 	other := c
 	other.Vocab, other.Norm = 50257, "layernorm"
 	want := []string{`vocab is 50257, want 256`, `norm is "layernorm", want "rmsnorm"`}

@@ -69,6 +69,11 @@ func TestClipNorm(t *testing.T) {
 	if w := c.Warnings(); len(w) != 0 {
 		t.Errorf("the defaults warn: %q", w)
 	}
+	still := c
+	still.LRMax, still.LRMin = 0, 0
+	if w := still.Warnings(); len(w) != 1 || !strings.Contains(w[0], "lr_max is 0, so nothing is learned") {
+		t.Errorf("warnings %q, want that a rate of 0 is meant", w)
+	}
 	c.GradClipNorm = 0
 	if w := c.Warnings(); len(w) != 1 || !strings.Contains(w[0], "grad_clip_norm is 0") {
 		t.Errorf("warnings %q, want that gradients of norm 0 are meant", w)

@@ -53,9 +53,12 @@ func (c *Config) field(name string) (any, error) {
 	return f.of(c).Addr().Interface(), nil
 }
 
-// resolved returns c with the structure that it means.
+// resolved returns c with the structure that it means, and no 16-bit type where nothing is stored as one.
 func (c Config) resolved() Config {
 	c.TransformerConfig = c.Transformer().Resolved()
+	if !c.MixedPrecision {
+		c.HalfType = ""
+	}
 	return c
 }
 
