@@ -164,14 +164,15 @@ func (c Config) groups(m Model) ([]optim.Group, error) {
 	if own, ok := m.(Grouper); ok {
 		return c.ownGroups(own)
 	}
-	table, matrix := map[*ops.Tensor]bool{}, map[*ops.Tensor]bool{}
+	var table, matrix map[*ops.Tensor]bool
 	if c.NoDecay == "vectors+embeddings" {
 		e, ok := m.(embedder)
 		if !ok {
 			return nil, fmt.Errorf("train: no_decay is %q, but a model of type %T has no method Embeddings to name them", c.NoDecay, m)
 		}
-		for _, t := range e.Embeddings() {
-			table[t] = true
+		var err error
+		if table, err = named(m, "Embeddings", e.Embeddings()); err != nil {
+			return nil, err
 		}
 	}
 	if c.Optimizer == "muon" {
@@ -179,8 +180,9 @@ func (c Config) groups(m Model) ([]optim.Group, error) {
 		if !ok {
 			return nil, fmt.Errorf("train: optimizer is %q, but a model of type %T has no method HiddenMatrices to name what that is for", c.Optimizer, m)
 		}
-		for _, t := range h.HiddenMatrices() {
-			matrix[t] = true
+		var err error
+		if matrix, err = named(m, "HiddenMatrices", h.HiddenMatrices()); err != nil {
+			return nil, err
 		}
 	}
 	exact := func(v float64) float64 { return cmp.Or(v, optim.Zero) }
@@ -221,7 +223,22 @@ func (c Config) ownGroups(m Grouper) ([]optim.Group, error) {
 	case i >= 0:
 		return nil, fmt.Errorf("train: group %d of a model of type %T has a learning rate of 0: set its Hyper.LR, to that of the configuration (LRMax) or another (optim.Zero for 0)", i, m)
 	}
+	if i := slices.IndexFunc(groups, func(g optim.Group) bool { return g.LR != 0 && c.LRMax == 0 }); i >= 0 {
+		return nil, fmt.Errorf("train: lr_max is 0, and the rate of group %d falls with it: want a positive number", i)
+	}
 	return groups, nil
+}
+
+// named is the set of parameters of m that its method returned.
+func named(m Model, method string, list []*ops.Tensor) (map[*ops.Tensor]bool, error) {
+	set := map[*ops.Tensor]bool{}
+	for _, t := range list {
+		if !slices.ContainsFunc(paramSets(m), func(p *ops.Params) bool { return slices.Contains(p.All(), t) }) {
+			return nil, fmt.Errorf("train: %s of a model of type %T names %v, which is none of its parameters", method, m, t)
+		}
+		set[t] = true
+	}
+	return set, nil
 }
 
 // trained lists the parameters that are not frozen.

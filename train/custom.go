@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -41,6 +42,9 @@ func (c *Custom) UnmarshalJSON(data []byte) error {
 // name trains it further; From is for transformers.
 func OpenCustom[M Model, S any](ctx context.Context, path string, reserve func(c Config, structure S) (M, error)) (m M, c Config, err error) {
 	fail := func(err error) (M, Config, error) { return m, c, fmt.Errorf("train: checkpoint %s: %w", path, err) }
+	if reserve == nil {
+		return fail(errors.New("no function that makes the model"))
+	}
 	f, c, err := openRun(path)
 	if err != nil {
 		return m, c, err

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/ops"
@@ -14,7 +15,8 @@ import (
 // checkpoints; of others that is the name of their type.
 type Describer interface {
 	// Description returns a name, or "" for that of the type, and the structure: what
-	// encoding/json writes as an object, or nil. A run is resumed only by a model with
+	// encoding/json writes as an object, or nil. Values that it leaves out, as of fields
+	// that are not exported, are an error but for the tag "-". A run is resumed only by a model with
 	// the same, and [OpenCustom] makes one from it.
 	Description() (name string, structure any)
 }
@@ -64,12 +66,18 @@ func (c *Config) describeCustom(model Model) error {
 	if c.known() {
 		return fmt.Errorf("train: a model of type %T describes itself as %q, which is one of this library's", model, name)
 	}
+	if !utf8.ValidString(c.Model) {
+		return fmt.Errorf("train: a model of type %T describes itself as %q, which is not UTF-8", model, name)
+	}
 	if structure == nil {
 		return nil
 	}
 	text, err := json.Marshal(structure)
 	if err == nil {
 		err = c.Custom.UnmarshalJSON(text)
+	}
+	if err == nil {
+		err = checkWritten(structure, text)
 	}
 	if err != nil {
 		return fmt.Errorf("train: structure of model %s: %w", c.Model, err)

@@ -48,6 +48,21 @@ func stateTensors(opt *optim.Optimizer, sets ...*ops.Params) []stateTensor {
 	return all
 }
 
+// checkNames refuses parameters that no checkpoint could hold under their names, before a run has anything to save.
+func checkNames(all []stateTensor) error {
+	seen := map[string]bool{}
+	for _, x := range all {
+		if err := safetensors.CheckName(x.name); err != nil {
+			return fmt.Errorf("train: %w: a checkpoint could not hold it", err)
+		}
+		if seen[x.name] {
+			return fmt.Errorf("train: a checkpoint would have two tensors %q: %s%q and another, rename one parameter", x.name, x.role, x.Name())
+		}
+		seen[x.name] = true
+	}
+	return nil
+}
+
 // Snapshot is the training state in host memory, so that the loop goes on while
 // it is being written.
 //

@@ -133,6 +133,9 @@ func (t *Trainer) build(tokens *data.Tokens) error {
 	if err != nil {
 		return err
 	}
+	if err := checkNames(t.tensors()); err != nil {
+		return err
+	}
 	if t.source, err = newSource(t.dev, t.cfg, tokens); err != nil {
 		return err
 	}

@@ -96,6 +96,17 @@ func Write(w interface {
 	return err
 }
 
+// CheckName returns an error for a name that no tensor of a file can have.
+func CheckName(name string) error {
+	switch {
+	case name == metadataKey:
+		return fmt.Errorf("tensor name %q is reserved", name)
+	case !utf8.ValidString(name):
+		return fmt.Errorf("tensor name %q is not UTF-8", name)
+	}
+	return nil
+}
+
 // checkEntries reports what a reader would refuse, and returns the size of each tensor.
 func checkEntries(meta map[string]string, entries []Entry) ([]int64, error) {
 	for key, value := range meta {
@@ -109,8 +120,11 @@ func checkEntries(meta map[string]string, entries []Entry) ([]int64, error) {
 	sizes := make([]int64, len(entries))
 	seen := make(map[string]bool, len(entries))
 	for i, e := range entries {
-		if e.Name == metadataKey || !utf8.ValidString(e.Name) || seen[e.Name] {
-			return nil, fmt.Errorf("tensor name %q is reserved, not UTF-8, or used twice", e.Name)
+		if err := CheckName(e.Name); err != nil {
+			return nil, err
+		}
+		if seen[e.Name] {
+			return nil, fmt.Errorf("tensor name %q is used twice", e.Name)
 		}
 		if e.Write == nil {
 			return nil, fmt.Errorf("tensor %q has no Write", e.Name)
