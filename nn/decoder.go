@@ -74,6 +74,16 @@ func (c *layerCache) attention(g *ops.Graph, q, k, v *ops.Tensor) *ops.Tensor {
 	return g.Attention(q, c.keys, c.values, &ops.AttentionOptions{Start: c.start})
 }
 
+// packed is attention of qkv (B, T, H+2K, S), the heads of q, k and v in block b.
+func (c *layerCache) packed(g *ops.Graph, qkv *ops.Tensor, b *block) *ops.Tensor {
+	if b.m.positions == nil {
+		q := g.RoPEStored(c.keys, c.values, qkv, b.ropeOptions(c))
+		return g.Attention(q, c.keys, c.values, &ops.AttentionOptions{Start: c.start})
+	}
+	g.StorePacked(c.keys, c.values, qkv, c.start)
+	return g.Attention(qkv, c.keys, c.values, &ops.AttentionOptions{Packed: b.m.cfg.KVHeads, Start: c.start})
+}
+
 // NewDecoder allocates a cache of length positions, at most the model's
 // context, and records the passes. Close frees them; the model stays.
 func (m *Transformer) NewDecoder(length int) (*Decoder, error) {

@@ -238,23 +238,28 @@ func (b *block) attention(g *ops.Graph, x *ops.Tensor, c *layerCache) *ops.Tenso
 // packed is the middle of attention: qkv (B, T, H+2K, S) has the heads of q, k and v.
 func (b *block) packed(g *ops.Graph, qkv *ops.Tensor, c *layerCache) *ops.Tensor {
 	heads, kv := b.m.cfg.Heads, b.m.cfg.KVHeads
+	if c != nil {
+		return c.packed(g, qkv, b)
+	}
 	if b.m.positions == nil {
-		qkv = b.rope(g, qkv, heads+kv, c)
+		qkv = b.rope(g, qkv, heads+kv, nil)
 	}
-	if c == nil {
-		return g.Attention(qkv, nil, nil, &ops.AttentionOptions{Packed: kv})
-	}
-	g.StorePacked(c.keys, c.values, qkv, c.start)
-	return g.Attention(qkv, c.keys, c.values, &ops.AttentionOptions{Packed: kv, Start: c.start})
+	return g.Attention(qkv, nil, nil, &ops.AttentionOptions{Packed: kv})
 }
 
 // rope turns the first heads of x.
 func (b *block) rope(g *ops.Graph, x *ops.Tensor, heads int, c *layerCache) *ops.Tensor {
-	o := &ops.RoPEOptions{Theta: b.m.cfg.RopeTheta, HalfSplit: b.m.cfg.Positions == "rope_half", Heads: heads}
+	o := b.ropeOptions(c)
+	o.Heads = heads
+	return g.RoPE(x, o)
+}
+
+func (b *block) ropeOptions(c *layerCache) *ops.RoPEOptions {
+	o := &ops.RoPEOptions{Theta: b.m.cfg.RopeTheta, HalfSplit: b.m.cfg.Positions == "rope_half"}
 	if c != nil {
 		o.Start, o.Positions = c.start, c.length
 	}
-	return g.RoPE(x, o)
+	return o
 }
 
 // feedForward works on each position alone.

@@ -316,15 +316,20 @@ func (g *Graph) StoreRows(cache, x, start *Tensor) {
 // as [AttentionOptions] has it, to caches (B, C, K, S) of both.
 func (g *Graph) StorePacked(keys, values, qkv, start *Tensor) {
 	const op = "store packed"
-	if !g.ok(op, keys, values, qkv, start) || !g.checkStart(op, start) ||
-		!g.check(qkv.dtype.Float() && keys.dtype == qkv.dtype && values.dtype == qkv.dtype && len(qkv.shape) == 4 && len(keys.shape) == 4 && slices.Equal(keys.shape, values.shape), op,
-			"%v to %v and %v: want one float type, four dimensions and caches of one shape", qkv, keys, values) ||
-		!g.check(qkv.shape[0] == keys.shape[0] && qkv.shape[3] == keys.shape[3] && qkv.shape[2] > 2*keys.shape[2], op, "%v to %v: shapes differ beside positions and heads", qkv, keys) {
+	if !g.checkStored(op, keys, values, qkv, start) {
 		return
 	}
 	rows, n4, step := qkv.shape[0]*qkv.shape[1], keys.shape[2]*keys.stride4(), qkv.shape[2]*qkv.stride4()
 	g.add(op, Call{Kernel: "store_rows." + qkv.dtype.String(), Items: rows * n4, Spec: map[uint32]uint32{shaders.SpecBoth: 1},
 		Push: storePush{uint32(qkv.shape[0]), uint32(qkv.shape[1]), uint32(keys.shape[1]), uint32(n4), uint32(step), uint32(step - 2*n4)}, Args: []*Tensor{qkv, start, keys, values}})
+}
+
+// checkStored checks packed heads, and the caches that their keys and values are for.
+func (g *Graph) checkStored(op string, keys, values, qkv, start *Tensor) bool {
+	return g.ok(op, keys, values, qkv, start) && g.checkStart(op, start) &&
+		g.check(qkv.dtype.Float() && keys.dtype == qkv.dtype && values.dtype == qkv.dtype && len(qkv.shape) == 4 && len(keys.shape) == 4 && slices.Equal(keys.shape, values.shape), op,
+			"%v to %v and %v: want one float type, four dimensions and caches of one shape", qkv, keys, values) &&
+		g.check(qkv.shape[0] == keys.shape[0] && qkv.shape[3] == keys.shape[3] && qkv.shape[2] > 2*keys.shape[2], op, "%v to %v: shapes differ beside positions and heads", qkv, keys)
 }
 
 // storePush is the push block of kernel store_rows.

@@ -29,7 +29,11 @@ type epilogue struct {
 // product.
 func (c *scheduled) epilogues() []epilogue {
 	kernel, _, _ := strings.Cut(c.Kernel, ".")
-	switch c.Push.(type) {
+	switch push := c.Push.(type) {
+	case swigluPush:
+		if kernel == "swiglu" && push.Row4 > 0 {
+			return []epilogue{{shaders.Swiglu, shaders.Silu, c.Args[0], nil, c.Args[2]}}
+		}
 	case unaryPush:
 		f := c.Spec[shaders.SpecFunction]
 		if kernel == "unary" {
@@ -46,8 +50,8 @@ func (c *scheduled) epilogues() []epilogue {
 }
 
 // fuse makes one call of two where the second adds something to each value of a product,
-// applies a function to it, or multiplies it by the slope of one, and so saves a pass through
-// memory. The bits are the same: the product's kernel rounds its result as if it stored it, which
+// applies a function to it, multiplies it by the slope of one, or makes SwiGLU of it, and so
+// saves a pass through memory. The bits are the same: the product's kernel rounds its result as if it stored it, which
 // it does only where another call reads it too.
 func (g *Graph) fuse(calls []*scheduled) ([]*scheduled, error) {
 	touching := map[*memory][]int{} // places of the calls that touch an intermediate
@@ -95,6 +99,9 @@ func (e epilogue) fits(product *scheduled) bool {
 	if !ok || push.KPart < push.K || product.Spec[shaders.SpecAccumulate] != 0 || product.Spec[shaders.SpecEpilogue] != shaders.Plain {
 		return false
 	}
+	if few := strings.HasPrefix(product.Kernel, "matmul_few."); e.kind == shaders.Swiglu && (!few || push.Matrices != 1) {
+		return false
+	}
 	c := product.Args[matmulC]
 	return c.mem == e.of.mem && c.mem.input == nil && c.offset == e.of.offset && c.Bytes() == e.of.Bytes() && c.dtype == product.Args[0].dtype &&
 		e.y.mem != c.mem && (e.other == nil || e.other.mem != c.mem) && (e.kind == shaders.PlusOther || len(product.Args) > matmulD)
@@ -124,6 +131,11 @@ func (g *Graph) fused(product, c *scheduled, e epilogue) (*scheduled, error) {
 		if e.kind != shaders.AlsoApply || i == matmulD {
 			call.Args[i] = e.y
 		}
+	}
+	if e.kind == shaders.Swiglu {
+		push := call.Push.(matmulPush)
+		push.LDC4 = uint32(e.y.stride4())
+		call.Push, call.Groups = push, call.Groups/2
 	}
 	if e.other != nil {
 		call.Args[matmulOther] = e.other

@@ -83,6 +83,32 @@ var fusions = []fusion{
 	}},
 }
 
+// SwiGLU in the store of the product of few rows that makes gate and up has the bits of an operation of its own; of more rows, and of
+// a product that something else reads, it is one.
+func TestFusedSwiGLU(t *testing.T) {
+	dev := vktest.Open(t)
+	p := ways[0]
+	for _, dt := range floats {
+		for _, size := range [][3]int{{1, 8, 75}, {5, 24, 13}, {8, 128, 64}, {9, 24, 13}} {
+			saves := 1
+			if size[0] > 8 {
+				saves = 0
+			}
+			for _, f := range []fusion{
+				{"swiglu", false, saves, func(g *ops.Graph, in *factors) []*ops.Tensor {
+					return []*ops.Tensor{g.SwiGLUPacked(g.Linear(in.x, in.w, in.bias))}
+				}},
+				{"swiglu of what is kept", false, 0, func(g *ops.Graph, in *factors) []*ops.Tensor {
+					y := g.Linear(in.x, in.w, nil)
+					return []*ops.Tensor{y, g.SwiGLUPacked(y)}
+				}},
+			} {
+				t.Run(fmt.Sprint(dt, size, f.name), func(t *testing.T) { checkFused(t, dev, p, dt, size, f) })
+			}
+		}
+	}
+}
+
 // What runs in the store of a product has the bits of an operation of its own, padding included, on every kernel of products.
 func TestFused(t *testing.T) {
 	t.Parallel()

@@ -32,6 +32,7 @@ type RoPEOptions struct {
 type ropePush struct {
 	N, T, H, Turned, S, Positions, HasStart uint32
 	Sign                                    float32
+	Y4, Capacity                            uint32
 }
 
 // ropeTable names a table of angles that a graph has made.
@@ -49,6 +50,48 @@ type ropeTable struct {
 //	(u, v) → (u·cos − v·sin, u·sin + v·cos); d x turns d y back
 func (g *Graph) RoPE(x *Tensor, o *RoPEOptions) *Tensor {
 	const op = "rope"
+	t, ok := g.ropeTable(op, x, o)
+	if !ok {
+		return g.badLike(x)
+	}
+	turned := func(x *Tensor, sign float32) *Tensor {
+		y := g.New(x.dtype, x.shape...)
+		g.add(op, g.ropeCall(x, t, o, y, sign))
+		return y
+	}
+	y := turned(x, 1)
+	g.record(op, y, func(dy *Tensor) { g.addGrad(x, turned(dy, -1)) }, x)
+	return y
+}
+
+// RoPEStored is [Graph.RoPE] of the queries and keys of qkv (B, T, H+2K, S), packed as
+// [AttentionOptions] has it, and [Graph.StorePacked] in one pass: it returns the queries,
+// (B, T, H, S), and the keys and values are in the caches, from o.Start on. Nothing flows back.
+func (g *Graph) RoPEStored(keys, values, qkv *Tensor, o *RoPEOptions) *Tensor {
+	const op = "rope, store packed"
+	if !g.ok(op, qkv) || !g.check(o != nil && o.Start != nil && o.Heads == 0, op, "without Start, or with Heads, which the caches tell") ||
+		!g.checkStored(op, keys, values, qkv, o.Start) {
+		return g.badLike(qkv)
+	}
+	heads, kv := qkv.shape[2], keys.shape[2]
+	turned := *o
+	turned.Heads = heads - kv
+	t, ok := g.ropeTable(op, qkv, &turned)
+	if !ok {
+		return g.badLike(qkv)
+	}
+	y := g.New(qkv.dtype, qkv.shape[0], qkv.shape[1], heads-2*kv, qkv.shape[3])
+	c := g.ropeCall(qkv, t, &turned, y, 1)
+	push := c.Push.(ropePush)
+	push.Y4, push.Capacity = uint32((heads-2*kv)*qkv.stride4()), uint32(keys.shape[1])
+	c.Push, c.Spec[shaders.SpecStore], c.TakeOver = push, 1, [2]int{}
+	c.Args[4], c.Args[5] = keys, values
+	g.add(op, c)
+	return y
+}
+
+// ropeTable checks what RoPE takes, and returns the name of the angles.
+func (g *Graph) ropeTable(op string, x *Tensor, o *RoPEOptions) (t ropeTable, ok bool) {
 	if o == nil {
 		o = &RoPEOptions{}
 	}
@@ -59,34 +102,27 @@ func (g *Graph) RoPE(x *Tensor, o *RoPEOptions) *Tensor {
 	if !g.ok(op, x) || !g.check(x.dtype.Float() && len(x.shape) == 4 && x.cols()%2 == 0, op, "%v: want (B, T, H, S), a float type and an even S", x) ||
 		!g.check(0 <= o.Heads && o.Heads <= x.shape[2], op, "%v: %d heads to turn", x, o.Heads) ||
 		!g.check(theta > 0 && !math.IsInf(theta, 1), op, "theta is %v, want a positive number", o.Theta) {
-		return g.badLike(x)
+		return t, false
 	}
-	t := ropeTable{x.shape[1], x.cols(), theta, o.HalfSplit}
+	t = ropeTable{x.shape[1], x.cols(), theta, o.HalfSplit}
 	if o.Start != nil {
 		if !g.ok(op, o.Start) || !g.checkStart(op, o.Start) ||
 			!g.check(o.Positions >= x.shape[1], op, "%v: Positions is %d, want at least %d", x, o.Positions, x.shape[1]) {
-			return g.badLike(x)
+			return t, false
 		}
 		t.positions = o.Positions
 	}
-	table := g.angles(op, t)
-	if g.err != nil {
-		return g.badLike(x)
-	}
-	turned := func(x *Tensor, sign float32) *Tensor {
-		y := g.New(x.dtype, x.shape...)
-		g.add(op, g.ropeCall(x, table, o, y, t, sign))
-		return y
-	}
-	y := turned(x, 1)
-	g.record(op, y, func(dy *Tensor) { g.addGrad(x, turned(dy, -1)) }, x)
-	return y
+	g.angles(op, t)
+	return t, g.err == nil
 }
 
 // ropeCall turns x to y. Invocations side by side take the groups of a head that
 // have angles of their own, rounded up to a power of two.
-func (g *Graph) ropeCall(x, table *Tensor, o *RoPEOptions, y *Tensor, t ropeTable, sign float32) Call {
-	heads, positions, start := x.shape[2], x.shape[0]*x.shape[1], o.Start
+func (g *Graph) ropeCall(x *Tensor, t ropeTable, o *RoPEOptions, y *Tensor, sign float32) Call {
+	if o == nil {
+		o = &RoPEOptions{}
+	}
+	heads, positions, start, table := x.shape[2], x.shape[0]*x.shape[1], o.Start, g.ropes[t]
 	push := ropePush{N: uint32(positions), T: uint32(x.shape[1]), H: uint32(heads), Turned: uint32(cmp.Or(o.Heads, heads)), S: uint32(t.size),
 		Positions: uint32(t.positions), Sign: sign}
 	if start == nil {
@@ -105,7 +141,7 @@ func (g *Graph) ropeCall(x, table *Tensor, o *RoPEOptions, y *Tensor, t ropeTabl
 	local := g.rowLocal(columns * heads)
 	return Call{Kernel: "rope." + x.dtype.String(), Groups: min(positions, g.tune.maxRows, g.tune.maxGroups), Local: local,
 		Spec: map[uint32]uint32{shaders.SpecPairs: pairs, shaders.SpecColumns: min(uint32(columns), local)}, Push: push,
-		Args: []*Tensor{x, table, start, y}, TakeOver: takeOver}
+		Args: []*Tensor{x, table, start, y, y, y}, TakeOver: takeOver}
 }
 
 // powerOfTwo returns the least power of two that is at least n.

@@ -116,7 +116,10 @@ func (g *Graph) SwiGLUPacked(x *Tensor) *Tensor {
 // of up, 0 where they are tensors of their own.
 func (g *Graph) swigluCall(kernel string, y *Tensor, row4 int, args ...*Tensor) Call {
 	c := g.elementwise(kernel, y.dtype.String(), y, args...)
-	c.Push = struct{ N4, Row4 uint32 }{uint32(y.len4()), uint32(row4)}
+	c.Push = swigluPush{uint32(y.len4()), uint32(row4)}
 	c.Spec = map[uint32]uint32{shaders.SpecPacked: b2u(row4 > 0)}
 	return c
 }
+
+// swigluPush is the push block of kernels swiglu and swiglu_back.
+type swigluPush struct{ N4, Row4 uint32 }

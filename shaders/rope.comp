@@ -5,6 +5,8 @@
 // PAIRS says where they are: NEIGHBORS (2i, 2i + 1), and so are their cosine and sine in TABLE; HALVES (i, i + s/2), and a row
 // of TABLE is s/2 cosines, then s/2 sines; ODD_HALVES the same for an s/2 that is no multiple of four.
 // P = r % t for position r, plus start with has_start, at most positions - 1. Except with ODD_HALVES, Y may be X.
+// With STORE, Y has the first y4 groups of a position alone, and those behind it, k and v half each, go to row P of caches
+// (n / t, capacity), unless that is from capacity on.
 // One workgroup per position, or fewer: they stride. COLUMNS invocations side by side take the groups of four values of a
 // head, with HALVES one of each half, and those beside them the next head: angles are read once for all heads.
 //types
@@ -15,11 +17,32 @@
 const uint NEIGHBORS = 0, HALVES = 1, ODD_HALVES = 2;
 layout(constant_id = 10) const uint PAIRS = NEIGHBORS;
 layout(constant_id = 11) const uint COLUMNS = 1; // a power of two, at most LOCAL
-layout(push_constant) uniform P { uint n, t, h, turned, s, positions, has_start; float sign; } p;
+layout(constant_id = 12) const bool STORE = false;
+layout(push_constant) uniform P { uint n, t, h, turned, s, positions, has_start; float sign; uint y4, capacity; } p;
 INPUT(0, X, x);
 INPUT_F32(1, TABLE, table);
 layout(binding = 2) readonly buffer START { uvec4 start; };
 layout(binding = 3) writeonly buffer Y { V y[]; };
+layout(binding = 4) writeonly buffer KEYS { V keys[]; };
+layout(binding = 5) writeonly buffer VALUES { V values[]; };
+
+// Writes group i of position r.
+void put(uint r, uint i, V value) {
+    uint n4 = p.h * ((p.s + 3) / 4);
+    if (!STORE) {
+        y[r * n4 + i] = value;
+        return;
+    }
+    if (i < p.y4) {
+        y[r * p.y4 + i] = value;
+        return;
+    }
+    uint cache4 = (n4 - p.y4) / 2, key = i - p.y4, row = min(start.x, p.capacity) + r % p.t;
+    if (row >= p.capacity) return;
+    row = (r / p.t * p.capacity + row) * cache4;
+    if (key < cache4) keys[row + key] = value;
+    else values[row + key - cache4] = value;
+}
 
 // for_heads(h, n) runs the statement after it for those of the first n heads that are this invocation's, four at a time: a
 // step costs much on processors.
@@ -47,25 +70,25 @@ void main() {
         uint angles = min(begin + r % p.t, p.positions - 1) * stride4, row = r * p.h * stride4;
         for (uint column = lane % COLUMNS; column < columns; column += COLUMNS) {
             if (PAIRS == ODD_HALVES) {
-                for_heads(h, p.turned) y[row + h * stride4 + column] = st4(turn_odd(row + h * stride4, column, angles));
+                for_heads(h, p.turned) put(r, h * stride4 + column, st4(turn_odd(row + h * stride4, column, angles)));
                 continue;
             }
             vec4 c = loadf(table, angles + column), s = p.sign * c.yyww * vec4(-1, 1, -1, 1);
             if (PAIRS == HALVES) s = p.sign * loadf(table, angles + column + half4);
             else c = c.xxzz;
             for_heads(h, p.turned) {
-                uint i = row + h * stride4 + column;
-                vec4 u = load4(x, i);
+                uint i = h * stride4 + column;
+                vec4 u = load4(x, row + i);
                 if (PAIRS == HALVES) {
-                    vec4 v = load4(x, i + half4);
-                    y[i] = st4(u * c - v * s);
-                    y[i + half4] = st4(v * c + u * s);
+                    vec4 v = load4(x, row + i + half4);
+                    put(r, i, st4(u * c - v * s));
+                    put(r, i + half4, st4(v * c + u * s));
                 } else {
-                    y[i] = st4(u * c + u.yxwz * s);
+                    put(r, i, st4(u * c + u.yxwz * s));
                 }
             }
         }
         uint still = p.turned * stride4, all = p.h * stride4;
-        for (uint i = still + lane; i < all; i += LOCAL) y[row + i] = bits4(x, row + i);
+        for (uint i = still + lane; i < all; i += LOCAL) put(r, i, bits4(x, row + i));
     }
 }
