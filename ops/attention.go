@@ -246,17 +246,19 @@ func (g *Graph) attentionForward(a *attention) Call {
 // one for a tile of rows.
 const fewQueries = 4
 
+// attentionBackward appends d q, whose kernel also finds the dy·y that the others need, so
+// it runs for them alone too.
 func (g *Graph) attentionBackward(op string, a *attention, dy *Tensor) {
-	g.add(op, Call{Kernel: "attention_delta." + a.q.dtype.String(), Threads: a.y.rows(),
-		Spec: map[uint32]uint32{shaders.SpecS4: uint32(a.q.stride4())}, Push: a.push(), Args: []*Tensor{a.y, dy, a.stats}})
 	var dq *Tensor
 	var add bool
 	if g.wants(a.q) {
 		dq, add = g.grad(a.q)
-		c := a.call(g, "attention_dq", a.heads, 32, a.push(), a.q, a.k, a.v, dy, a.stats, a.mask(), dq)
-		c.Spec[shaders.SpecAddFirst] = b2u(add)
-		g.add(op, c)
+	} else {
+		dq = g.New(a.q.dtype, a.q.shape...)
 	}
+	c := a.call(g, "attention_dq", a.heads, 32, a.push(), a.q, a.k, a.v, dy, a.stats, a.mask(), dq, a.y)
+	c.Spec[shaders.SpecAddFirst] = b2u(add)
+	g.add(op, c)
 	if g.wants(a.k) || g.wants(a.v) {
 		g.attentionBackwardKeys(op, a, dy, add)
 	}

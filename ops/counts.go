@@ -190,8 +190,6 @@ func (p *attentionPush) products(kernel string) int64 {
 		return 4 * int64(p.LastHead-p.FirstHead) / int64(p.Group)
 	case strings.HasSuffix(kernel, "_dq"): // logits, d probabilities, d q
 		return 3
-	case kernel == "attention_delta":
-		return 0
 	}
 	return 2 // logits, y
 }

@@ -17,11 +17,12 @@ layout(binding = 0) readonly buffer Q8 { uvec4 q8[]; };
 layout(binding = 1) readonly buffer K8 { uvec4 k8[]; };
 layout(binding = 2) readonly buffer X8 { uvec4 v8[]; };
 layout(binding = 3) readonly buffer DY8 { uvec4 dy8[]; };
-layout(binding = 4) readonly buffer STATS { float stats[]; };
+layout(binding = 4) buffer STATS { float stats[]; };
 #define NO_MASK
 #include "lib/attention_logits.glsl"
 #include "lib/attention_coop_back.glsl"
 layout(binding = 5) buffer DQ { V dq[]; };
+INPUT(6, Y, y);
 
 void main() {
     uint heads = p.batch * p.heads, tiles = (p.queries + TILE - 1) / TILE;
@@ -37,9 +38,12 @@ void main() {
     tile_rows(tile, q, query_start)
     tile_rows(other_tile, dy, up_start)
     for (uint i = lane; i < TILE; i += LOCAL) {
-        uint t = min(first + i, p.queries - 1), row = stat(b, h, t);
+        uint t = min(first + i, p.queries - 1), row = stat(b, h, t), from = y_row(b, t, h);
+        vec4 products = vec4(0);
+        for (uint s = 0; s < S4; s++) products += load4(y, from + s) * load4(dy, from + s);
         log_sum[i] = stats[row];
-        delta[i] = stats[row + 1];
+        delta[i] = dot(products, vec4(1));
+        if (first + i < p.queries) stats[row + 1] = delta[i];
         row_at[i] = float(t);
     }
     barrier();

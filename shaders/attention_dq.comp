@@ -1,5 +1,5 @@
 // attention_dq: dq[t] = scale sum_j p[t,j] (dy[t].v[j] - delta[t]) k[j] with p[t,j] = exp(scale q[t].k[j] - lse[t]), over j <= t;
-// with ADD_FIRST it is added. Shapes as in lib/attention.glsl. One workgroup per tile of queries of a head, as in
+// with ADD_FIRST it is added, and delta[t] = y[t].dy[t] for attention_dkv. Shapes as in lib/attention.glsl. One workgroup per tile of queries of a head, as in
 // lib/attention_tile.glsl.
 //types
 #version 450
@@ -13,10 +13,13 @@ INPUT(0, Q, q);
 INPUT(1, K, k);
 INPUT(2, X, v);
 INPUT(3, DY, dy);
-layout(binding = 4) readonly buffer STATS { float stats[]; };
+layout(binding = 4) buffer STATS { float stats[]; };
 layout(binding = 5) readonly buffer MASK { uint mask[]; };
 #include "lib/attention_logits.glsl"
 layout(binding = 6) buffer DQ { V dq[]; };
+INPUT(7, Y, y);
+
+shared float log_sum[TILE], delta[TILE];
 
 void main() {
     uint heads = p.batch * p.heads, tiles = (p.queries + TILE - 1) / TILE;
@@ -31,17 +34,25 @@ void main() {
 #define up_start(r) y_row(b, min(first + (r), p.queries - 1), h)
 #define key_start(r) k_row(b, min(j + (r), keys - 1), h / p.group)
 #define value_start(r) v_row(b, min(j + (r), keys - 1), h / p.group)
+    if (lane < TILE) {
+        uint t = min(first + lane, p.queries - 1), row = stat(b, h, t), from = y_row(b, t, h);
+        vec4 products = vec4(0);
+        for (uint s = 0; s < S4; s++) products += load4(y, from + s) * load4(dy, from + s);
+        log_sum[lane] = stats[row];
+        delta[lane] = dot(products, vec4(1));
+        if (first + lane < p.queries) stats[row + 1] = delta[lane];
+    }
     for (uint j = first_key(first) / TILE * TILE; j < keys; j += TILE) {
         vec4 x[4] = vec4[4](vec4(0), vec4(0), vec4(0), vec4(0)), d[4] = x;
         tile_dots(x, q, query_start, k, key_start)
         tile_dots(d, dy, up_start, v, value_start)
         [[unroll]] for (uint i = 0; i < 4; i++) {
-            uint t = first + 4 * down + i, row = stat(b, h, min(t, p.queries - 1));
+            uint r = 4 * down + i, t = first + r;
             vec4 c = capped(x[i] * p.scale);
-            if (CAPPED) d[i] = (d[i] - stats[row + 1]) * cap_slope(c);
-            else d[i] -= stats[row + 1];
+            if (CAPPED) d[i] = (d[i] - delta[r]) * cap_slope(c);
+            else d[i] -= delta[r];
             x[i] = seen(c, b, h, uvec4(t), j + columns);
-            d[i] *= exp4(x[i] - stats[row]);
+            d[i] *= exp4(x[i] - log_sum[r]);
             if (VISIBLE == CAUSAL) d[i] = mix(d[i], vec4(0), greaterThan(j + columns, uvec4(min(t, keys - 1))));
             else d[i] = mix(d[i], vec4(0), equal(x[i], vec4(-INFINITY)));
         }

@@ -1,5 +1,5 @@
 // attention_lanes_dq: dq[t] = scale sum_j p[t,j] (dy[t].v[j] - delta[t]) k[j] with p[t,j] = exp(scale q[t].k[j] - lse[t]), over j <= t;
-// with ADD_FIRST it is added. Shapes as in lib/attention.glsl. One subgroup per LOCAL LANE_ROWS queries of a head, each lane with
+// with ADD_FIRST it is added, and delta[t] = y[t].dy[t] for attention_dkv. Shapes as in lib/attention.glsl. One subgroup per LOCAL LANE_ROWS queries of a head, each lane with
 // LANE_ROWS of them, LOCAL apart.
 //types
 //wide
@@ -14,10 +14,11 @@ INPUT(0, Q, q);
 INPUT(1, K, k);
 INPUT(2, X, v);
 INPUT(3, DY, dy);
-layout(binding = 4) readonly buffer STATS { float stats[]; };
+layout(binding = 4) buffer STATS { float stats[]; };
 layout(binding = 5) readonly buffer MASK { uint mask[]; };
 #include "lib/attention_logits.glsl"
 layout(binding = 6) buffer DQ { V dq[]; };
+INPUT(7, Y, y);
 
 void main() {
     uint heads = p.batch * p.heads, tiles = (p.queries + LOCAL * LANE_ROWS - 1) / (LOCAL * LANE_ROWS);
@@ -29,12 +30,15 @@ void main() {
     [[unroll]] for (uint r = 0; r < LANE_ROWS; r++) {
         uint t = min(first + r * LOCAL + lane, p.queries - 1), from = q_row(b, t, h), from_up = y_row(b, t, h);
         log_sum[r] = stats[stat(b, h, t)];
-        less[r] = stats[stat(b, h, t) + 1];
+        vec4 products = vec4(0);
         [[unroll]] for (uint s = 0; s < S4; s++) {
             query[r][s] = load4(q, from + s) * p.scale;
             up[r][s] = load4(dy, from_up + s);
+            products += load4(y, from_up + s) * up[r][s];
             sum[r][s] = vec4(0);
         }
+        less[r] = dot(products, vec4(1));
+        if (first + r * LOCAL + lane < p.queries) stats[stat(b, h, t) + 1] = less[r];
     }
     uint keys = VISIBLE > WINDOW ? p.queries : min(first + LOCAL * LANE_ROWS, p.queries);
     for (uint j = first_key(first) / LOCAL * LOCAL; j < keys; j += LOCAL) {

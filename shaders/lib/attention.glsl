@@ -1,7 +1,7 @@
 // What the attention kernels share: shapes, and where rows lie. Letters: b of batch, t of queries, j of keys, h of heads, g of
 // key heads (head h reads key head h / group); a row is one head of one position, S values in S4 groups of four, zeros behind.
 //   q, y (batch, queries, heads, S)   k, v (batch, capacity, heads / group, S)   stats (batch, heads, queries, 2), dense: lse and
-//   delta, which are log sum_j exp of the logits and y.dy
+//   delta, which are log sum_j exp of the logits and y.dy, what the gradient of a softmax subtracts from each of its terms
 // q, k and v may be parts of the rows of one tensor: q_step, k_step are the groups from one position to the next, k_from and
 // v_from where its keys and values begin. Gradients lie as what they are of.
 // What differs from plain causal attention is told by VISIBLE and CAPPED, see lib/attention_logits.glsl.

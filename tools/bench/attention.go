@@ -30,7 +30,7 @@ func attentionCase(dt ops.DType, b, t, h, kv, s int) benchmark {
 	product := float64(b*h) * float64(t*(t+1)) * float64(s)
 	return benchmark{shape: fmt.Sprintf("[%d %d %d/%d %d]", b, t, h, kv, s), parts: []part{
 		{name: "attention " + dt.String(), kernels: "attention. attention_lanes. attention_coop.", flops: 2 * product},
-		{name: "attention_dq " + dt.String(), kernels: "attention_delta. attention_dq. attention_lanes_dq. attention_coop_dq.", flops: 3 * product},
+		{name: "attention_dq " + dt.String(), kernels: "attention_dq. attention_lanes_dq. attention_coop_dq.", flops: 3 * product},
 		{name: "attention_dkv " + dt.String(), kernels: "attention_dkv. attention_lanes_dkv. attention_coop_dkv.", flops: 4 * product},
 	}, build: func(r *running) {
 		nq, nk := b*t*h*s, b*t*kv*s
