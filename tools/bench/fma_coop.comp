@@ -34,8 +34,9 @@ void main() {
     coopMatLoad(a, f, 0, MAT_K / 8, gl_CooperativeMatrixLayoutRowMajor);
     coopMatLoad(b, g, 0, MAT_N / 8, gl_CooperativeMatrixLayoutRowMajor);
     SUM sums[CHAINS];
-    [[unroll]] for (uint i = 0; i < CHAINS; i++) sums[i] = SUM(float(i));
-    for (uint n = 0; n < p.passes; n++) {
+    // The first pass stands before the loop: see matmul_coop of package shaders.
+    [[unroll]] for (uint i = 0; i < CHAINS; i++) sums[i] = coopMatMulAdd(a, b, SUM(float(i)));
+    for (uint n = 1; n < p.passes; n++) {
         [[unroll]] for (uint i = 0; i < CHAINS; i++) sums[i] = coopMatMulAdd(a, b, sums[i]);
     }
     [[unroll]] for (uint i = 1; i < CHAINS; i++) sums[0] += sums[i];

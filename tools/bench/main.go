@@ -32,6 +32,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -52,6 +53,8 @@ func main() {
 			return countAll(c)
 		case c.list:
 			return list(c)
+		case c.results != "":
+			return summarize(os.Stdout, c.results)
 		}
 		return run(c)
 	}))
@@ -67,6 +70,7 @@ func parse(args []string) (c config, err error) {
 	fs.BoolVar(&c.anyDevice, "any-device", false, "let -compare compare with another device")
 	fs.StringVar(&c.peers, "peers", "", "also print how many times as fast each row is as in PyTorch, of which this `file` is: see tools/bench/peers/pytorch.py")
 	fs.BoolVar(&c.list, "list", false, "measure nothing: print the rows that would be, for peers/pytorch.py")
+	fs.StringVar(&c.results, "results", "", "measure nothing: print a table of the files that -json wrote in this `folder`")
 	fs.StringVar(&c.trace, "trace", "", "also write each dispatch of the training steps to this `file`, for ui.perfetto.dev")
 	fs.IntVar(&c.mib, "size", 64, "`MiB` of the tensors that memory-bound kernels read")
 	fs.BoolVar(&c.quick, "quick", false, "small tensors and few runs: does it work, not how fast")
@@ -78,6 +82,7 @@ func parse(args []string) (c config, err error) {
 type config struct {
 	device, run, skip, json string
 	compare, peers, trace   string
+	results                 string
 	anyDevice               bool
 	mib                     int
 	quick                   bool

@@ -32,7 +32,8 @@ type report struct {
 type head struct {
 	Device string  `json:"device"`
 	Driver string  `json:"driver"`
-	MiB    float64 `json:"mib"` // size of the tensors that memory-bound kernels read
+	MiB    float64 `json:"mib"`            // size of the tensors that memory-bound kernels read
+	Load   float64 `json:"load,omitempty"` // threads that ran in the minute before, of others
 }
 
 // row is one kernel, or a few that work together, at one shape.
@@ -102,7 +103,7 @@ const format = "%-28s %20s %10s %7s %9s %6s %6s %9s %8s %8s"
 
 // newReport starts the table, and the file when one is asked for.
 func newReport(c config, dev vk.Info) (*report, error) {
-	r, h := &report{out: os.Stdout}, head{dev.Name, dev.Driver, float64(c.bytes()) / (1 << 20)}
+	r, h := &report{out: os.Stdout}, head{dev.Name, dev.Driver, float64(c.bytes()) / (1 << 20), loadAverage()}
 	var err error
 	if r.before, err = readEarlier(c.compare); err != nil {
 		return nil, err
@@ -124,6 +125,9 @@ func newReport(c config, dev vk.Info) (*report, error) {
 	}
 	r.encode(h)
 	fmt.Fprintf(r.out, "%s, %s\n", h.Device, h.Driver)
+	if other := h.beside(); other != "" {
+		fmt.Fprintf(r.out, "others want to run meanwhile, threads: %s\n", other)
+	}
 	fmt.Fprintf(r.out, "tensors of %.4g MiB; GB/s of the bytes each kernel has to move; %% of the GB/s of the plain\nand of the fastest copy in the same run, and of the ceilings, which come first\n\n", h.MiB)
 	heading, library := "", ""
 	if r.peers != nil {
