@@ -57,7 +57,7 @@ func (g *Graph) listLevel(calls []*scheduled) ([]*scheduled, error) {
 	}
 	_, _, most := lives(touched)
 	caps := g.dev.Info().Caps
-	l := lister{g: g, lists: map[*memory]*sumList{}, moves: map[*memory]*Tensor{}, limit: min(aheadBytes(most), int64(min(caps.MaxStorageRange, caps.MaxAllocation)))}
+	l := lister{g: g, lists: map[*memory]*sumList{}, moves: map[*memory]*Tensor{}, limit: min(aheadBytes(most), int64(min(caps.MaxStorageRange, caps.MaxAllocation))/2)}
 	for i, c := range calls {
 		l.end(func(s *sumList) bool { return s.touched.conflict(touched[i]) })
 		if p, ok := c.Push.(columnSumPush); ok && p.Sums == 0 {
@@ -98,24 +98,34 @@ func (l *lister) wait(c *scheduled, touched []touch) {
 	s.touched.add(touched)
 }
 
-// end puts the call of each list that matches behind the others. A sum without others stays where
-// it was.
+// end puts the call of each list that matches behind the others, of two lists if they differ by size
+// only. A sum without others stays where it was.
 func (l *lister) end(match func(*sumList) bool) {
+	var ended []*sumList
 	l.waiting = slices.DeleteFunc(l.waiting, func(s *sumList) bool {
 		if !match(s) {
 			return false
 		}
-		if len(s.sums) > 1 && l.err == nil {
-			var c *scheduled
-			if c, l.err = l.listed(s); l.err == nil {
-				for _, at := range s.places {
-					l.calls[at] = nil
-				}
-				l.calls = append(l.calls, c)
-			}
+		at := slices.IndexFunc(ended, func(e *sumList) bool { return e.kind.kernel == s.kind.kernel && e.kind.y == s.kind.y })
+		if at < 0 {
+			ended = append(ended, s)
+		} else {
+			ended[at].sums, ended[at].places = append(ended[at].sums, s.sums...), append(ended[at].places, s.places...)
 		}
 		return true
 	})
+	for _, s := range ended {
+		if len(s.sums) < 2 || l.err != nil {
+			continue
+		}
+		var c *scheduled
+		if c, l.err = l.listed(s); l.err == nil {
+			for _, at := range s.places {
+				l.calls[at] = nil
+			}
+			l.calls = append(l.calls, c)
+		}
+	}
 }
 
 // listed is the call for a list. It notes where what the sums read will lie.
