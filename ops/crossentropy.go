@@ -146,13 +146,17 @@ func (g *Graph) rowLocal(n4 int) uint32 {
 	return min(n, g.tune.local)
 }
 
-// withGrad turns the forward call into the one that also writes d logits to dx,
-// given the divisor of the sum and d loss, or that of each row.
+// withGrad turns the forward call into the one that also writes d logits to dx, of
+// the type of the logits or, where that is f32, another, given the divisor of the sum
+// and d loss, or that of each row.
 func (c Call) withGrad(divisor, dy, dx *Tensor, each bool) Call {
 	c.Spec = maps.Clone(c.Spec)
 	c.Spec[shaders.SpecGrad], c.Spec[shaders.SpecEach] = 1, b2u(each)
 	c.Args = append(slices.Clone(c.Args[:4]), divisor, dy, dx)
 	c.TakeOver = [2]int{len(c.Args) - 1, 0}
+	if logits := c.Args[0]; dx.dtype != logits.dtype {
+		c.Kernel += "_" + dx.dtype.String()
+	}
 	return c
 }
 

@@ -137,13 +137,8 @@ func (h *linearHead) chunk(lo, hi int, dy, dh, dw *Tensor, addH, addW bool) []Ca
 	if dy == nil {
 		return append(calls, loss)
 	}
-	dlogits := g.New(F32, logits.shape...)
+	dlogits := g.New(dt, logits.shape...)
 	calls = append(calls, loss.withGrad(h.divisor, dy, dlogits, false))
-	if dt != F32 {
-		rounded := g.New(dt, logits.shape...)
-		calls = append(calls, g.castCall(dlogits, rounded))
-		dlogits = rounded
-	}
 	if dh != nil {
 		calls = append(calls, g.matmulCalls("nn", dlogits, h.weight, nil, g.rows(dh, lo, hi), 1, addH)...)
 	}

@@ -3,13 +3,13 @@
 //   dx[j] = ((1 + 2 zloss lse) exp(x[j] - M)/S - smoothing/v - (1 - smoothing) [j = t]) up/count
 // X, DX (n, v), IDS (n), LOSS (n / loss_cols, loss_cols). M is never added to log S where it would only be subtracted
 // again. A row whose target is ignore has loss 0 and gradient 0. Logits of -inf are legal; a row with NaN or +inf, or of
-// -inf alone, gives NaN, itself alone. DX may be X: what is written is not read afterwards.
+// -inf alone, gives NaN, itself alone. DX may be X: what is written is not read afterwards. Variants x_y: X is x, DX is y.
 // LANES invocations share a row. One workgroup per LOCAL / LANES rows, or fewer: they stride. An invocation holds TILE4 groups
 // of four logits in registers at a time, a tile. A row is read and exponentiated twice, with WHOLE set (for rows of at most
 // TILE4 LANES groups) once.
 // SMOOTH is set for smoothing above 0, else that must be 0: its arithmetic costs a third of the time. GRAD is set for dx, else
 // COUNT and UP are not read and DX is not written.
-//types
+//types f32 b16 f32_b16
 //wide
 #version 450
 #include "lib/types.glsl"
@@ -128,7 +128,7 @@ layout(constant_id = 27) const bool GRAD = false;
 layout(binding = 4) readonly buffer COUNT { vec2 count; };
 layout(binding = 5) readonly buffer UP { float up[]; };
 layout(constant_id = 25) const uint EACH = 0; // 1: UP is laid out as LOSS, a value for each row; 0: one for all
-layout(binding = 6) writeonly buffer DX { V dx[]; };
+layout(binding = 6) writeonly buffer DX { W dx[]; };
 
 float upstream_of(uint r) { return up[EACH * loss_at(r)]; }
 
@@ -140,7 +140,7 @@ void write_target(uint row, uint target, vec4 logits, Row r, float upstream) {
     bvec4 at_target = equal(group * 4 + uvec4(0, 1, 2, 3), uvec4(target));
     vec4 d = mix((e + z) * inverse, ((e - 1.0) - r.rest + z) * inverse + p.smoothing, at_target);
     d = (d - p.smoothing / float(p.v)) * (upstream * count.y);
-    dx[row + group] = st4(where(inside(group, p.v), d));
+    dx[row + group] = st4_to(where(inside(group, p.v), d));
 }
 
 // The gradient of a row as if none of its logits were the target's. write_target then overwrites the group of the target.
@@ -154,7 +154,7 @@ void write_gradient(uint row, bool ignored, Row r, float upstream) {
         [[unroll]] for (uint k = 0, i = row + start + place; k < TILE4; k++, i += LANES) {
             vec4 d = exp_negative4(tile[k] - r.m) * factor;
             if (SMOOTH) d += everywhere;
-            dx[i] = st4_number(d);
+            dx[i] = st4_to_number(d);
         }
     }
     if (!WHOLE) load_last_tile(row, start, p.v);
@@ -163,11 +163,11 @@ void write_gradient(uint row, bool ignored, Row r, float upstream) {
     [[unroll]] for (uint k = 0, i = start + place; k < TILE4; k++, i += LANES) {
         vec4 d = (WHOLE ? tile[k] : exp_negative4(tile[k] - r.m)) * rescale;
         if (SMOOTH) d = where(inside(i, p.v), d + everywhere);
-        if (i < end) dx[row + i] = st4_number(d);
+        if (i < end) dx[row + i] = st4_to_number(d);
     }
     for (uint i = regular ? p.stride4 : place; i < p.stride4; i += LANES) {
         vec4 d = exp4(load4(x, row + i) - r.m) * factor + everywhere;
-        dx[row + i] = ignored ? V(0) : st4(where(inside(i, p.v), d));
+        dx[row + i] = ignored ? W(0) : st4_to(where(inside(i, p.v), d));
     }
 }
 

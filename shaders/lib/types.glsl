@@ -1,6 +1,6 @@
 // Storage types: four values at a time, as they lie in memory, to and from vec4.
 // defines: V, ld4, st4 (the storage type of what a kernel reads), st4_number (for values that are no NaN)
-//          W, ld4_to, st4_to (that of what it writes, for kernels with two)
+//          W, ld4_to, st4_to, st4_to_number (that of what it writes, for kernels with two)
 //          both are f32, or with -DB16 and -DTO_B16 f16 or, where BF16 and TO_BF16 are set, bf16
 //          F32x4, ldf, stf (f32 in every variant)
 //          INPUT, load4, bits4, INPUT_F32, INOUT_F32, loadf: how buffers are declared and read, see below
@@ -146,10 +146,15 @@ BITS64 st4_to(vec4 v) {
     if (TO_BF16) return bf16_st4(v);
     return f16_st4(v);
 }
+BITS64 st4_to_number(vec4 v) {
+    if (TO_BF16) return bf16_st4_number(v);
+    return f16_st4_number(v);
+}
 #else
 #define W BITS128
 #define ld4_to f32_ld4
 #define st4_to f32_st4
+#define st4_to_number f32_st4
 #endif
 
 // Argument i of a kernel, called x, in groups of four values:
