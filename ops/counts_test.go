@@ -34,7 +34,7 @@ func TestCounts(t *testing.T) {
 	state := int64(batch * n * d * 4)
 	want := map[string]ops.OpCount{
 		"attention":          {Dispatches: 3, FLOPs: 2 * pairs(causal+window+n*n), Bytes: -1},
-		"attention backward": {Dispatches: 9, FLOPs: 7 * pairs(causal+window+n*n), Bytes: -1},
+		"attention backward": {Dispatches: 6, FLOPs: 7 * pairs(causal+window+n*n), Bytes: -1},
 		"add":                {Dispatches: 1, Bytes: 3 * state},
 		"embed":              {Dispatches: 2, Bytes: 2*batch*n*4 + 3*16 + 16 + 2*state},
 		"linear backward":    {Dispatches: -1, FLOPs: 2 * batch * n * d * 100, Bytes: -1}, // d x alone: w is no parameter
