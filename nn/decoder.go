@@ -173,9 +173,15 @@ func (d *Decoder) Cap() int { return d.length }
 // Vocab returns how many logits Next returns.
 func (d *Decoder) Vocab() int { return d.m.cfg.Vocab }
 
-// Step returns the recorded pass of a token in which the device chooses the next one.
-// A run of it that [Generate] has not asked for leaves the sequence to be Reset.
-func (d *Decoder) Step() *ops.Step { return d.choices.one.step }
+// Step returns the recorded pass of a token in which the device chooses the next one,
+// nil after Close. A run of it that [Generate] has not asked for leaves the sequence to
+// be Reset.
+func (d *Decoder) Step() *ops.Step {
+	if d.choices.one == nil {
+		return nil
+	}
+	return d.choices.one.step
+}
 
 // Next appends tokens to the sequence and returns the logits (V) of the token
 // after the last one; the slice is valid until the next call. It is an error

@@ -20,7 +20,7 @@ const hostVocab = 4096
 
 // chooses reports whether the device is the one to choose tokens.
 func (d *Decoder) chooses(s *Sampler) bool {
-	return s.Temperature == 0 || d.Vocab() < hostVocab || d.m.params.Device().Info().Kind != vk.CPU
+	return d.layers != nil && (s.Temperature == 0 || d.Vocab() < hostVocab || d.m.params.Device().Info().Kind != vk.CPU)
 }
 
 // generate is [Generate] where the device chooses. A token goes from one pass to the
@@ -32,7 +32,7 @@ func (d *Decoder) generate(ctx context.Context, s *Sampler, known []int32, n int
 	defer func() {
 		if ahead != nil {
 			s.random = before
-			d.used--
+			d.used = max(d.used-1, 0) // emit may have Reset it
 		}
 	}()
 	d.Reset()

@@ -220,7 +220,10 @@ func (e *everything) addTrainer(t *testing.T) {
 	e.use("ExportHuggingFace", true, func() error { return hf.Export(ctx, t.TempDir(), m.Config(), m.Params()) })
 	e.use("NewDecoder", true, func() error { _, err := m.NewDecoder(8); return err })
 	e.use("Decoder.Next", true, func() error { d.Reset(); _, err := d.Next(ctx, []int32{1}); return err })
-	e.use("Decoder.Len", false, quiet(func() { d.Len(); d.Cap(); d.Reset() }))
+	e.use("nn.Generate", true, func() error {
+		return nn.Generate(ctx, d, &nn.Sampler{}, []int32{1}, 2, func(int32) error { return nil })
+	})
+	e.use("Decoder.Len", false, quiet(func() { d.Len(); d.Cap(); d.Vocab(); d.Step(); d.Reset() }))
 	e.use("NewTransformer", true, func() error { _, err := nn.NewTransformer(dev, ops.F32, m.Config(), 1); return err })
 	e.use("NewBigram", true, func() error { _, err := nn.NewBigram(dev, ops.F32, 8); return err })
 	e.close("Trainer.Close", tr.Close)
