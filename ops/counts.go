@@ -89,7 +89,7 @@ func (c *scheduled) accesses() map[stretch]vk.Access {
 	return all
 }
 
-// access is what the kernel may do with argument i, less what a product reads only where it adds to its result.
+// access is what the kernel may do with argument i, less what a product reads of its result, argument 4, only where it adds to it.
 func (c *scheduled) access(i int) vk.Access {
 	a := c.kernel.Bindings()[i]
 	if _, product := c.Push.(matmulPush); product && i == matmulC && c.Spec[shaders.SpecAccumulate] == 0 {
