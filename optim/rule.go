@@ -47,8 +47,8 @@ type Moment struct {
 var rules []Rule
 
 // Register makes a rule known by its name: configurations may ask for it, and
-// checkpoints that it trained be read without it. Call it when the program starts,
-// once for each rule:
+// checkpoints that it trained be read without its optimizer; package train writes none
+// of others. Call it when the program starts, once for each rule:
 //
 //	var _ = optim.Register(Adagrad{})
 //

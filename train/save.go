@@ -126,6 +126,16 @@ func checkState(params *ops.Params, opt *optim.Optimizer) error {
 	if !slices.Equal(opt.Sets(), []*ops.Params{params}) || opt.Released() {
 		return errors.New("the optimizer is one of other parameters, or was released")
 	}
+	return checkRules(opt.Groups())
+}
+
+// checkRules reports a rule that a reader of its checkpoint would not know by name.
+func checkRules(groups []optim.Group) error {
+	for _, g := range groups {
+		if _, err := optim.RuleByName(g.Rule.Name()); err != nil {
+			return fmt.Errorf("rule %q is a %T, unknown to readers of checkpoints: call optim.Register with it when the program starts", g.Rule.Name(), g.Rule)
+		}
+	}
 	return nil
 }
 

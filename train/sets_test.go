@@ -102,8 +102,14 @@ type ungrouped struct {
 
 func (m ungrouped) Groups(train.Config) ([]optim.Group, error) { return m.groups, nil }
 
-// Groups with which nothing would be learned, without a word, are refused.
-func TestGroupsThatMoveNothing(t *testing.T) {
+// unregistered is a rule whose name nobody knows.
+type unregistered struct{ optim.Lion }
+
+func (unregistered) Name() string { return "unregistered" }
+
+// Groups with which nothing would be learned, without a word, or whose checkpoints could
+// not be read, are refused.
+func TestGroupsThatAreRefused(t *testing.T) {
 	dev := vktest.Open(t)
 	c := smallRun(t, t.TempDir())
 	data, err := train.OpenData(ctx, c, nil)
@@ -115,9 +121,12 @@ func TestGroupsThatMoveNothing(t *testing.T) {
 	defer m.Params().Release()
 	moving := optim.Group{Params: []*ops.Tensor{m.left}, Hyper: optim.Hyper{LR: c.LRMax}}
 	forgotten := optim.Group{Params: []*ops.Tensor{m.wide}}
+	unknown := moving
+	unknown.Rule = unregistered{}
 	for want, groups := range map[string][]optim.Group{
-		"returned none, so no parameter would be updated":                          nil,
-		"group 1 of a model of type train_test.ungrouped has a learning rate of 0": {moving, forgotten},
+		"returned none, so no parameter would be updated":                                                          nil,
+		"group 1 of a model of type train_test.ungrouped has a learning rate of 0":                                 {moving, forgotten},
+		`rule "unregistered" is a train_test.unregistered, unknown to readers of checkpoints: call optim.Register`: {unknown},
 	} {
 		_, err := train.NewTrainer(dev, c, ungrouped{m, groups}, data.Train)
 		mustFail(t, err, want)

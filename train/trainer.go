@@ -112,6 +112,10 @@ func newTrainer(dev *vk.Device, cfg Config, model Model, tokens *data.Tokens, re
 		t.Close()
 		return nil, err
 	}
+	if err := checkRules(t.opt.Groups()); err != nil {
+		t.Close()
+		return nil, fmt.Errorf("train: new trainer: %w", err)
+	}
 	return t, nil
 }
 
