@@ -19,18 +19,18 @@ layout(binding = 5) writeonly buffer STATS { float stats[]; };
 layout(binding = 6) readonly buffer MASK { uint mask[]; };
 #include "lib/attention_logits.glsl"
 
-shared float part[TILE][9]; // [row][across]
+shared float part[ROWS][9]; // [row][across]
 
 void main() {
-    uint heads = p.batch * p.heads, tiles = (p.queries + TILE - 1) / TILE;
+    uint heads = p.batch * p.heads, tiles = (p.queries + ROWS - 1) / ROWS;
     if (flat_group() >= heads * tiles) return;
     uint h = flat_group() % p.heads, b = flat_group() / p.heads % p.batch;
-    uint first = (tiles - 1 - flat_group() / heads) * TILE; // the late queries first: they see most keys, so they take longest
+    uint first = (tiles - 1 - flat_group() / heads) * ROWS; // the late queries first: they see most keys, so they take longest
     uint before = p.has_start != 0 ? min(start, p.capacity) : 0;
-    uint keys = VISIBLE > WINDOW ? p.capacity : min(min(first + TILE, p.queries) + before, p.capacity);
-    vec4 sum[4][CHUNKS], total[4];
-    float top[4];
-    [[unroll]] for (uint i = 0; i < 4; i++) {
+    uint keys = VISIBLE > WINDOW ? p.capacity : min(min(first + ROWS, p.queries) + before, p.capacity);
+    vec4 sum[OWN][CHUNKS], total[OWN];
+    float top[OWN];
+    [[unroll]] for (uint i = 0; i < OWN; i++) {
         top[i] = -INFINITY;
         total[i] = vec4(0);
         [[unroll]] for (uint c = 0; c < CHUNKS; c++) sum[i][c] = vec4(0);
@@ -39,19 +39,20 @@ void main() {
 #define key_start(r) k_row(b, min(j + (r), keys - 1), h / p.group)
 #define value_start(r) v_row(b, min(j + (r), keys - 1), h / p.group)
     for (uint j = first_key(first + before) / TILE * TILE; j < keys; j += TILE) {
-        vec4 x[4] = vec4[4](vec4(0), vec4(0), vec4(0), vec4(0));
+        vec4 x[OWN];
+        [[unroll]] for (uint i = 0; i < OWN; i++) x[i] = vec4(0);
         tile_dots(x, q, query_start, k, key_start)
-        [[unroll]] for (uint i = 0; i < 4; i++) {
-            uvec4 t = uvec4(first + before + 4 * down + i);
+        [[unroll]] for (uint i = 0; i < OWN; i++) {
+            uvec4 t = uvec4(first + before + OWN * down + i);
             x[i] = capped(x[i] * p.scale);
             if (VISIBLE == CAUSAL) x[i] = mix(x[i], vec4(-INFINITY), greaterThan(j + columns, t));
             else x[i] = seen(x[i], b, h, t, j + columns);
-            part[4 * down + i][across] = max(max(x[i].x, x[i].y), max(x[i].z, x[i].w));
+            part[OWN * down + i][across] = max(max(x[i].x, x[i].y), max(x[i].z, x[i].w));
         }
         barrier();
-        [[unroll]] for (uint i = 0; i < 4; i++) {
+        [[unroll]] for (uint i = 0; i < OWN; i++) {
             float larger = top[i];
-            for (uint n = 0; n < 8; n++) larger = max(larger, part[4 * down + i][n]);
+            for (uint n = 0; n < 8; n++) larger = max(larger, part[OWN * down + i][n]);
             float reference = VISIBLE != CAUSAL && larger == -INFINITY ? 0.0 : larger, factor = exp1(top[i] - reference);
             x[i] = exp4(x[i] - reference);
             total[i] = total[i] * factor + x[i];
@@ -61,13 +62,13 @@ void main() {
         tile_put(x)
         tile_sums(sum, v, value_start)
     }
-    [[unroll]] for (uint i = 0; i < 4; i++) part[4 * down + i][across] = dot(total[i], vec4(1));
+    [[unroll]] for (uint i = 0; i < OWN; i++) part[OWN * down + i][across] = dot(total[i], vec4(1));
     barrier();
-    [[unroll]] for (uint i = 0; i < 4; i++) {
-        uint t = first + 4 * down + i;
+    [[unroll]] for (uint i = 0; i < OWN; i++) {
+        uint t = first + OWN * down + i;
         if (t < p.queries) {
             float all = 0.0;
-            for (uint n = 0; n < 8; n++) all += part[4 * down + i][n];
+            for (uint n = 0; n < 8; n++) all += part[OWN * down + i][n];
             bool nothing = VISIBLE != CAUSAL && all == 0;
             if (nothing) all = 1.0;
             [[unroll]] for (uint c = 0; c < CHUNKS; c++)

@@ -21,20 +21,21 @@ layout(binding = 6) buffer DK { V dk[]; };
 layout(binding = 7) buffer DV { V dv[]; };
 
 void main() {
-    uint groups = p.batch * (p.heads / p.group), tiles = (p.queries + TILE - 1) / TILE;
+    uint groups = p.batch * (p.heads / p.group), tiles = (p.queries + ROWS - 1) / ROWS;
     if (flat_group() >= groups * tiles) return;
     uint g = flat_group() % (p.heads / p.group), b = flat_group() % groups / (p.heads / p.group);
-    uint first = flat_group() / groups * TILE; // the early keys first: most queries see them, so they take longest
-    vec4 sum_k[4][CHUNKS], sum_v[4][CHUNKS];
-    [[unroll]] for (uint i = 0; i < 4; i++)
+    uint first = flat_group() / groups * ROWS; // the early keys first: most queries see them, so they take longest
+    vec4 sum_k[OWN][CHUNKS], sum_v[OWN][CHUNKS];
+    [[unroll]] for (uint i = 0; i < OWN; i++)
         [[unroll]] for (uint c = 0; c < CHUNKS; c++) sum_k[i][c] = sum_v[i][c] = vec4(0);
 #define key_start(r) k_row(b, min(first + (r), p.queries - 1), g)
 #define value_start(r) v_row(b, min(first + (r), p.queries - 1), g)
 #define query_start(r) q_row(b, min(t + (r), p.queries - 1), h)
 #define up_start(r) y_row(b, min(t + (r), p.queries - 1), h)
     for (uint h = g * p.group + p.first_head; h < g * p.group + p.last_head; h++) {
-        for (uint t = first_query(first); t < last_query(first, TILE); t += TILE) {
-            vec4 x[4] = vec4[4](vec4(0), vec4(0), vec4(0), vec4(0)), d[4] = x, log_sum, less;
+        for (uint t = first_query(first); t < last_query(first, ROWS); t += TILE) {
+            vec4 x[OWN], d[OWN], log_sum, less;
+            [[unroll]] for (uint i = 0; i < OWN; i++) x[i] = d[i] = vec4(0);
             tile_dots(x, k, key_start, q, query_start)
             tile_dots(d, v, value_start, dy, up_start)
             uvec4 at = t + columns;
@@ -43,8 +44,8 @@ void main() {
                 log_sum[n] = stats[row];
                 less[n] = stats[row + 1];
             }
-            [[unroll]] for (uint i = 0; i < 4; i++) {
-                uvec4 key = uvec4(first + 4 * down + i);
+            [[unroll]] for (uint i = 0; i < OWN; i++) {
+                uvec4 key = uvec4(first + OWN * down + i);
                 vec4 c = capped(x[i] * p.scale);
                 x[i] = exp4(seen(c, b, h, at, key) - log_sum);
                 x[i] = mix(x[i], vec4(0), greaterThanEqual(at, uvec4(p.queries)));
@@ -58,8 +59,8 @@ void main() {
             tile_sums(sum_k, q, query_start)
         }
     }
-    [[unroll]] for (uint i = 0; i < 4; i++) {
-        uint j = first + 4 * down + i;
+    [[unroll]] for (uint i = 0; i < OWN; i++) {
+        uint j = first + OWN * down + i;
         [[unroll]] for (uint c = 0; c < CHUNKS; c++) {
             if (j < p.queries && 8 * c + across < S4) {
                 uint to_k = k_row(b, j, g) + 8 * c + across, to_v = v_row(b, j, g) + 8 * c + across;

@@ -19,22 +19,22 @@ layout(binding = 5) readonly buffer MASK { uint mask[]; };
 layout(binding = 6) buffer DQ { V dq[]; };
 INPUT(7, Y, y);
 
-shared float log_sum[TILE], delta[TILE];
+shared float log_sum[ROWS], delta[ROWS];
 
 void main() {
-    uint heads = p.batch * p.heads, tiles = (p.queries + TILE - 1) / TILE;
+    uint heads = p.batch * p.heads, tiles = (p.queries + ROWS - 1) / ROWS;
     if (flat_group() >= heads * tiles) return;
     uint h = flat_group() % p.heads, b = flat_group() / p.heads % p.batch;
-    uint first = (tiles - 1 - flat_group() / heads) * TILE; // the late queries first: they see most keys, so they take longest
-    uint keys = VISIBLE > WINDOW ? p.queries : min(first + TILE, p.queries);
-    vec4 sum[4][CHUNKS];
-    [[unroll]] for (uint i = 0; i < 4; i++)
+    uint first = (tiles - 1 - flat_group() / heads) * ROWS; // the late queries first: they see most keys, so they take longest
+    uint keys = VISIBLE > WINDOW ? p.queries : min(first + ROWS, p.queries);
+    vec4 sum[OWN][CHUNKS];
+    [[unroll]] for (uint i = 0; i < OWN; i++)
         [[unroll]] for (uint c = 0; c < CHUNKS; c++) sum[i][c] = vec4(0);
 #define query_start(r) q_row(b, min(first + (r), p.queries - 1), h)
 #define up_start(r) y_row(b, min(first + (r), p.queries - 1), h)
 #define key_start(r) k_row(b, min(j + (r), keys - 1), h / p.group)
 #define value_start(r) v_row(b, min(j + (r), keys - 1), h / p.group)
-    if (lane < TILE) {
+    if (lane < ROWS) {
         uint t = min(first + lane, p.queries - 1), row = stat(b, h, t), from = y_row(b, t, h);
         vec4 products = vec4(0);
         for (uint s = 0; s < S4; s++) products += load4(y, from + s) * load4(dy, from + s);
@@ -43,11 +43,12 @@ void main() {
         if (first + lane < p.queries) stats[row + 1] = delta[lane];
     }
     for (uint j = first_key(first) / TILE * TILE; j < keys; j += TILE) {
-        vec4 x[4] = vec4[4](vec4(0), vec4(0), vec4(0), vec4(0)), d[4] = x;
+        vec4 x[OWN], d[OWN];
+        [[unroll]] for (uint i = 0; i < OWN; i++) x[i] = d[i] = vec4(0);
         tile_dots(x, q, query_start, k, key_start)
         tile_dots(d, dy, up_start, v, value_start)
-        [[unroll]] for (uint i = 0; i < 4; i++) {
-            uint r = 4 * down + i, t = first + r;
+        [[unroll]] for (uint i = 0; i < OWN; i++) {
+            uint r = OWN * down + i, t = first + r;
             vec4 c = capped(x[i] * p.scale);
             if (CAPPED) d[i] = (d[i] - delta[r]) * cap_slope(c);
             else d[i] -= delta[r];
@@ -59,8 +60,8 @@ void main() {
         tile_put(d)
         tile_sums(sum, k, key_start)
     }
-    [[unroll]] for (uint i = 0; i < 4; i++) {
-        uint t = first + 4 * down + i;
+    [[unroll]] for (uint i = 0; i < OWN; i++) {
+        uint t = first + OWN * down + i;
         [[unroll]] for (uint c = 0; c < CHUNKS; c++) {
             if (t < p.queries && 8 * c + across < S4) {
                 uint to = q_row(b, t, h) + 8 * c + across;

@@ -36,6 +36,7 @@ const (
 	SpecMatM        = 32
 	SpecMatN        = 33
 	SpecOperation   = 10
+	SpecOwn         = 18
 	SpecPacked      = 11
 	SpecPadded      = 11
 	SpecPairs       = 10

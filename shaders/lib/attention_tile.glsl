@@ -1,37 +1,40 @@
-// Attention on GPUs: a workgroup of 64 takes 32 rows of a head (queries, or keys for their gradient) against 32 columns at a
-// time (keys, or queries). Invocation (across, down) has rows 4 down to 4 down + 3 and columns across + 8k. Rows of tensors
-// go through shared memory in chunks of eight groups, so that what it takes does not depend on S.
+// Attention on GPUs: a workgroup of 64 takes ROWS rows of a head (queries, or keys for their gradient) against 32 columns at a
+// time (keys, or queries). Invocation (across, down) has the OWN rows from OWN down on and columns across + 8k. Rows of tensors
+// go through shared memory in chunks of eight groups, so that what it takes does not depend on S. Sums over columns are in
+// registers: of long heads an invocation has fewer rows.
 // needs:   lib/types.glsl, lib/index.glsl, lib/attention.glsl
-// defines: TILE, CHUNKS, across, down, columns, tile_dots, tile_put, tile_sums
+// defines: TILE, OWN, ROWS, CHUNKS, across, down, columns, tile_dots, tile_put, tile_sums
 const uint TILE = 32;
+layout(constant_id = 18) const uint OWN = 4; // 1, 2 or 4
+const uint ROWS = 8 * OWN;
 const uint CHUNKS = (S4 + 7) / 8;
 #define across (lane % 8)
 #define down (lane / 8)
 #define columns (across + uvec4(0, 8, 16, 24))
 
-shared vec4 row_chunk[TILE][9]; // the ninth spreads rows over the banks
+shared vec4 row_chunk[ROWS][9]; // the ninth spreads rows over the banks
 shared vec4 column_chunk[TILE][9];
-shared vec4 weights[TILE][9]; // [column][down]: of four rows
+shared vec4 weights[TILE][9]; // [column][down]: of OWN rows
 
-// CHUNK[r] = groups 8c to 8c + 7 of row r, which starts at start(r) of buf.
-#define load_chunk_(CHUNK, buf, start, c)                                                             \
-    for (uint n_ = lane; n_ < TILE * 8; n_ += LOCAL) {                                                \
+// CHUNK[r] = groups 8c to 8c + 7 of row r of n, which starts at start(r) of buf.
+#define load_chunk_(CHUNK, n, buf, start, c)                                                          \
+    for (uint n_ = lane; n_ < (n) * 8; n_ += LOCAL) {                                                 \
         uint s_ = 8 * (c) + n_ % 8;                                                                   \
         CHUNK[n_ / 8][n_ % 8] = s_ < S4 ? ld4(buf[start(n_ / 8) + s_]) : vec4(0);                     \
     }
 
-// X[i][k] += row 4 down + i of rows . column across + 8k of cols
+// X[i][k] += row OWN down + i of rows . column across + 8k of cols
 #define tile_dots(X, rows, row_start, cols, column_start)                                             \
     for (uint c_ = 0; c_ < CHUNKS; c_++) {                                                            \
         barrier();                                                                                    \
-        load_chunk_(row_chunk, rows, row_start, c_)                                                   \
-        load_chunk_(column_chunk, cols, column_start, c_)                                             \
+        load_chunk_(row_chunk, ROWS, rows, row_start, c_)                                             \
+        load_chunk_(column_chunk, TILE, cols, column_start, c_)                                       \
         barrier();                                                                                    \
         for (uint s_ = 0; s_ < min(8, S4 - 8 * c_); s_++) {                                           \
             vec4 k0_ = column_chunk[across][s_], k1_ = column_chunk[across + 8][s_];                  \
             vec4 k2_ = column_chunk[across + 16][s_], k3_ = column_chunk[across + 24][s_];            \
-            [[unroll]] for (uint i_ = 0; i_ < 4; i_++) {                                              \
-                vec4 r_ = row_chunk[4 * down + i_][s_];                                               \
+            [[unroll]] for (uint i_ = 0; i_ < OWN; i_++) {                                            \
+                vec4 r_ = row_chunk[OWN * down + i_][s_];                                             \
                 X[i_] += vec4(dot(r_, k0_), dot(r_, k1_), dot(r_, k2_), dot(r_, k3_));                \
             }                                                                                         \
         }                                                                                             \
@@ -40,17 +43,20 @@ shared vec4 weights[TILE][9]; // [column][down]: of four rows
 // Hands the weights X[i][k] of all invocations to tile_sums.
 #define tile_put(X)                                                                                   \
     barrier();                                                                                        \
-    [[unroll]] for (uint k_ = 0; k_ < 4; k_++)                                                        \
-        weights[across + 8 * k_][down] = vec4(X[0][k_], X[1][k_], X[2][k_], X[3][k_]);
+    [[unroll]] for (uint k_ = 0; k_ < 4; k_++) {                                                      \
+        vec4 w_ = vec4(0);                                                                            \
+        [[unroll]] for (uint i_ = 0; i_ < OWN; i_++) w_[i_] = X[i_][k_];                              \
+        weights[across + 8 * k_][down] = w_;                                                          \
+    }
 
-// SUM[i][c] += the sum over columns of weight[4 down + i][column] times group 8c + across of the column of cols
+// SUM[i][c] += the sum over columns of weight[OWN down + i][column] times group 8c + across of the column of cols
 #define tile_sums(SUM, cols, column_start)                                                            \
     [[unroll]] for (uint c_ = 0; c_ < CHUNKS; c_++) {                                                 \
         barrier();                                                                                    \
-        load_chunk_(column_chunk, cols, column_start, c_)                                             \
+        load_chunk_(column_chunk, TILE, cols, column_start, c_)                                       \
         barrier();                                                                                    \
         for (uint n_ = 0; n_ < TILE; n_++) {                                                          \
             vec4 w_ = weights[n_][down], x_ = column_chunk[n_][across];                               \
-            [[unroll]] for (uint i_ = 0; i_ < 4; i_++) SUM[i_][c_] += w_[i_] * x_;                    \
+            [[unroll]] for (uint i_ = 0; i_ < OWN; i_++) SUM[i_][c_] += w_[i_] * x_;                  \
         }                                                                                             \
     }
