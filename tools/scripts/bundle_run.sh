@@ -106,7 +106,7 @@ bench() {
 	local name=$1 seconds=$2
 	shift 2
 	part "$name" "$seconds" bin/bench "${sizes[@]}" -json "$logs/$name.json" $([[ ! -s $logs/pytorch.json ]] || echo "-peers $logs/pytorch.json") "$@"
-	grep -hE '^ .*[0-9]x|[0-9]x$' "$logs/$name.log" | tee -a "$summary"
+	grep -hE '[0-9]x$| tokens/s, ' "$logs/$name.log" | tee -a "$summary"
 }
 
 pack() { tar -C "$logs" --exclude=./cache -czf "$out/results.tar.gz" .; }
