@@ -13,3 +13,14 @@ func How(s *Sampler, logits, row int) ([]uint32, error) {
 	c.write(how, row)
 	return how, nil
 }
+
+// Pick is the choice of s, which has a temperature, from logits by a random number.
+func Pick(s *Sampler, logits []float32, random uint32) (int32, error) {
+	c, err := s.choice(len(logits))
+	if err != nil {
+		return 0, err
+	}
+	best, err := likeliest(logits)
+	c.random = random
+	return s.pick(logits, best, c), err
+}

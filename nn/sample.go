@@ -71,6 +71,11 @@ func (s *Sampler) Next(logits []float32) (int32, error) {
 		return best, err
 	}
 	c.random = s.draw()
+	return s.pick(logits, best, c), nil
+}
+
+// pick chooses from logits, of which best is the likeliest.
+func (s *Sampler) pick(logits []float32, best int32, c choice) int32 {
 	weigh := func(id int32) uint64 { return uint64(weight(logits[best]-logits[id], c.rate)) }
 	total := func() (sum uint64) {
 		for _, id := range s.ids {
@@ -89,7 +94,7 @@ func (s *Sampler) Next(logits []float32) (int32, error) {
 		s.ids = fewest(s.ids, logits, share(total(), c.topP, true), weigh)
 	}
 	sum := total()
-	return fewest(s.ids, logits, sum-share(sum, c.random, false), weigh)[0], nil
+	return fewest(s.ids, logits, sum-share(sum, c.random, false), weigh)[0]
 }
 
 // share returns sum·part/2³², rounded down, or up.

@@ -3,6 +3,7 @@ package nn_test
 import (
 	"fmt"
 	"math"
+	"sort"
 	"strings"
 	"testing"
 
@@ -87,11 +88,16 @@ func (d *onDevice) choose(t *testing.T, s *nn.Sampler) (token int32, result [2]i
 	t.Helper()
 	how, err := nn.How(s, d.vocab, 2)
 	must(t, err)
+	return d.run(t, how)
+}
+
+func (d *onDevice) run(t *testing.T, how []uint32) (token int32, result [2]int32) {
+	t.Helper()
 	must(t, ops.Upload(ctx, d.how, how))
 	must(t, d.step.Run())
 	must(t, d.step.Wait(ctx))
 	ids, all := make([]int32, 1), make([]int32, 6)
-	_, err = ops.Completed(d.step, d.chosen, all)
+	_, err := ops.Completed(d.step, d.chosen, all)
 	must(t, err)
 	must(t, ops.Download(ctx, d.token, ids))
 	return ids[0], [2]int32(all[4:])
@@ -144,6 +150,31 @@ func testSampleOnTheDevice(t *testing.T, v int, dt ops.DType) {
 				if got != [2]int32{want, 0} || token != want {
 					t.Fatalf("%s, %+v: %d, %v on the device, %d on the host", name, s, token, got, want)
 				}
+			}
+		}
+	}
+}
+
+// Weights are the host's to the last unit: of two tokens the choice changes at the same random number, which two units of
+// it would move.
+func TestSampleOnTheDeviceWeights(t *testing.T) {
+	d := newOnDevice(t, 2, ops.F32)
+	for i := range 60 {
+		s := &nn.Sampler{Temperature: 0.5 + float64(i%7)}
+		x := []float32{3, 3 - float32(math.Pow(1.4, float64(i-40))*s.Temperature)} // up to 837 temperatures below
+		must(t, ops.Upload(ctx, d.logits, x))
+		how, err := nn.How(s, 2, 2)
+		must(t, err)
+		pick := func(random uint32) int32 {
+			id, err := nn.Pick(s, x, random)
+			must(t, err)
+			return id
+		}
+		first := uint32(sort.Search(1<<32-1, func(r int) bool { return pick(uint32(r)) == 0 })) // the least likely comes first
+		for _, random := range []uint32{max(first, 1) - 1, first} {
+			how[3] = random
+			if got, _ := d.run(t, how); got != pick(random) {
+				t.Errorf("%v at temperature %v, random number %d: token %d, %d on the host", x, s.Temperature, random, got, pick(random))
 			}
 		}
 	}
