@@ -12,8 +12,8 @@ import (
 )
 
 const pytorchLines = `{"device":"a GPU","driver":"PyTorch 2.9, CUDA 13"}
-{"peer":"eager","names":["fill f32"],"shape":"f32[1024]","ns":1e8,"runs":3}
-{"peer":"eager","names":["add f32"],"shape":"f32[4096]","ns":1e8,"runs":3}
+{"peer":"eager","names":["fill f32"],"shape":"f32[1024]","ns":1e6,"runs":3}
+{"peer":"eager","names":["add f32"],"shape":"f32[4096]","ns":1e6,"runs":3}
 {"peer":"compiled","names":["add f32"],"shape":"f32[4096]","ns":1,"runs":3}
 {"peer":"compiled","names":["fill f32"],"shape":"f32[1024]","error":"no compiler"}
 {"peer":"sdpa","names":["dq","dkv"],"shape":"[2]","ns":300,"runs":3}
@@ -43,7 +43,7 @@ func TestPeerRatios(t *testing.T) {
 		want        ratios
 	}{
 		{"dkv", "[2]", 50, nil}, {"dq", "[2]", 100, nil}, {"dkv", "[2]", 50, ratios{"sdpa": 2}}, {"dkv", "[3]", 50, nil},
-		{"add f32", "f32[4096]", 1e8, ratios{"eager": 1, "compiled": 1e-8}},
+		{"add f32", "f32[4096]", 1e6, ratios{"eager": 1, "compiled": 1e-6}},
 	} {
 		if got := p.ratios(test.name, test.shape, test.nanos); !maps.Equal(got, test.want) {
 			t.Errorf("%s %s in %g ns: %v, want %v", test.name, test.shape, test.nanos, got, test.want)

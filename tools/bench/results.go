@@ -137,7 +137,12 @@ func summarize(w io.Writer, folder string) error {
 	}
 	line("", func(r *result) string { return r.Device + ", " + r.Driver })
 	fmt.Fprintf(w, "|%s\n", strings.Repeat("---|", 1+len(results)))
-	line("others wanting to run meanwhile", func(r *result) string { return r.beside() })
+	line("threads of others in the minute before", func(r *result) string {
+		if r.busy() {
+			return fmt.Sprintf("%.0f: to be measured again", r.Load)
+		}
+		return ""
+	})
 	line("ceiling of copies", func(r *result) string { return digits(r.Copy) + " GB/s" })
 	line("ceiling of f32 multiply-adds", func(r *result) string { return arithmetic(r.FMA) })
 	for _, dt := range []string{"f16", "bf16"} {
@@ -154,13 +159,8 @@ func summarize(w io.Writer, folder string) error {
 	return nil
 }
 
-// beside says how many threads of others wanted a processor, where that many disturb.
-func (h head) beside() string {
-	if h.Load < 0.5 {
-		return ""
-	}
-	return fmt.Sprintf("%.0f: to be measured again", max(1, h.Load))
-}
+// busy reports whether others ran in the minute before, as many as disturb.
+func (h head) busy() bool { return h.Load >= 1 }
 
 // loadAverage is how many threads ran or wanted to in the last minute; 0 where the system does not say.
 func loadAverage() float64 {

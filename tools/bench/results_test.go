@@ -71,7 +71,7 @@ func TestSummarize(t *testing.T) {
 	}
 	const want = `|  | A, 1.0 | B, 2.0 |
 |---|---|---|
-| others wanting to run meanwhile | 7: to be measured again |  |
+| threads of others in the minute before | 7: to be measured again |  |
 | ceiling of copies | 8.25 GB/s | 3000 GB/s |
 | ceiling of f32 multiply-adds | 40.0 GFLOP/s | 60.0 TFLOP/s |
 | ceiling of matrix cores, bf16 | 250 TFLOP/s |  |

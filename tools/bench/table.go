@@ -125,8 +125,8 @@ func newReport(c config, dev vk.Info) (*report, error) {
 	}
 	r.encode(h)
 	fmt.Fprintf(r.out, "%s, %s\n", h.Device, h.Driver)
-	if other := h.beside(); other != "" {
-		fmt.Fprintf(r.out, "others want to run meanwhile, threads: %s\n", other)
+	if h.busy() {
+		fmt.Fprintf(r.out, "%.0f threads of others ran in the minute before: the figures are of a busy machine\n", h.Load)
 	}
 	fmt.Fprintf(r.out, "tensors of %.4g MiB; GB/s of the bytes each kernel has to move; %% of the GB/s of the plain\nand of the fastest copy in the same run, and of the ceilings, which come first\n\n", h.MiB)
 	heading, library := "", ""
