@@ -17,7 +17,8 @@ type Evaluator struct {
 	cfg Config
 	recording
 	x, y    *ops.Tensor // i32 (B, T) inputs
-	loss    *ops.Tensor
+	loss    *ops.Tensor // the mean over a batch, or where there is a count the sum over so many targets
+	count   *ops.Tensor
 	windows data.Windows
 }
 
@@ -52,7 +53,15 @@ func newEvaluator(dev *vk.Device, cfg Config, model Model, tokens *data.Tokens) 
 	b, m := cfg.BatchSize, cfg.ContextLen
 	e := &Evaluator{cfg: cfg, recording: recording{graph: g}, windows: data.Windows{Tokens: tokens, B: b, M: m, Limit: int64(cfg.EvalWindows)},
 		x: g.Input("inputs", ops.I32, b, m), y: g.Input("targets", ops.I32, b, m)}
-	e.loss = model.Loss(g, e.x, e.y)
+	var err error
+	if e.loss, err = lossOf(model, g, e.x, e.y); err != nil {
+		g.Release()
+		return nil, err
+	}
+	if count, ok := g.Updater().SumOf(e.loss); ok {
+		e.count = count
+		g.Output(e.count)
+	}
 	g.Output(e.loss)
 	return e, nil
 }
@@ -63,12 +72,13 @@ func (e *Evaluator) Close() error { return e.close() }
 // Windows returns how many windows an evaluation covers.
 func (e *Evaluator) Windows() int64 { return e.windows.Count() }
 
-// Loss returns the mean loss over the windows, in nats per token. It looks at ctx
-// between two batches of windows.
+// Loss returns the mean loss over the windows, in nats per token: of a model whose loss
+// is a cross-entropy over all targets that it does not ignore, be there fewer in one batch
+// than in another. It looks at ctx between two batches of windows.
 func (e *Evaluator) Loss(ctx context.Context) (float64, error) {
 	n := e.cfg.BatchSize * e.cfg.ContextLen
 	x, y := make([]int32, n), make([]int32, n)
-	var sum float64
+	var sum, total float64
 	whole := context.WithoutCancel(ctx) // a batch that runs is waited for
 	for first := int64(0); first < e.windows.Count(); {
 		if err := ctx.Err(); err != nil {
@@ -94,10 +104,21 @@ func (e *Evaluator) Loss(ctx context.Context) (float64, error) {
 		if err != nil {
 			return 0, fmt.Errorf("train: evaluation: %w", err)
 		}
-		sum += float64(loss) * float64(rows)
+		if e.count == nil { // equally many targets in each window, for all that is known
+			sum, total = sum+float64(loss)*float64(rows), total+float64(rows)
+		} else {
+			count, err := ops.Item(whole, e.count)
+			if err != nil {
+				return 0, fmt.Errorf("train: evaluation: %w", err)
+			}
+			sum, total = sum+float64(loss), total+float64(count)
+		}
 		first += int64(rows)
 	}
-	return sum / float64(e.windows.Count()), nil
+	if total == 0 {
+		return 0, errors.New("train: evaluation: the model ignores every held-out target, the mean of nothing is undefined")
+	}
+	return sum / total, nil
 }
 
 // UnigramEntropy returns the cross-entropy, in nats per token, of the

@@ -84,3 +84,60 @@ func TestAccumulatedLossCountsTargets(t *testing.T) {
 		t.Fatalf("%d batches without targets and %d with: the test needs both", none, some)
 	}
 }
+
+// So does that of an evaluation, of which the batches may be of one window, with or without targets, or of all.
+func TestEvaluationCountsTargets(t *testing.T) {
+	dev := vktest.Open(t)
+	c := smallRun(t, t.TempDir())
+	c.ContextLen, c.Vocab = 4, 8
+	text := make([]uint16, 65)
+	for i := range text {
+		if text[i] = spared; i%16 > 6 {
+			text[i] = uint16(i * 7 % 8)
+		}
+	}
+	m := &sparing{params: ops.NewParams(dev, ops.F32)}
+	m.table = m.params.Add("table", c.Vocab, c.Vocab)
+	must(t, m.params.Alloc())
+	defer m.params.Release()
+	must(t, nn.Initialize(ctx, m.params, 5, func(*ops.Tensor) nn.Init { return nn.Init{Deviation: 2} }))
+	loss := func(batch int, text []uint16) (float64, error) {
+		c.BatchSize = batch
+		e, err := train.NewEvaluator(dev, c, m, data.NewTokens(text))
+		must(t, err)
+		defer e.Close()
+		return e.Loss(ctx)
+	}
+	want, err := loss(16, text)
+	must(t, err)
+	for _, batch := range []int{1, 2, 4, 8} {
+		got, err := loss(batch, text)
+		must(t, err)
+		if !(math.Abs(got-want) <= 1e-6*want) {
+			t.Errorf("batches of %d: %v, want %v", batch, got, want)
+		}
+	}
+	_, err = loss(1, text[:6])
+	mustFail(t, err, "train: evaluation: the model ignores every held-out target")
+}
+
+// forgetful returns no loss.
+type forgetful struct{ *sparing }
+
+func (forgetful) Loss(g *ops.Graph, x, y *ops.Tensor) *ops.Tensor { return nil }
+
+func TestLossIsNil(t *testing.T) {
+	dev := vktest.Open(t)
+	c := smallRun(t, t.TempDir())
+	m := &sparing{params: ops.NewParams(dev, ops.F32)}
+	m.table = m.params.Add("table", c.Vocab, c.Vocab)
+	must(t, m.params.Alloc())
+	defer m.params.Release()
+	for _, passes := range []int{1, 3} {
+		c.GradAccum = passes
+		_, err := train.NewTrainer(dev, c, forgetful{m}, data.NewTokens(make([]uint16, 1000)))
+		mustFail(t, err, "train: Loss of a model of type train_test.forgetful returned nil")
+	}
+	_, err := train.NewEvaluator(dev, c, forgetful{m}, data.NewTokens(make([]uint16, 1000)))
+	mustFail(t, err, "train: Loss of a model of type train_test.forgetful returned nil")
+}

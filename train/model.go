@@ -55,6 +55,18 @@ func reserved(m Model) string {
 	return ""
 }
 
+// lossOf is the loss of a model in a graph.
+func lossOf(m Model, g *ops.Graph, x, y *ops.Tensor) (*ops.Tensor, error) {
+	loss := m.Loss(g, x, y)
+	switch {
+	case g.Err() != nil:
+		return nil, fmt.Errorf("train: %w", g.Err())
+	case loss == nil:
+		return nil, fmt.Errorf("train: Loss of a model of type %T returned nil", m)
+	}
+	return loss, nil
+}
+
 // explainPad adds to the error of a model that takes the target which does not count
 // for a class what to do about it.
 func explainPad(err error) error {

@@ -119,7 +119,10 @@ func newTrainer(dev *vk.Device, cfg Config, model Model, tokens *data.Tokens, re
 	return t, nil
 }
 
-func (t *Trainer) build(tokens *data.Tokens) error {
+// apart reports whether pass and update are two programs.
+func (t *Trainer) apart() bool { return t.cfg.GradAccum > 1 || len(t.reduce) > 0 }
+
+func (t *Trainer) buildOptimizer() error {
 	groups, err := t.cfg.groups(t.model)
 	if err != nil {
 		return err
@@ -131,15 +134,20 @@ func (t *Trainer) build(tokens *data.Tokens) error {
 		}
 		t.rates = append(t.rates, share)
 	}
-	micro, maxNorm := t.cfg.GradAccum, float64(t.cfg.GradClipNorm)
-	apart := micro > 1 || len(t.reduce) > 0 // pass and update
-	t.opt, err = optim.New(&optim.Options{Groups: groups, MaxNorm: &maxNorm, Scaler: t.cfg.scaler(), Accumulate: apart, Reserve: true}, t.sets...)
+	maxNorm := float64(t.cfg.GradClipNorm)
+	t.opt, err = optim.New(&optim.Options{Groups: groups, MaxNorm: &maxNorm, Scaler: t.cfg.scaler(), Accumulate: t.apart(), Reserve: true}, t.sets...)
 	if err != nil {
 		return err
 	}
-	if err := checkNames(t.tensors()); err != nil {
+	return checkNames(t.tensors())
+}
+
+func (t *Trainer) build(tokens *data.Tokens) error {
+	err := t.buildOptimizer()
+	if err != nil {
 		return err
 	}
+	micro, apart := t.cfg.GradAccum, t.apart()
 	if t.source, err = newSource(t.dev, t.cfg, tokens); err != nil {
 		return err
 	}
@@ -148,7 +156,9 @@ func (t *Trainer) build(tokens *data.Tokens) error {
 	t.in = t.source.feed(g)
 	t.random = g.Input("random", ops.U32, 4)
 	g.Train(t.random)
-	t.loss = t.model.Loss(g, t.in.x, t.in.y)
+	if t.loss, err = lossOf(t.model, g, t.in.x, t.in.y); err != nil {
+		return err
+	}
 	count, sum := (*ops.Tensor)(nil), false
 	if apart {
 		count, sum = g.Updater().SumOf(t.loss)
