@@ -4,65 +4,81 @@ import "github.com/lemnos-ml/lemnos/vk"
 
 // forward is what the operations before Backward touch, while it runs.
 type forward struct {
-	touches map[*memory][]nodeTouch
-	seed    *memory // may be computed after all of them
-	since   int     // the node that follows the operation whose gradient is being computed
+	touches map[*memory][]access
+	seed    *memory            // may be computed after all of them
+	since   int                // the node that follows the operation whose gradient is being computed
+	given   map[*memory]string // gradients that a function of Record returned, and of which operation
 }
 
-// nodeTouch is what the node with that number touches.
-type nodeTouch struct {
+// access is what a call of the node with that number touches.
+type access struct {
 	touch
-	node int
+	reads bool
+	node  int
 }
 
 // beginBackward notes what the nodes so far touch.
 func (g *Graph) beginBackward(seed *Tensor) {
-	f := &forward{touches: map[*memory][]nodeTouch{}, seed: seed.mem}
+	f := &forward{touches: map[*memory][]access{}, seed: seed.mem, given: map[*memory]string{}}
 	for i, n := range g.nodes {
 		for j := range n.calls {
-			for _, t := range g.touched(&n.calls[j]) {
-				f.touches[t.mem] = append(f.touches[t.mem], nodeTouch{t, i})
+			for _, a := range g.accesses(&n.calls[j], i) {
+				f.touches[a.mem] = append(f.touches[a.mem], a)
 			}
 		}
 	}
 	g.forward = f
 }
 
-// touched lists what a call touches; nothing where its kernel can't be loaded, which is for Compile to say.
-func (g *Graph) touched(c *Call) (list []touch) {
+// accesses lists what a call touches; nothing where its kernel can't be loaded, which is for Compile to say.
+func (g *Graph) accesses(c *Call, node int) (list []access) {
 	k, err := g.load(c)
 	if err != nil {
 		return nil
 	}
 	for i, t := range c.Args {
-		list = append(list, touch{t.mem, t.offset, t.offset + t.Bytes(), k.Bindings()[i]&vk.Write != 0})
+		b := k.Bindings()[i]
+		list = append(list, access{touch{t.mem, t.offset, t.offset + t.Bytes(), b&vk.Write != 0}, b&vk.Read != 0, node})
 	}
 	return list
 }
 
 // intact checks that what calls of a gradient read still has the values that the operation had: AddTo, CastTo,
-// Fill and kernels of the caller's own can write to it after that.
+// Fill and kernels of the caller's own can write to it after that. They do not write to what has been returned as a gradient.
 func (g *Graph) intact(op string, calls []Call) {
-	f := g.forward
 	for i := range calls {
-		for j, t := range g.touched(&calls[i]) {
-			if t.mem.gradients || t.mem == g.status.mem || t.mem == f.seed {
-				continue
+		for j, a := range g.accesses(&calls[i], len(g.nodes)) {
+			t := calls[i].Args[j]
+			n := g.overwritten(a)
+			by := g.forward.given[a.mem]
+			if n != nil {
+				g.fail(op, "its gradient needs the values of %v that %s (at %s) has overwritten since: write to another tensor", t, n.op, n.where)
 			}
-			before := false // the operation, or one before it, touched it
-			for _, other := range f.touches[t.mem] {
-				switch {
-				case other.to <= t.from || t.to <= other.from:
-				case other.node < f.since:
-					before = true
-				case before && other.writes:
-					n := g.nodes[other.node]
-					g.fail(op, "its gradient needs the values of %v that %s (at %s) has overwritten since: write to another tensor", calls[i].Args[j], n.op, n.where)
-					return
-				}
+			if !g.check(!a.writes || by == "", op, "%v is written again, which %s has returned as a gradient: return another tensor each time", t, by) {
+				return
 			}
 		}
 	}
+}
+
+// overwritten returns a node of the forward pass that has written to what a reads since the operation was computed, which
+// had, or one before it, touched it; nil where there is none.
+func (g *Graph) overwritten(a access) *node {
+	f := g.forward
+	if !a.reads || a.mem.gradients || a.mem == g.status.mem || a.mem == f.seed {
+		return nil
+	}
+	before := false
+	for _, other := range f.touches[a.mem] {
+		switch {
+		case other.to <= a.from || a.to <= other.from:
+		case other.node < f.since:
+			before = true
+		case before && other.writes:
+			return g.nodes[other.node]
+		}
+	}
+	return nil
 }
 
 // known reports whether t has its final value before node n runs: what writes

@@ -18,7 +18,7 @@ import (
 // graph's from then on and is not written any more.
 func (g *Graph) Record(op string, y *Tensor, inputs []*Tensor, backward func(dy *Tensor) []*Tensor) {
 	if !g.ok(op, append([]*Tensor{y}, inputs...)...) || !g.check(backward != nil, op, "no function for its gradient") ||
-		!g.check(y.mem.graph == g || g.immediate && slices.ContainsFunc(g.owned, func(t *Tensor) bool { return t.mem == y.mem }), op, "%v is not computed by this graph", y) ||
+		!g.check(g.computes(y, inputs), op, "%v is not computed by this graph", y) ||
 		!g.check(!slices.Contains(inputs, y), op, "%v is both its result and an input", y) ||
 		!g.check(!slices.ContainsFunc(g.tape, func(e tapeEntry) bool { return e.out == y }), op, "%v has a gradient already: record one of its Detach", y) ||
 		!g.check(g.read[y] == "", op, "%v has been read (at %s) by what would give it no gradient: call Record before", y, g.read[y]) {
@@ -39,8 +39,17 @@ func (g *Graph) Record(op string, y *Tensor, inputs []*Tensor, backward func(dy 
 				return
 			}
 			g.addGrad(x, dx)
+			if !dx.mem.gradients {
+				g.forward.given[dx.mem] = op
+			}
 		}
 	}, inputs...)
+}
+
+// computes reports whether y is computed by the graph, or a Detach of one of inputs.
+func (g *Graph) computes(y *Tensor, inputs []*Tensor) bool {
+	same := func(t *Tensor) bool { return t.mem == y.mem }
+	return y.mem.graph == g || g.immediate && slices.ContainsFunc(g.owned, same) || y.param == nil && slices.ContainsFunc(inputs, same)
 }
 
 // Detach returns x as a tensor that no gradient flows back through: a constant

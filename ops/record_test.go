@@ -116,6 +116,33 @@ func TestGradInto(t *testing.T) {
 	}
 }
 
+// A Detach of an input, be that a parameter, can have a gradient of its own.
+func TestRecordOfADetachedParameter(t *testing.T) {
+	dev := vktest.Open(t)
+	for _, g := range []*ops.Graph{ops.NewGraph(dev), ops.NewImmediate(dev)} {
+		p := ops.NewParams(dev, ops.F32)
+		w, other := p.Add("w", 4), p.Add("other", 4)
+		must(t, p.Alloc())
+		t.Cleanup(p.Release)
+		must(t, ops.Upload(ctx, w, []float32{1, 2, 3, 4}))
+		y := g.Detach(w)
+		g.Record("reversed", y, []*ops.Tensor{w}, func(dy *ops.Tensor) []*ops.Tensor { return []*ops.Tensor{g.Scale(dy, -1)} })
+		loss := g.Sum(g.Mul(y, w))
+		g.Backward(loss, nil)
+		g.Output(loss)
+		if !g.Immediate() {
+			run(t, g)
+		}
+		must(t, g.Err())
+		opstest.Close(t, values(t, p.Grad(w)), []float32{0, 0, 0, 0}, 0)
+		g.Release()
+		g = ops.NewGraph(dev)
+		g.Record("mine", other, []*ops.Tensor{w}, func(dy *ops.Tensor) []*ops.Tensor { return []*ops.Tensor{dy} })
+		wantError(t, "another parameter", g.Err(), "ops: mine: other f32[4] is not computed by this graph")
+		g.Release()
+	}
+}
+
 // Errors and anomalies name the operation from outside, and the line that called it.
 func TestRecordedOperationIsNamed(t *testing.T) {
 	dev := vktest.Open(t)
@@ -266,6 +293,18 @@ func TestRecordMisuse(t *testing.T) {
 			return x
 		},
 		"ops: detach: argument 0 is nil": func(g *ops.Graph, x *ops.Tensor) *ops.Tensor { return g.Detach(nil) },
+		"which mine has returned as a gradient: return another tensor each time": func(g *ops.Graph, x *ops.Tensor) *ops.Tensor {
+			scratch := tensor[float32](t, dev, ops.F32, []int{4}, nil)
+			mine := func(x *ops.Tensor) *ops.Tensor {
+				y := g.Detach(g.Scale(x, 2))
+				g.Record("mine", y, []*ops.Tensor{x}, func(dy *ops.Tensor) []*ops.Tensor {
+					g.CastTo(g.Scale(dy, 2), scratch)
+					return []*ops.Tensor{scratch}
+				})
+				return y
+			}
+			return g.Add(mine(x), mine(g.Scale(x, 3)))
+		},
 		"ops: grad into: f32[4] is no input of mine": func(g *ops.Graph, x *ops.Tensor) *ops.Tensor {
 			h := g.Scale(x, 3)
 			y := g.Detach(g.Scale(h, 2))
