@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"github.com/lemnos-ml/lemnos/ops"
@@ -61,11 +62,20 @@ func Initialize(ctx context.Context, p *ops.Params, seed uint64, start func(t *o
 		}
 		values := make([]float32, t.Len())
 		how.fill(values, rand.New(rand.NewPCG(seed, uint64(i))))
+		if most := max(slices.Max(values), -slices.Min(values)); overflows(t.DType(), most) {
+			return fmt.Errorf("nn: initialize %v: mean %v and deviation %v give values of more than %s can hold", t, how.Mean, how.Deviation, t.DType())
+		}
 		if err := ops.Upload(ctx, t, values); err != nil {
 			return fmt.Errorf("nn: initialize: %w", err)
 		}
 	}
 	return nil
+}
+
+// overflows reports whether a positive value is infinite as dt stores it.
+func overflows(dt ops.DType, v float32) bool {
+	infinity := float32(math.Inf(1))
+	return v == infinity || dt != ops.F32 && dt.Bits(v) == dt.Bits(infinity)
 }
 
 // leastLimit is as far as values can be cut off before drawing them takes long.

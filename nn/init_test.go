@@ -81,3 +81,32 @@ func TestInitialize(t *testing.T) {
 		}
 	}
 }
+
+// Values that their storage type has no number for would be infinities.
+func TestInitializeInRange(t *testing.T) {
+	dev := vktest.Open(t)
+	for _, c := range []struct {
+		dt    ops.DType
+		start nn.Init
+		want  string
+	}{
+		{ops.F16, nn.Init{Mean: 65504}, ""},
+		{ops.F16, nn.Init{Mean: -65520}, "w f16[2 3]: mean -65520 and deviation 0 give values of more than f16 can hold"},
+		{ops.F16, nn.Init{Deviation: 1e6}, "more than f16 can hold"},
+		{ops.BF16, nn.Init{Mean: 3.38e38}, ""},
+		{ops.BF16, nn.Init{Mean: math.MaxFloat32}, "more than bf16 can hold"},
+		{ops.F32, nn.Init{Mean: math.MaxFloat32}, ""},
+		{ops.F32, nn.Init{Mean: 1e40}, "more than f32 can hold"},
+	} {
+		p := ops.NewParams(dev, c.dt)
+		p.Add("w", 2, 3)
+		must(t, p.Alloc())
+		t.Cleanup(p.Release)
+		err := nn.Initialize(ctx, p, 1, func(*ops.Tensor) nn.Init { return c.start })
+		if c.want == "" {
+			must(t, err)
+		} else {
+			wantError(t, "Initialize", err, c.want)
+		}
+	}
+}
