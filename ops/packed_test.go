@@ -313,6 +313,29 @@ func TestStack(t *testing.T) {
 	}
 }
 
+// What is to lie together begins another bank rather than be cut by the end of one.
+func TestTogetherInOneBank(t *testing.T) {
+	dev := vktest.Open(t)
+	const width = 128
+	rows := int(dev.Info().Caps.MaxStorageRange/16) / (width / 4) // of a bank
+	p := ops.NewParams(dev, ops.F32)
+	defer p.Release()
+	p.Add("first", rows-3, width)
+	a, b := p.Add("a", 2, width), p.Add("b", 2, width)
+	c, d := p.Add("c", rows-1, width), p.Add("d", 2, width) // more than one bank holds
+	p.Together(a, b)
+	p.Together(c, d)
+	if err := p.Reserve(); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := p.Stack(a, b); !ok {
+		t.Error("a and b are apart")
+	}
+	if _, ok := p.Stack(c, d); ok || len(p.Banks()) != 4 {
+		t.Errorf("%d banks, a stack of c and d: %v", len(p.Banks()), ok)
+	}
+}
+
 // What leaves a gap, or is not of the set, is no stack, and what can't be placed together an error.
 func TestStackRefuses(t *testing.T) {
 	dev := vktest.Open(t)

@@ -100,17 +100,18 @@ func (p *Params) Together(ts ...*Tensor) {
 	}
 }
 
-// inPlace returns the parameters in the order that they are placed in.
-func (p *Params) inPlace() (order []*Tensor) {
+// groups returns the parameters in the order that they are placed in, those together
+// in one group.
+func (p *Params) groups() (all [][]*Tensor) {
 	for _, t := range p.list {
 		switch group := p.together[t]; {
 		case group == nil:
-			order = append(order, t)
+			all = append(all, []*Tensor{t})
 		case group[0] == t:
-			order = append(order, group...)
+			all = append(all, group)
 		}
 	}
-	return order
+	return all
 }
 
 // Stack returns parameters (N1, K), (N2, K), … as one (N1+N2+…, K), and vectors as one
@@ -151,6 +152,39 @@ func (p *Params) Alloc() error { return p.alloc(NewTensor) }
 // used, see [Reserve].
 func (p *Params) Reserve() error { return p.alloc(Reserve) }
 
+// layOut gives each parameter its place in a bank, and returns the sizes of the banks in
+// groups of four values.
+func (p *Params) layOut() (sizes []int, err error) {
+	// Moments have a bank's layout in f32 whatever the values are stored as, so a bank
+	// must fit as f32.
+	limit := int(p.dev.Info().Caps.MaxStorageRange/16) / BankAlign * BankAlign
+	for _, group := range p.groups() {
+		var ns []int
+		for _, t := range group {
+			n := ceilDiv(t.len4(), BankAlign) * BankAlign
+			if n > limit {
+				return nil, fmt.Errorf("ops: params: %v takes %d bytes in f32: %w: the device allows %d in one binding", t, n*16, vk.ErrOutOfMemory, limit*16)
+			}
+			ns = append(ns, n)
+		}
+		for i, t := range group {
+			room := ns[i]
+			if all := sum(ns); i == 0 && all <= limit {
+				room = all // of which none begins another bank then
+			}
+			if len(sizes) == 0 || sizes[len(sizes)-1]+room > limit {
+				sizes = append(sizes, 0)
+				p.banks = append(p.banks, &Bank{})
+			}
+			b := len(sizes) - 1
+			t.param.bank, t.param.off4 = b, sizes[b]
+			p.banks[b].Tensors = append(p.banks[b].Tensors, t)
+			sizes[b] += ns[i]
+		}
+	}
+	return sizes, nil
+}
+
 func (p *Params) alloc(create func(*vk.Device, DType, ...int) (*Tensor, error)) error {
 	switch {
 	case p.err != nil:
@@ -160,26 +194,11 @@ func (p *Params) alloc(create func(*vk.Device, DType, ...int) (*Tensor, error)) 
 	case len(p.list) == 0:
 		return fmt.Errorf("ops: params: empty set")
 	}
-	// Moments have a bank's layout in f32 whatever the values are stored as, so a bank
-	// must fit as f32.
-	limit := int(p.dev.Info().Caps.MaxStorageRange/16) / BankAlign * BankAlign
-	var sizes []int // groups of four per bank
-	for _, t := range p.inPlace() {
-		n := ceilDiv(t.len4(), BankAlign) * BankAlign
-		if n > limit {
-			return fmt.Errorf("ops: params: %v takes %d bytes in f32: %w: the device allows %d in one binding", t, n*16, vk.ErrOutOfMemory, limit*16)
-		}
-		if len(sizes) == 0 || sizes[len(sizes)-1]+n > limit {
-			sizes = append(sizes, 0)
-			p.banks = append(p.banks, &Bank{})
-		}
-		b := len(sizes) - 1
-		t.param.bank, t.param.off4 = b, sizes[b]
-		p.banks[b].Tensors = append(p.banks[b].Tensors, t)
-		sizes[b] += n
+	sizes, err := p.layOut()
+	if err != nil {
+		return err
 	}
 	for i, b := range p.banks {
-		var err error
 		if b.Values, err = create(p.dev, p.dtype, sizes[i]*4); err == nil && !p.frozen {
 			b.Grads, err = Reserve(p.dev, p.dtype, sizes[i]*4)
 		}

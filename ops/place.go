@@ -108,7 +108,7 @@ func pack(blocks *[]int64, size, align, limit int64) (block int, offset int64) {
 	return last, offset
 }
 
-func sum(sizes []int64) (n int64) {
+func sum[N int | int64](sizes []N) (n N) {
 	for _, size := range sizes {
 		n += size
 	}
