@@ -147,6 +147,7 @@ func (g *Graph) schedule() ([]*scheduled, error) {
 		}
 	}
 	takeOver(calls)
+	spare(all, calls)
 	return calls, nil
 }
 

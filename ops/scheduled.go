@@ -1,6 +1,10 @@
 package ops
 
-import "github.com/lemnos-ml/lemnos/vk"
+import (
+	"slices"
+
+	"github.com/lemnos-ml/lemnos/vk"
+)
 
 // scheduled is a call with its kernel.
 type scheduled struct {
@@ -17,6 +21,16 @@ func (c *scheduled) parts() []*scheduled {
 		return []*scheduled{c}
 	}
 	return c.of
+}
+
+// spare tells the device of which calls of the graph it need not compile the kernels: those
+// that are not recorded, as nothing needs them or others do what they would.
+func spare(all, recorded []*scheduled) {
+	for _, c := range all {
+		if !slices.Contains(recorded, c) {
+			c.kernel.Spare()
+		}
+	}
 }
 
 func (c *scheduled) writes(i int) bool { return c.kernel.Bindings()[i]&vk.Write != 0 }

@@ -21,7 +21,7 @@ func (d *Device) Compile(ctx context.Context, progress func(done, total int)) er
 	}
 	var list []*Kernel
 	for _, k := range d.Kernels() {
-		if k.pipeline == nil {
+		if k.pipeline == nil && k.made > k.spared {
 			list = append(list, k)
 		}
 	}
@@ -63,6 +63,10 @@ func (d *Device) Compile(ctx context.Context, progress func(done, total int)) er
 	}
 	return ctx.Err()
 }
+
+// Spare takes one call of Device.Kernel back: when all are, Device.Compile leaves the kernel out, and it is compiled
+// where something dispatches it after all.
+func (k *Kernel) Spare() { k.spared++ }
 
 // Compile compiles the kernel unless it is compiled already. After an error it may be tried again.
 func (k *Kernel) Compile() error {

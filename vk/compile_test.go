@@ -150,6 +150,28 @@ func TestCompileLosesDevice(t *testing.T) {
 	vktest.CheckGone(t, "after Close")
 }
 
+// TestCompileSpares: kernels that all who made them spared are compiled where one is dispatched, not before.
+func TestCompileSpares(t *testing.T) {
+	d := vktest.Open(t)
+	list := scales(t, d, 3)
+	scales(t, d, 2) // the first two once more
+	for _, k := range list {
+		k.Spare()
+	}
+	compiled := 0
+	count := func(int, int) { compiled++ }
+	if err := d.Compile(t.Context(), count); err != nil || compiled != 2 {
+		t.Errorf("%d compiled, want 2; %v", compiled, err)
+	}
+	if err := list[2].Compile(); err != nil {
+		t.Error(err)
+	}
+	scales(t, d, 3)
+	if err := d.Compile(t.Context(), count); err != nil || compiled != 2 {
+		t.Errorf("%d compiled, the third by itself; %v", compiled, err)
+	}
+}
+
 // countdown is a context that ends after Err was asked left times.
 type countdown struct {
 	context.Context

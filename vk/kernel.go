@@ -36,6 +36,7 @@ type Kernel struct {
 	constants   map[uint32]uint32 // values given to its specialization constants
 	shared      int64             // bytes of shared memory
 
+	made, spared        int      // calls of Device.Kernel and of Spare
 	code                []uint32 // words of SPIR-V, to compile
 	specIDs, specValues []uint32
 	failed              error // of Device.Compile, for Kernel.Compile to return
@@ -58,13 +59,14 @@ func (d *Device) Kernel(name string, spirv []byte, spec map[uint32]uint32) (*Ker
 	}
 	key := kernelKey(name, spirv, spec)
 	if k := d.kernels[key]; k != nil {
+		k.made++
 		return k, nil
 	}
 	s, err := readSPIRV(spirv)
 	if err != nil {
 		return nil, fmt.Errorf("vk: kernel %s: %w", name, err)
 	}
-	k := &Kernel{device: d, name: name, access: s.access, descriptors: s.descriptors, pushBytes: s.pushBytes, local: s.workgroup(spec)}
+	k := &Kernel{device: d, name: name, made: 1, access: s.access, descriptors: s.descriptors, pushBytes: s.pushBytes, local: s.workgroup(spec)}
 	if err := k.fits(s, spec); err != nil {
 		return nil, fmt.Errorf("vk: kernel %s: %w", name, err)
 	}
