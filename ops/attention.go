@@ -108,10 +108,13 @@ func (g *Graph) checkHeads(op string, q, k *Tensor, o *AttentionOptions) bool {
 		g.check(k == q || k.shape[2] == o.Packed, op, "cache %v of %d packed heads", k, o.Packed)
 }
 
+// leastNormal is the least positive f32 that devices need not take for 0.
+const leastNormal = 0x1p-126
+
 // checkVisible checks what the options say about keys and logits.
 func (g *Graph) checkVisible(op string, q *Tensor, o *AttentionOptions) bool {
 	if !g.check(o.Window >= 0, op, "window of %d keys, want at least 1, or 0 for all", o.Window) ||
-		!g.check(o.SoftCap >= 0 && float32(o.SoftCap) <= math.MaxFloat32, op, "soft cap is %v, want a positive number, or 0 for none", o.SoftCap) {
+		!g.check(o.SoftCap == 0 || float32(o.SoftCap) >= leastNormal && float32(o.SoftCap) <= math.MaxFloat32, op, "soft cap is %v, want a positive f32, or 0 for none", o.SoftCap) {
 		return false
 	}
 	m := o.Mask

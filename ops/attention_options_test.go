@@ -168,6 +168,7 @@ func TestAttentionOptionErrors(t *testing.T) {
 	dev := vktest.Open(t)
 	for want, o := range map[string]func(g *ops.Graph) *ops.AttentionOptions{
 		"window of -1 keys": func(g *ops.Graph) *ops.AttentionOptions { return &ops.AttentionOptions{Window: -1} },
+		"soft cap is 1e-50": func(g *ops.Graph) *ops.AttentionOptions { return &ops.AttentionOptions{SoftCap: 1e-50} },
 		"soft cap is -2":    func(g *ops.Graph) *ops.AttentionOptions { return &ops.AttentionOptions{SoftCap: -2} },
 		"soft cap is NaN":   func(g *ops.Graph) *ops.AttentionOptions { return &ops.AttentionOptions{SoftCap: math.NaN()} },
 		"soft cap is +Inf":  func(g *ops.Graph) *ops.AttentionOptions { return &ops.AttentionOptions{SoftCap: math.Inf(1)} },

@@ -365,4 +365,7 @@ func TestStackRefuses(t *testing.T) {
 		wantError(t, "together", p.Alloc(), "together")
 		p.Release()
 	}
+	var zero ops.Params
+	zero.Add("a", 4)
+	wantError(t, "a set that NewParams did not make", zero.Alloc(), "NewParams")
 }

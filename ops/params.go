@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -68,6 +69,8 @@ func (p *Params) Add(name string, shape ...int) *Tensor {
 	size, err := storageSize(p.dtype, shape)
 	switch {
 	case err != nil:
+	case p.byName == nil:
+		err = errors.New("the set was not made by NewParams")
 	case name == "":
 		err = fmt.Errorf("parameter %d has no name", len(p.list))
 	case p.byName[name] != nil:

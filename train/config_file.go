@@ -296,7 +296,10 @@ func (c *Config) Override(assignment string) error {
 	case *float64:
 		*p, err = strconv.ParseFloat(value, 64)
 	case *Betas:
-		err = p.UnmarshalJSON([]byte("[" + strings.Trim(value, "[]") + "]"))
+		if !strings.HasPrefix(value, "[") {
+			value = "[" + value + "]"
+		}
+		err = p.UnmarshalJSON([]byte(value))
 	case *Custom:
 		err = p.UnmarshalJSON([]byte(value))
 	case *ClipNorm:

@@ -178,7 +178,7 @@ func TestSpec7WrongTypesNameTheField(t *testing.T) {
 			}
 		}
 	}
-	for _, assignment := range []string{"batch_size=", "batch_size=1.5", "custom=", "custom={", "seed=-1", "lr_max=fast", "betas=0.9", "betas=0.9,0.95,1",
+	for _, assignment := range []string{"batch_size=", "batch_size=1.5", "custom=", "custom={", "seed=-1", "lr_max=fast", "betas=0.9", "betas=[0.9,0.95", "betas=0.9,0.95]", "betas=0.9,0.95,1",
 		"betas=", "mixed_precision=maybe", "total_steps=99999999999999999999"} {
 		c := DefaultConfig()
 		key, value, _ := strings.Cut(assignment, "=")
