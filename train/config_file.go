@@ -296,10 +296,11 @@ func (c *Config) Override(assignment string) error {
 	case *float64:
 		*p, err = strconv.ParseFloat(value, 64)
 	case *Betas:
-		if !strings.HasPrefix(value, "[") {
-			value = "[" + value + "]"
+		list := value
+		if !strings.HasPrefix(list, "[") {
+			list = "[" + list + "]"
 		}
-		err = p.UnmarshalJSON([]byte(value))
+		err = p.UnmarshalJSON([]byte(list))
 	case *Custom:
 		err = p.UnmarshalJSON([]byte(value))
 	case *ClipNorm:
