@@ -30,14 +30,24 @@ func (g *Graph) beginBackward(seed *Tensor) {
 	g.forward = f
 }
 
+// bindings returns what a call does to its arguments. It is no reason to compile the kernel.
+func (g *Graph) bindings(c *Call) ([]vk.Access, error) {
+	k, err := g.load(c)
+	if err != nil {
+		return nil, err
+	}
+	k.Spare()
+	return k.Bindings(), nil
+}
+
 // accesses lists what a call touches; nothing where its kernel can't be loaded, which is for Compile to say.
 func (g *Graph) accesses(c *Call, node int) (list []access) {
-	k, err := g.load(c)
+	bindings, err := g.bindings(c)
 	if err != nil {
 		return nil
 	}
 	for i, t := range c.Args {
-		b := k.Bindings()[i]
+		b := bindings[i]
 		list = append(list, access{touch{t.mem, t.offset, t.offset + t.Bytes(), b&vk.Write != 0}, b&vk.Read != 0, node})
 	}
 	return list
@@ -106,7 +116,7 @@ func (n *node) writes(g *Graph, mem *memory) bool {
 			if a.mem != mem {
 				continue
 			}
-			if k, err := g.load(c); err != nil || k.Bindings()[j]&vk.Write != 0 {
+			if b, err := g.bindings(c); err != nil || b[j]&vk.Write != 0 {
 				return true
 			}
 		}
