@@ -35,24 +35,31 @@ func list(c config) error {
 	defer dev.Close()
 	c.gpu = dev.Info().Kind != vk.CPU
 	kernels, steps := chosen(c)
-	if err := checkWanted(c, withCeilings(c, dev.Info(), kernels), steps, wanted); err != nil {
+	kernels = withCeilings(c, dev.Info(), kernels)
+	if err := checkWanted(c, kernels, steps, wanted); err != nil {
 		return err
 	}
 	out := json.NewEncoder(os.Stdout)
-	for _, k := range withCeilings(c, dev.Info(), kernels) {
+	for _, k := range kernels {
 		for _, p := range k.parts {
-			if wanted(p.name + " " + k.shape) {
-				err = out.Encode(listed{Name: p.name, Shape: k.shape})
+			if !wanted(p.name + " " + k.shape) {
+				continue
+			}
+			if err := out.Encode(listed{Name: p.name, Shape: k.shape}); err != nil {
+				return err
 			}
 		}
 	}
 	for _, m := range steps {
-		if m.steps == 0 && !m.decodes && wanted(m.name+" "+m.shape()) {
-			cfg := m.cfg.Resolved()
-			err = out.Encode(listed{m.name, m.shape(), &cfg, m.dtype.String()})
+		if m.steps != 0 || m.decodes || !wanted(m.name+" "+m.shape()) {
+			continue
+		}
+		cfg := m.cfg.Resolved()
+		if err := out.Encode(listed{m.name, m.shape(), &cfg, m.dtype.String()}); err != nil {
+			return err
 		}
 	}
-	return err
+	return nil
 }
 
 // peers are what another library takes for the same rows: the file of -peers.
