@@ -12,6 +12,7 @@
 #include <malloc.h>
 #endif
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -97,9 +98,13 @@ OBJECTS(OBJECT)
 
 static Create realCreateShaderModule;
 static int32_t ourCreateShaderModule(void *device, const void *info, const void *allocator, uint64_t *handle) {
+	ModuleInfo module = *(const ModuleInfo *)info;
+	uint32_t *rewritten = nan_rewrite(module.code, &module.bytes);
+	if (rewritten) module.code = rewritten;
 	int32_t result = create(realCreateShaderModule, FAULT_HOST_MEMORY, VK_ERROR_OUT_OF_HOST_MEMORY, KIND_SHADER_MODULE,
-		limits_check_nothing, device, info, allocator, handle);
-	if (result == VK_SUCCESS) limits_keep_module(*handle, info);
+		limits_check_nothing, device, &module, allocator, handle);
+	if (result == VK_SUCCESS) limits_keep_module(*handle, &module);
+	free(rewritten);
 	return result;
 }
 
@@ -243,6 +248,18 @@ static void ourGetPhysicalDeviceFeatures2(void *physical, void *features) {
 	limits_lower_features2(features);
 }
 
+static void (*realGetPhysicalDeviceMemoryProperties)(void *, void *);
+static void ourGetPhysicalDeviceMemoryProperties(void *physical, void *properties) {
+	realGetPhysicalDeviceMemoryProperties(physical, properties);
+	limits_lower_memory_properties(properties);
+}
+
+static void (*realGetBufferMemoryRequirements)(void *, uint64_t, void *);
+static void ourGetBufferMemoryRequirements(void *device, uint64_t buffer, void *requirements) {
+	realGetBufferMemoryRequirements(device, buffer, requirements);
+	limits_lower_requirements(requirements);
+}
+
 static int32_t (*realEnumerateDeviceExtensionProperties)(void *, const char *, uint32_t *, void *);
 static int32_t ourEnumerateDeviceExtensionProperties(void *physical, const char *layer, uint32_t *count, void *list) {
 	if (!limits_hide_extensions()) return realEnumerateDeviceExtensionProperties(physical, layer, count, list);
@@ -284,6 +301,7 @@ static const struct {
 	ENTRY(QueueSubmit) ENTRY(WaitForFences) ENTRY(GetFenceStatus) ENTRY(GetQueryPoolResults)
 	ENTRY(DeviceWaitIdle) ENTRY(QueueWaitIdle)
 	ENTRY(GetPhysicalDeviceProperties) ENTRY(GetPhysicalDeviceProperties2) ENTRY(GetPhysicalDeviceFeatures2)
+	ENTRY(GetPhysicalDeviceMemoryProperties) ENTRY(GetBufferMemoryRequirements)
 	ENTRY(EnumerateDeviceExtensionProperties) ENTRY(UpdateDescriptorSets) ENTRY(CmdDispatch)
 };
 

@@ -116,6 +116,16 @@ func Injected() int { return int(C.interpose_injected()) }
 // Slow makes timestamps say that everything takes factor times as long as it does; 1 ends it.
 func Slow(factor uint64) { C.interpose_slow(C.uint64_t(factor)) }
 
+// PreferNumbers makes max, min and clamp, and comparisons that choose one of their operands, return the number where one
+// operand is NaN, in the kernels compiled from now on. Vulkan allows a driver either, and GPUs do so.
+func PreferNumbers(on bool) {
+	c := C.int(0)
+	if on {
+		c = 1
+	}
+	C.interpose_prefer_numbers(c)
+}
+
 // Lookup returns the function of the name as the wrapped vkGetInstanceProcAddr gives it for the last
 // instance asked about, and as vkGetDeviceProcAddr does for the last device created, which must be alive.
 func Lookup(name string) (byInstance, byDevice unsafe.Pointer) {

@@ -14,6 +14,9 @@ enum {
 // Faults, each with the calls that it can befall.
 enum { FAULT_DEVICE_MEMORY, FAULT_HOST_MEMORY, FAULT_MAP, FAULT_SUBMIT, FAULT_WAIT, FAULT_COMPILE, FAULTS };
 
+// Whether the host sees the memory of a card.
+enum { CARD_MAPPED = 1, CARD_UNMAPPED };
+
 // Limits of a device, 0 where they are not lowered.
 typedef struct {
 	uint64_t allocation;               // bytes in one vkAllocateMemory
@@ -24,6 +27,7 @@ typedef struct {
 	uint32_t subgroup_operations; // VkSubgroupFeatureFlags: those that are left
 	uint32_t subgroup_size;       // reported, whatever it is
 	uint32_t gpu;                 // 1: an integrated GPU, whatever it is
+	uint32_t card;                // CARD_MAPPED or CARD_UNMAPPED: a card with memory of its own, whatever it is
 	uint32_t basic;               // 1: Vulkan 1.1 without any extension or feature
 } interpose_limits;
 
@@ -36,6 +40,7 @@ int64_t interpose_injected(void);
 void interpose_lookup(const char *name, void **by_instance, void **by_device);
 void interpose_perturb(int value);
 void interpose_slow(uint64_t factor);
+void interpose_prefer_numbers(int on);
 void interpose_limit(const interpose_limits *limits);
 uint32_t interpose_subgroup_size(void);
 int64_t interpose_compiled_at_once(void);

@@ -54,7 +54,12 @@ typedef struct {
 	Chain chain; uint32_t flags, queue_count; const void *queues; uint32_t layer_count; const void *layers;
 	uint32_t extension_count; const char *const *extensions; const uint32_t *features;
 } DeviceInfo;
-typedef struct { Chain chain; uint64_t size; } MemoryInfo;
+typedef struct {
+	uint32_t type_count; struct { uint32_t flags, heap; } types[32];
+	uint32_t heap_count; struct { uint64_t size; uint32_t flags; } heaps[16];
+} MemoryProperties;
+typedef struct { uint64_t size, alignment; uint32_t types; } Requirements;
+typedef struct { Chain chain; uint64_t size; uint32_t memory_type; } MemoryInfo;
 typedef struct { uint32_t binding, type, count, stages; const void *samplers; } Binding;
 typedef struct { Chain chain; uint32_t flags, count; const Binding *bindings; } SetLayoutInfo;
 typedef struct { uint32_t stages, offset, size; } Range;
@@ -97,6 +102,7 @@ static void lower(uint32_t *value, uint32_t limit) {
 void limits_lower_properties(void *properties) {
 	Properties *p = properties;
 	if (limits.gpu) p->kind = 1; // VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU
+	if (limits.card) p->kind = 2; // VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU
 	if (limits.basic) p->api = VK_VERSION_1_1;
 	lower(&p->texels, limits.texels);
 	lower(&p->storage_range, limits.storage_range);
@@ -142,6 +148,27 @@ void limits_lower_features2(void *features2) {
 
 int limits_hide_extensions(void) { return limits.basic; }
 
+// A card has a heap of its own, which the host may see but not cache, and another in the host's memory. Of a device with one type
+// of memory, as software devices are, both are made out of that.
+static int two_heaps;
+
+void limits_lower_memory_properties(void *properties) {
+	enum { DEVICE_LOCAL = 1, VISIBLE = 2, COHERENT = 4, CACHED = 8 };
+	MemoryProperties *p = properties;
+	two_heaps = limits.card && p->type_count == 1;
+	if (!two_heaps) return;
+	p->type_count = p->heap_count = 2;
+	p->types[0].flags = limits.card == CARD_MAPPED ? DEVICE_LOCAL | VISIBLE | COHERENT : DEVICE_LOCAL;
+	p->types[1].flags = VISIBLE | COHERENT | CACHED;
+	p->types[1].heap = 1;
+	p->heaps[1] = p->heaps[0];
+	p->heaps[1].flags = 0;
+}
+
+void limits_lower_requirements(void *requirements) {
+	if (two_heaps) ((Requirements *)requirements)->types = 3;
+}
+
 int32_t limits_check_nothing(const void *info) {
 	(void)info;
 	return VK_SUCCESS;
@@ -165,8 +192,9 @@ int32_t limits_check_device(const void *info) {
 	return features ? refuse(VK_ERROR_FEATURE_NOT_PRESENT, "vkCreateDevice: a feature that the device does not have") : VK_SUCCESS;
 }
 
-// No violation: a device may lack the memory for less, too.
+// No violation: a device may lack the memory for less, too. Both heaps of a card are one.
 int32_t limits_check_memory(const void *info) {
+	if (two_heaps) ((MemoryInfo *)info)->memory_type = 0;
 	return above(((const MemoryInfo *)info)->size, limits.allocation) ? VK_ERROR_OUT_OF_DEVICE_MEMORY : VK_SUCCESS;
 }
 

@@ -21,6 +21,8 @@ type Limits struct {
 	SubgroupOperations uint32 // VkSubgroupFeatureFlags: those that are left
 	SubgroupSize       uint32 // what is reported; the driver goes on with its own, as those of Intel's GPUs may
 	GPU                bool   // an integrated GPU, whatever it is: kernels are chosen as for one
+	Card               bool   // a card with memory of its own, which the host sees but does not cache, whatever it is
+	Unmapped           bool   // with Card: the host does not see it
 	Basic              bool   // Vulkan 1.1 without any extension or feature
 }
 
@@ -52,6 +54,12 @@ func Limit(l Limits) {
 	}
 	if l.GPU {
 		c.gpu = 1
+	}
+	switch {
+	case l.Card && l.Unmapped:
+		c.card = C.CARD_UNMAPPED
+	case l.Card:
+		c.card = C.CARD_MAPPED
 	}
 	if l.Basic {
 		c.basic = 1

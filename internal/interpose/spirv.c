@@ -9,7 +9,6 @@
 
 enum { VK_SUCCESS = 0, REQUIRE_FULL_SUBGROUPS = 2, REQUIRED_SUBGROUP_SIZE = 1000225001 };
 
-typedef struct { uint32_t type; const void *next; uint32_t flags; size_t bytes; const uint32_t *code; } ModuleInfo;
 typedef struct { uint32_t id, offset; size_t size; } SpecEntry;
 typedef struct { uint32_t count; const SpecEntry *entries; size_t bytes; const char *data; } SpecInfo;
 typedef struct { uint32_t type; const void *next; uint32_t size; } Required;
@@ -24,8 +23,7 @@ static Module *modules;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint32_t last_subgroup_size;
 
-void limits_keep_module(uint64_t handle, const void *info) {
-	const ModuleInfo *m = info;
+void limits_keep_module(uint64_t handle, const ModuleInfo *m) {
 	Module *new = malloc(sizeof *new + m->bytes);
 	if (!new) abort();
 	new->handle = handle;

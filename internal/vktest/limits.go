@@ -21,8 +21,10 @@ func limitAll(name string) error {
 	case "":
 	case "minimum":
 		always = MinimumLimits
+	case "card", "unmapped":
+		always = Limits{Card: true, Unmapped: name == "unmapped"}
 	default:
-		return fmt.Errorf(`LEMNOS_LIMITS is %q, want "minimum" or nothing`, name)
+		return fmt.Errorf(`LEMNOS_LIMITS is %q, want "minimum", "card", "unmapped" or nothing`, name)
 	}
 	interpose.Limit(always)
 	return nil
@@ -47,6 +49,13 @@ func Limit(t testing.TB, l Limits) {
 func Slow(t testing.TB, factor uint64) {
 	interpose.Slow(factor)
 	t.Cleanup(func() { interpose.Slow(1) })
+}
+
+// PreferNumbers makes the compilers of all devices that the test opens after it take kernels as GPUs may, until the test's
+// end: where max, min or a comparison has a NaN to choose from, the number is chosen.
+func PreferNumbers(t testing.TB) {
+	interpose.PreferNumbers(true)
+	t.Cleanup(func() { interpose.PreferNumbers(false) })
 }
 
 // Violation returns the first call since the last Violation that asked for more than Limit allows, or "": the test expects it.

@@ -3,7 +3,8 @@
 // Environment: VK_REQUIRE=1 makes a missing device a failure instead of a skip. LEMNOS_VALIDATE=1 runs the tests
 // under the Khronos validation layer with synchronization validation; any message fails the package,
 // and so does a layer that is not there. LEMNOS_LIMITS=minimum lowers the limits of all devices to the least that
-// Vulkan 1.1 promises, see MinimumLimits; any call that asks for more fails the package.
+// Vulkan 1.1 promises, see MinimumLimits; any call that asks for more fails the package. "card" makes them look like cards whose
+// memory the host sees and does not cache, "unmapped" like cards whose memory it does not see.
 package vktest
 
 import (
