@@ -25,7 +25,8 @@ void main() {
             precise vec4 g = load4(grad, i) * gscale * rest; // in this order: gscale rest may be subnormal
             vec4 m = loadf(moment, k), w = load_weight(i, k);
             w -= decay * w;
-            w -= step_size * sign(b1 * m + one_b1 * g);
+            vec4 look = b1 * m + one_b1 * g;
+            w -= step_size * keep_nan(look, sign(look));
             moment[k] = stf(b2 * m + one_b2 * g);
             store_weight(i, k, w);
         }

@@ -11,10 +11,13 @@ var Functions = []Activation{
 		}
 		return x
 	}, func(x float64) float64 {
-		if x <= 0 {
+		switch {
+		case x > 0:
+			return 1
+		case x <= 0:
 			return 0
 		}
-		return 1
+		return x // NaN
 	}},
 	{"relu squared", func(x float64) float64 {
 		if x < 0 {

@@ -1,23 +1,23 @@
 // Functions f of one value and their derivatives, four values at a time, for any x: infinities give the limit, NaN gives NaN.
 // The relative accuracy stays where f is tiny.
-// needs:   lib/math.glsl
+// needs:   lib/types.glsl, lib/math.glsl
 // defines: silu, silu_slope, function and slope (of the FUNCTION, specialization id 19)
 
-// x between -limit and limit, beyond which f has reached its limits: no 0 inf, and a NaN stays one.
-vec4 within(float limit, vec4 x) { return mix(x, sign(x) * limit, greaterThan(abs(x), vec4(limit))); }
-vec4 above(float limit, vec4 x) { return mix(x, vec4(limit), lessThan(x, vec4(limit))); }
+// Beyond such limits f is its limit, and 0 inf does not come up. A NaN may be lost: see keep_nan.
+vec4 within(float limit, vec4 x) { return clamp(x, vec4(-limit), vec4(limit)); }
+vec4 above(float limit, vec4 x) { return max(x, vec4(limit)); }
 
 // silu: x s with s = 1/(1 + e^-x); f' = s (1 + x (1 - s)).
 vec4 silu(vec4 x) {
     vec4 rest;
-    return above(-88, x) * sigmoid4(x, rest);
+    return keep_nan(x, above(-88, x) * sigmoid4(x, rest));
 }
 
 // Both for one sigmoid.
 vec4 silu_slope(vec4 x, out vec4 f) {
     vec4 rest, s = sigmoid4(x, rest);
-    f = above(-88, x) * s;
-    return s * (1.0 + within(88, x) * rest);
+    f = keep_nan(x, above(-88, x) * s);
+    return keep_nan(x, s * (1.0 + within(88, x) * rest));
 }
 
 vec4 silu_slope(vec4 x) {
@@ -25,10 +25,14 @@ vec4 silu_slope(vec4 x) {
     return silu_slope(x, f);
 }
 
+// relu: max(x, 0); f' = 0 at 0.
+vec4 relu(vec4 x) { return above(0, x); }
+vec4 relu_slope(vec4 x) { return mix(vec4(0), vec4(1), greaterThan(x, vec4(0))); }
+
 // gelu: x P(x) with P the normal distribution; f' = P(x) + x e^(-x^2/2)/sqrt(2 pi).
 vec4 gelu(vec4 x) {
     vec4 a = abs(within(14, x)), tail = a * normal_tail4(a) * gauss4(a);
-    return mix(x, vec4(0), lessThan(x, vec4(0))) - tail; // x (1 - P(-x)) = x - x P(-x)
+    return relu(x) - tail; // x (1 - P(-x)) = x - x P(-x)
 }
 
 vec4 gelu_slope(vec4 x) {
@@ -49,10 +53,6 @@ vec4 gelu_tanh_slope(vec4 x) {
     return s * (1.0 + a * rest * (W1 + 3.0 * W3 * a * a));
 }
 
-// relu: max(x, 0); f' = 0 at 0.
-vec4 relu(vec4 x) { return mix(x, vec4(0), lessThan(x, vec4(0))); }
-vec4 relu_slope(vec4 x) { return mix(vec4(1), vec4(0), lessThanEqual(x, vec4(0))); }
-
 vec4 relu_squared(vec4 x) { return relu(x) * relu(x); }
 vec4 relu_squared_slope(vec4 x) { return 2.0 * relu(x); }
 
@@ -70,7 +70,7 @@ vec4 tanh_slope(vec4 x) { return 4.0 * sigmoid_slope(2.0 * x); }
 
 // exp: to infinity above 88.73; 0 below -87, where the result is all but subnormal. f' = f.
 vec4 exponential(vec4 x) {
-    vec4 a = mix(x, vec4(89), greaterThan(x, vec4(89))), n = roundEven(a * 1.44269504088896341);
+    vec4 a = min(x, vec4(89)), n = roundEven(a * 1.44269504088896341);
     vec4 up = mix(vec4(0), vec4(1), greaterThan(n, vec4(0))); // 2^128 is no float: 2^127 2
     return mix(exp_reduced(n - up, exp_remainder(n, a)) * (1.0 + up), vec4(0), lessThan(a, vec4(-87)));
 }
@@ -79,14 +79,14 @@ vec4 exponential(vec4 x) {
 float logarithm(float x) {
     uint bits = floatBitsToUint(x);
     if (bits - 1u < 0x7fffffu) return log1(float(bits)) - 103.278929903; // subnormal: bits/2^149
-    return x > 0 || is_nan(x) ? log1(x) : x == 0 ? -INFINITY : NAN;
+    return x > 0 ? log1(x) : x == 0 ? -INFINITY : NAN;
 }
 vec4 logarithm(vec4 x) { return vec4(logarithm(x.x), logarithm(x.y), logarithm(x.z), logarithm(x.w)); }
 
 const uint SILU = 0, GELU = 1, GELU_TANH = 2, RELU = 3, RELU_SQUARED = 4, SIGMOID = 5, TANH = 6, EXP = 7, LOG = 8;
 layout(constant_id = 19) const uint FUNCTION = SILU;
 
-vec4 function(vec4 x) {
+vec4 function_of_number(vec4 x) {
     if (FUNCTION == GELU) return gelu(x);
     if (FUNCTION == GELU_TANH) return gelu_tanh(x);
     if (FUNCTION == RELU) return relu(x);
@@ -98,7 +98,7 @@ vec4 function(vec4 x) {
     return silu(x);
 }
 
-vec4 slope(vec4 x) {
+vec4 slope_of_number(vec4 x) {
     if (FUNCTION == GELU) return gelu_slope(x);
     if (FUNCTION == GELU_TANH) return gelu_tanh_slope(x);
     if (FUNCTION == RELU) return relu_slope(x);
@@ -109,3 +109,6 @@ vec4 slope(vec4 x) {
     if (FUNCTION == LOG) return 1.0 / x;
     return silu_slope(x);
 }
+
+vec4 function(vec4 x) { return keep_nan(x, function_of_number(x)); }
+vec4 slope(vec4 x) { return keep_nan(x, slope_of_number(x)); }

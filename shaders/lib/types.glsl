@@ -3,6 +3,7 @@
 //          W, ld4_to, st4_to, st4_to_number (that of what it writes, for kernels with two)
 //          both are f32, or with -DB16 and -DTO_B16 f16 or, where BF16 and TO_BF16 are set, bf16
 //          F32x4, ldf, stf (f32 in every variant)
+//          is_nan, keep_nan
 //          INPUT, load4, bits4, INPUT_F32, INOUT_F32, loadf: how buffers are declared and read, see below
 // 16-bit values are two to a word, the first one low. Conversions are spelled out and round to nearest even: packHalf2x16 may
 // round and flush subnormals as the driver likes.
@@ -67,6 +68,10 @@ vec4 f16_ld4(BITS64 word) {
 }
 
 bool is_nan(float x) { return int(floatBitsToUint(x) & 0x7fffffffu) > 0x7f800000; } // isnan may be optimized away
+
+// x where that is NaN, else y, what was made of x. Vulkan does not say which operand max, min and clamp return where one is NaN,
+// nor what sign does, and NVIDIA's compiler makes such an instruction of x < c ? c : x too.
+vec4 keep_nan(vec4 x, vec4 y) { return mix(y, x, greaterThan(ivec4(floatBitsToUint(x) & 0x7fffffffu), ivec4(0x7f800000))); }
 
 // The bits of the f16 nearest to a number of absolute value magnitude, at most 65536, in the lower 16 bits of the result; the
 // upper ones are 0x4b00. With 2^e the power of two at or below magnitude, but at least 2^-14: near magnitude the f16 are
