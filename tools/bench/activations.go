@@ -27,10 +27,7 @@ func silu(x float64) float64 { return x / (1 + math.Exp(-x)) }
 
 func activationCase(name string, n int, f func(g *ops.Graph, x *ops.Tensor) *ops.Tensor, want func(x float64) float64) benchmark {
 	return benchmark{shape: fmt.Sprintf("f32[%d]", n), parts: []part{{name: name + " f32", kernels: "unary.", bytes: 8 * float64(n)}}, build: func(r *running) {
-		data := normals(n)
-		y := f(r.graph, r.tensor(ops.F32, data, n))
-		r.graph.Output(y)
-		r.expect(y, 1e-5, func(i int) float64 { return want(float64(data[i])) })
+		r.expect(f(r.graph, r.filled(ops.F32, values{}, n)), 1e-5, func(i int) float64 { return want(values{}.at(i)) })
 	}}
 }
 
@@ -42,22 +39,19 @@ func swigluCase(dt ops.DType, n, d int) benchmark {
 		{name: "swiglu " + dt.String(), kernels: "swiglu.", bytes: 3 * size},
 		{name: "swiglu_back " + dt.String(), kernels: "swiglu_back.", bytes: 5 * size},
 	}, build: func(r *running) {
-		data := normals(2 * n * d)
-		gate, up := r.tensor(dt, data[:n*d], n, d), r.tensor(dt, data[n*d:], n, d)
+		gates, ups := values{}, values{}.after(n*d)
+		gate, up := r.filled(dt, gates, n, d), r.filled(dt, ups, n, d)
 		targets, ids := r.ids(n, d)
 		r.graph.RequireGrad(gate)
 		r.graph.RequireGrad(up)
 		y := r.graph.SwiGLU(gate, up)
-		r.graph.Output(y)
 		r.graph.Backward(r.graph.CrossEntropy(y, targets, nil), nil)
-		r.graph.Output(r.graph.Grad(gate))
-		r.graph.Output(r.graph.Grad(up))
 
 		tolerance, small := 1e-5, 1e-5/float64(n)
 		if dt != ops.F32 { // y is rounded, and moves its softmax
 			tolerance, small = 8e-3, 4e-2/float64(n)
 		}
-		value := func(i int) float64 { return silu(float64(data[i])) * float64(data[n*d+i]) }
+		value := func(i int) float64 { return silu(gates.at(i)) * ups.at(i) }
 		slope := func(i int) float64 { // d loss / d y[i]
 			row := make([]float32, d)
 			for j := range row {
@@ -70,11 +64,11 @@ func swigluCase(dt ops.DType, n, d int) benchmark {
 			return p / float64(n)
 		}
 		r.expect(y, tolerance, value)
-		r.expect(r.graph.Grad(up), small, func(i int) float64 { return slope(i) * silu(float64(data[i])) })
+		r.expect(r.graph.Grad(up), small, func(i int) float64 { return slope(i) * silu(gates.at(i)) })
 		r.expect(r.graph.Grad(gate), small, func(i int) float64 {
-			x := float64(data[i])
+			x := gates.at(i)
 			s := 1 / (1 + math.Exp(-x))
-			return slope(i) * float64(data[n*d+i]) * s * (1 + x*(1-s))
+			return slope(i) * ups.at(i) * s * (1 + x*(1-s))
 		})
 	}}
 }
@@ -83,30 +77,27 @@ func swigluCase(dt ops.DType, n, d int) benchmark {
 // the others doubled.
 func dropoutCase(dt ops.DType, n int) benchmark {
 	return benchmark{shape: fmt.Sprintf("[%d]", n), parts: []part{{name: "dropout " + dt.String(), kernels: "dropout", bytes: 2 * float64(n*dt.Size())}}, build: func(r *running) {
-		data := normals(n)
 		random := r.graph.Input("random", ops.U32, 4)
 		r.graph.Train(random)
 		r.stage = func(*ops.Step) error { return ops.Upload(r.ctx, random, []uint32{0, 0, 1, 0}) }
-		y := r.graph.Dropout(r.tensor(dt, data, n), 0.5)
-		r.graph.Output(y)
-		r.check = func() error {
-			got, dropped := make([]float32, n), 0.0
-			if err := ops.Download(r.ctx, y, got); err != nil {
-				return err
-			}
-			for i, v := range got {
-				switch {
-				case v == 0:
+		p := r.pick(r.graph.Dropout(r.filled(dt, values{}, n), 0.5), 1<<16)
+		r.checks = append(r.checks, func() error {
+			all, dropped := 0.0, 0.0
+			err := p.each(r, func(i int, got float64) error {
+				all++
+				switch want := 2 * (values{}).at(i); {
+				case got == 0:
 					dropped++
-				case v != 2*data[i]:
-					return fmt.Errorf("value %d is %v, want 0 or %v", i, v, 2*data[i])
+				case got != want:
+					return fmt.Errorf("value %d is %v, want 0 or %v", i, got, want)
 				}
+				return nil
+			})
+			if err == nil && !(math.Abs(dropped/all-0.5) < 0.05) {
+				err = fmt.Errorf("%v of %v values are 0, want half", dropped, all)
 			}
-			if !(math.Abs(dropped/float64(n)-0.5) < 0.05) {
-				return fmt.Errorf("%v of %d values are 0, want half", dropped, n)
-			}
-			return nil
-		}
+			return err
+		})
 	}}
 }
 
@@ -115,16 +106,14 @@ func dropoutCase(dt ops.DType, n int) benchmark {
 func softmaxCase(n, v int) benchmark {
 	stride := (v + 3) / 4 * 4
 	return benchmark{shape: fmt.Sprintf("[%d %d]", n, v), parts: []part{{name: "softmax f32", kernels: "softmax", bytes: 12 * float64(n*stride)}}, build: func(r *running) {
-		data := normals(n * v)
-		y := r.graph.Softmax(r.tensor(ops.F32, data, n, v))
-		r.graph.Output(y)
+		y := r.graph.Softmax(r.filled(ops.F32, values{}, n, v))
 		row, lse := -1, 0.0
 		r.expect(y, 1e-5/float64(v), func(i int) float64 {
 			if i/v != row {
 				row = i / v
-				lse = logSumExp(data[row*v : (row+1)*v])
+				lse = logSumExp(values{}.row(row*v, v))
 			}
-			return math.Exp(float64(data[i]) - lse)
+			return math.Exp(values{}.at(i) - lse)
 		})
 	}}
 }

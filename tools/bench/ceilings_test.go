@@ -21,7 +21,7 @@ func TestKernelsAreFresh(t *testing.T) {
 		t.Fatal(err)
 	}
 	files, err := filepath.Glob("*.comp")
-	if err != nil || len(files) != 2 {
+	if err != nil || len(files) != 4 {
 		t.Fatalf("kernels %v: %v", files, err)
 	}
 	for _, f := range files {

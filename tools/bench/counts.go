@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -27,7 +28,9 @@ func countAll(c config) error {
 	c.gpu = true // of any size: nothing runs
 	fmt.Printf("%s, %s\n", dev.Info().Name, dev.Info().Driver)
 	var failed error
-	for _, m := range slices.Backward(models(c)) {
+	list := models(c)
+	slices.SortStableFunc(list, func(a, b model) int { return cmp.Compare(b.work(), a.work()) })
+	for _, m := range list {
 		if m.steps > 0 || !wanted(m.name+" "+m.shape()) {
 			continue
 		}
@@ -41,6 +44,14 @@ func countAll(c config) error {
 		printCounts(os.Stdout, counts)
 	}
 	return failed
+}
+
+// work is about how much a step has to do: tokens by parameters.
+func (m model) work() int64 {
+	if m.decodes {
+		return m.cfg.Parameters()
+	}
+	return int64(m.batch*m.cfg.Context) * m.cfg.Parameters()
 }
 
 // counts compiles a training step, or the pass of a token, on a device that may be open for compiling only.

@@ -63,7 +63,7 @@ func main() {
 func parse(args []string) (c config, err error) {
 	fs := command.Flags("bench", "bench [flags]")
 	fs.StringVar(&c.device, "device", "", "index or part of the name of a device; default: the best one")
-	fs.StringVar(&c.run, "run", "", "measure only rows whose name and shape match this `regexp`")
+	fs.StringVar(&c.run, "run", "", "measure only rows whose name and shape match this `regexp`, in capitals or not")
 	fs.StringVar(&c.skip, "skip", "", "leave out rows whose name and shape match this `regexp`")
 	fs.StringVar(&c.json, "json", "", "also write each row to this `file` once it is measured: a JSON object a line")
 	fs.StringVar(&c.compare, "compare", "", "also print how many times as fast each row is as in this `file`, which -json wrote on the same device")
@@ -73,6 +73,7 @@ func parse(args []string) (c config, err error) {
 	fs.StringVar(&c.results, "results", "", "measure nothing: print a table of the files that -json wrote in this `folder`")
 	fs.StringVar(&c.trace, "trace", "", "also write each dispatch of the training steps to this `file`, for ui.perfetto.dev")
 	fs.IntVar(&c.mib, "size", 64, "`MiB` of the tensors that memory-bound kernels read")
+	fs.DurationVar(&c.limit, "limit", 0, "begin no row after so much `time`; 0: measure all")
 	fs.BoolVar(&c.quick, "quick", false, "small tensors and few runs: does it work, not how fast")
 	fs.BoolVar(&c.counts, "counts", false, "measure nothing: print dispatches, barriers, bytes and FLOPs of the training steps")
 	return c, command.NoOperands(fs, args)
@@ -85,6 +86,7 @@ type config struct {
 	results                 string
 	anyDevice               bool
 	mib                     int
+	limit                   time.Duration // to begin rows in; 0: none
 	quick                   bool
 	counts, list            bool
 	gpu                     bool // the device is one: sizes that take a processor minutes are measured too
@@ -100,19 +102,22 @@ func (c config) bytes() int {
 
 // runs returns how often to time a step, and after how long to stop early.
 func (c config) runs() (least, most int, limit time.Duration) {
-	if c.quick {
+	switch {
+	case c.quick:
 		return 3, 3, 0
+	case c.gpu:
+		return 7, 51, 300 * time.Millisecond
 	}
 	return 7, 51, 2 * time.Second
 }
 
 // filter returns whether a row is wanted, by its name and shape.
 func (c config) filter() (func(row string) bool, error) {
-	run, err := regexp.Compile(c.run)
+	run, err := regexp.Compile("(?i)" + c.run)
 	if err != nil {
 		return nil, fmt.Errorf("bench: -run: %w", err)
 	}
-	skip, err := regexp.Compile(c.skip)
+	skip, err := regexp.Compile("(?i)" + c.skip)
 	if err != nil {
 		return nil, fmt.Errorf("bench: -skip: %w", err)
 	}
@@ -157,26 +162,50 @@ func chosen(c config) ([]benchmark, []model) {
 	return all, steps
 }
 
-// checkWanted returns an error that names the rows where none is wanted.
+// checkWanted returns an error that names rows near to -run where none is wanted.
 func checkWanted(c config, kernels []benchmark, steps []model, wanted func(row string) bool) error {
-	names, any := []string{}, false
-	add := func(name, shape string) {
-		names = append(names, name)
-		any = any || wanted(name+" "+shape)
-	}
+	var rows []string
 	for _, k := range kernels {
 		for _, p := range k.parts {
-			add(p.name, k.shape)
+			rows = append(rows, p.name+" "+k.shape)
 		}
 	}
 	for _, m := range steps {
-		add(m.name, m.shape())
+		rows = append(rows, m.name+" "+m.shape())
 	}
-	if any {
+	if slices.ContainsFunc(rows, wanted) {
 		return nil
 	}
-	slices.Sort(names)
-	return fmt.Errorf("bench: -run %q and -skip %q leave nothing to measure; the rows are %s, each with its shapes", c.run, c.skip, strings.Join(slices.Compact(names), ", "))
+	near := ""
+	if found := nearest(c.run, rows); len(found) > 0 {
+		near = fmt.Sprintf("; near to that are %q", found)
+	}
+	return fmt.Errorf("bench: no row is left by -run %q and -skip %q%s; -list prints all rows", c.run, c.skip, near)
+}
+
+// word is one in a regular expression or a row's name.
+var word = regexp.MustCompile(`[a-z0-9]+`)
+
+// nearest are the rows that have the most words of a regular expression in them, at most five and none without any.
+func nearest(run string, rows []string) (found []string) {
+	words := word.FindAllString(strings.ToLower(run), -1)
+	most := 1
+	for _, row := range rows {
+		plain := strings.Join(word.FindAllString(strings.ToLower(row), -1), "")
+		count := 0
+		for _, w := range words {
+			if strings.Contains(plain, w) {
+				count++
+			}
+		}
+		if count > most {
+			most, found = count, nil
+		}
+		if count == most && len(found) < 5 {
+			found = append(found, row)
+		}
+	}
+	return found
 }
 
 // withCeilings is all and what the ceilings are measured by.
@@ -189,6 +218,7 @@ func withCeilings(c config, info vk.Info, all []benchmark) []benchmark {
 
 // measureAll leaves what was wrong to the report and goes on. Its error is of what nothing can be measured without.
 func measureAll(dev *vk.Device, c config, kernels []benchmark, steps []model, wanted func(row string) bool, r *report) error {
+	start := time.Now()
 	copies, err := openYardsticks(dev, c)
 	if err != nil {
 		return err
@@ -198,7 +228,7 @@ func measureAll(dev *vk.Device, c config, kernels []benchmark, steps []model, wa
 		return err
 	}
 	for _, k := range kernels {
-		if !slices.ContainsFunc(k.parts, func(p part) bool { return wanted(p.name + " " + k.shape) }) {
+		if !slices.ContainsFunc(k.parts, func(p part) bool { return wanted(p.name + " " + k.shape) }) || r.late(start, c.limit) {
 			continue
 		}
 		rows, err := measure(dev, k, copies, c)
@@ -213,7 +243,7 @@ func measureAll(dev *vk.Device, c config, kernels []benchmark, steps []model, wa
 		}
 	}
 	for _, m := range steps {
-		if !wanted(m.name + " " + m.shape()) {
+		if !wanted(m.name+" "+m.shape()) || r.late(start, c.limit) {
 			continue
 		}
 		x, err := m.measure(dev)
@@ -229,7 +259,7 @@ func measureAll(dev *vk.Device, c config, kernels []benchmark, steps []model, wa
 }
 
 // measureCeilings measures what the other rows are held against.
-func measureCeilings(dev *vk.Device, c config, copies yardsticks, wanted func(row string) bool, r *report) error {
+func measureCeilings(dev *vk.Device, c config, copies *yardsticks, wanted func(row string) bool, r *report) error {
 	found := ceilings{Matrix: map[string]float64{}}
 	for _, k := range ceilingCases(c, dev.Info()) {
 		rows, err := measure(dev, k.benchmark, copies, c)

@@ -1,9 +1,8 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -25,7 +24,7 @@ func open(dev *vk.Device, c benchmark) (*opened, error) {
 	if err := enough(dev.Info(), c.memory); err != nil {
 		return nil, err
 	}
-	r := &running{dev: dev, ctx: context.Background(), graph: ops.NewGraph(dev)}
+	r := newRunning(dev)
 	c.build(r)
 	step, err := r.graph.Compile()
 	if err != nil || r.err != nil {
@@ -69,9 +68,6 @@ func (o *opened) check() error {
 	if err := o.step.Wait(o.run.ctx); err != nil {
 		return err
 	}
-	if o.run.check == nil {
-		return errors.New("no check")
-	}
 	if err := o.run.check(); err != nil {
 		o.wrong = err.Error()
 	}
@@ -112,26 +108,69 @@ func (o *opened) close() {
 	o.run.release()
 }
 
-// yardsticks are the copies that the other kernels are measured by.
-type yardsticks struct{ plain, fastest *opened }
-
-func openYardsticks(dev *vk.Device, c config) (y yardsticks, err error) {
-	if y.plain, err = open(dev, plainCopy(c.bytes())); err != nil {
-		return y, err
-	}
-	if y.fastest, err = open(dev, fastestCopy(c.bytes())); err != nil {
-		y.plain.close()
-	}
-	return y, err
+// yardsticks are the copies that the other kernels are measured by, and on a GPU what warms it up.
+type yardsticks struct {
+	plain, fastest *opened
+	fma            *opened // nil on a processor
+	pace           float64 // ns of fma on a device that is warm; 0: not known yet
 }
 
-func (y yardsticks) close() {
-	y.plain.close()
-	y.fastest.close()
+func openYardsticks(dev *vk.Device, c config) (*yardsticks, error) {
+	y := &yardsticks{}
+	for _, k := range []struct {
+		to     **opened
+		c      benchmark
+		needed bool
+	}{{&y.plain, plainCopy(c.bytes()), true}, {&y.fastest, fastestCopy(c.bytes()), true}, {&y.fma, fmaCase(c), c.gpu && !c.quick}} {
+		if !k.needed {
+			continue
+		}
+		o, err := open(dev, k.c)
+		if err != nil {
+			y.close()
+			return nil, err
+		}
+		*k.to = o
+	}
+	return y, nil
+}
+
+func (y *yardsticks) close() {
+	for _, o := range []*opened{y.plain, y.fastest, y.fma} {
+		if o != nil {
+			o.close()
+		}
+	}
+}
+
+// A GPU that had nothing to do needs work to reach its clock again, which rises in steps: an H200 took half a second, at half of its
+// rate at first. steady is for how long the rate must stay.
+const steady, warmUpLimit = 300 * time.Millisecond, 2 * time.Second
+
+// warmUp multiplies and adds until the device is as fast as it was, or no longer gets faster.
+func (y *yardsticks) warmUp() error {
+	if y.fma == nil {
+		return nil
+	}
+	least := math.Inf(1)
+	for start, rose := time.Now(), time.Now(); time.Since(rose) < steady && time.Since(start) < warmUpLimit; {
+		took, err := y.fma.profile()
+		if err != nil {
+			return err
+		}
+		if took[0] < 0.98*least {
+			rose = time.Now()
+		}
+		if least = min(least, took[0]); least < 1.03*y.pace {
+			break
+		}
+	}
+	y.pace = least
+	return nil
 }
 
 // profile runs both copies once and returns their bytes per nanosecond.
-func (y yardsticks) profile() (plain, fastest float64, err error) {
+func (y *yardsticks) profile() (plain, fastest float64, err error) {
 	speed := func(o *opened) float64 {
 		nanos, e := o.profile()
 		if e != nil {
@@ -148,12 +187,15 @@ const patience = 20 * time.Second
 
 // measure times the parts of a benchmark, each run next to one of each copy: what
 // else the machine does then slows them all.
-func measure(dev *vk.Device, c benchmark, copies yardsticks, cfg config) ([]row, error) {
+func measure(dev *vk.Device, c benchmark, copies *yardsticks, cfg config) ([]row, error) {
 	o, err := open(dev, c)
 	if err != nil {
 		return nil, err
 	}
 	defer o.close()
+	if err := copies.warmUp(); err != nil {
+		return nil, err
+	}
 	least, most, limit := cfg.runs()
 	nanos, ofPlain, ofFastest := make([][]float64, len(c.parts)), make([][]float64, len(c.parts)), make([][]float64, len(c.parts))
 	for start, n := time.Now(), 0; n == 0 || n < least && time.Since(start) < patience || n < most && time.Since(start) < limit; n++ {

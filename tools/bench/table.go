@@ -26,6 +26,7 @@ type report struct {
 	trace    *trace   // nil without -trace
 	ceilings ceilings
 	failed   []error // what was wrong, missing or not written
+	left     int     // rows that -limit left no time for
 }
 
 // head is the file's first line.
@@ -103,7 +104,10 @@ const format = "%-28s %20s %10s %7s %9s %6s %6s %9s %8s %8s"
 
 // newReport starts the table, and the file when one is asked for.
 func newReport(c config, dev vk.Info) (*report, error) {
-	r, h := &report{out: os.Stdout}, head{dev.Name, dev.Driver, float64(c.bytes()) / (1 << 20), loadAverage()}
+	r, h := &report{out: os.Stdout}, head{Device: dev.Name, Driver: dev.Driver, MiB: float64(c.bytes()) / (1 << 20)}
+	if dev.Kind == vk.CPU { // other threads take nothing from a GPU
+		h.Load = loadAverage()
+	}
 	var err error
 	if r.before, err = readEarlier(c.compare); err != nil {
 		return nil, err
@@ -158,6 +162,9 @@ func (r *report) close() error {
 			r.failed = append(r.failed, fmt.Errorf("-json: %w", err))
 		}
 	}
+	if r.left > 0 {
+		fmt.Fprintf(r.out, "\n-limit left no time for %d more\n", r.left)
+	}
 	for _, err := range []error{r.before.checkMet(), r.peers.checkMet()} {
 		if err != nil {
 			r.failed = append(r.failed, err)
@@ -167,6 +174,15 @@ func (r *report) close() error {
 		return nil
 	}
 	return fmt.Errorf("bench: %d failed:\n%w", len(r.failed), errors.Join(r.failed...))
+}
+
+// late reports whether it is too late for a row, and counts those.
+func (r *report) late(start time.Time, limit time.Duration) bool {
+	late := limit > 0 && time.Since(start) > limit
+	if late {
+		r.left++
+	}
+	return late
 }
 
 // fail prints an error, if it is one, and keeps it for the end.

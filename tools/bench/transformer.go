@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/lemnos-ml/lemnos/nn"
@@ -47,18 +48,18 @@ func models(c config) []model {
 	list = append(list, presetModel("tiny train step", ops.F32, "tiny", 12, 64), presetModel("SmolLM2-135M train step", ops.F32, "smollm2-135m", 1, 128),
 		decodeModel("SmolLM2-135M decode f32", ops.F32, "smollm2-135m", 32))
 	for _, m := range []model{
+		presetModel("GPT-2 124M train step bf16", ops.BF16, "gpt2-124m", 8, 1024),
+		decodeModel("GPT-2 124M decode bf16", ops.BF16, "gpt2-124m", 1024),
+		presetModel("GPT-2 124M train step f32", ops.F32, "gpt2-124m", 8, 1024),
+		presetModel("SmolLM2-135M train step bf16", ops.BF16, "smollm2-135m", 4, 1024),
 		presetModel("tiny train step", ops.F32, "tiny", 96, 64),
 		presetModel("shakespeare-char train step", ops.F32, "shakespeare-char", 96, 64),
 		presetModel("SmolLM2-135M train step", ops.F32, "smollm2-135m", 4, 128),
-		presetModel("SmolLM2-135M train step f32", ops.F32, "smollm2-135m", 4, 1024),
-		presetModel("SmolLM2-135M train step bf16", ops.BF16, "smollm2-135m", 4, 1024),
-		presetModel("GPT-2 124M train step f32", ops.F32, "gpt2-124m", 1, 1024),
-		presetModel("GPT-2 124M train step f32", ops.F32, "gpt2-124m", 8, 1024),
-		presetModel("GPT-2 124M train step bf16", ops.BF16, "gpt2-124m", 8, 1024),
 		presetModel("GPT-2 124M train step bf16", ops.BF16, "gpt2-124m", 32, 1024),
-		decodeModel("SmolLM2-135M decode bf16", ops.BF16, "smollm2-135m", 1024),
 		decodeModel("GPT-2 124M decode f32", ops.F32, "gpt2-124m", 1024),
-		decodeModel("GPT-2 124M decode bf16", ops.BF16, "gpt2-124m", 1024),
+		decodeModel("SmolLM2-135M decode bf16", ops.BF16, "smollm2-135m", 1024),
+		presetModel("GPT-2 124M train step f32", ops.F32, "gpt2-124m", 1, 1024),
+		presetModel("SmolLM2-135M train step f32", ops.F32, "smollm2-135m", 4, 1024),
 	} {
 		m.long = true
 		list = append(list, m)
@@ -101,12 +102,41 @@ func (m model) measure(dev *vk.Device) (*stepRow, error) {
 }
 
 func transformerStep(dev *vk.Device, m model) (*stepRow, error) {
-	t, err := nn.NewTransformer(dev, m.dtype, m.cfg, 1)
+	t, err := m.transformer(dev)
 	if err != nil {
 		return nil, err
 	}
 	defer t.Params().Release()
 	return m.time(dev, t)
+}
+
+// transformer is the model with weights like those that training begins with, made on the device: a host draws 124 million for
+// seconds.
+func (m model) transformer(dev *vk.Device) (*nn.Transformer, error) {
+	t, err := nn.ReserveTransformer(dev, m.dtype, m.cfg)
+	if err != nil {
+		return nil, err
+	}
+	r, g := newRunning(dev), ops.NewImmediate(dev)
+	defer r.release()
+	defer g.Release()
+	v := values{}
+	for _, p := range t.Params().All() {
+		switch {
+		case len(p.Shape()) > 1:
+			r.fillScaled(p, v, 1.0/64)
+			v = v.after(p.Len())
+		case strings.HasSuffix(p.Name(), ".weight"): // of a norm
+			g.Fill(p, 1)
+		default:
+			g.Fill(p, 0)
+		}
+	}
+	if err := firstError(r.err, g.Err()); err != nil {
+		t.Params().Release()
+		return nil, err
+	}
+	return t, nil
 }
 
 // trainingStep is a compiled training step with AdamW and clipping, of a model that others own.
@@ -182,7 +212,7 @@ func (m model) time(dev *vk.Device, t *nn.Transformer) (*stepRow, error) {
 		err := step.Wait(ctx)
 		return time.Since(start), err
 	}
-	first, least, wrong, err := fastest(run, func() (float32, error) { return ops.Item(ctx, loss) })
+	first, least, wrong, err := fastest(m.patience(dev), run, func() (float32, error) { return ops.Item(ctx, loss) })
 	if err != nil {
 		return nil, err
 	}
@@ -230,16 +260,24 @@ func uploadIDs(ctx context.Context, vocab int, list ...*ops.Tensor) error {
 	return nil
 }
 
-// fastest runs a step once to warm up, once more, and again while that takes less than two seconds in all. It returns the first
+// patience is how long to go on with a step or a text.
+func (m model) patience(dev *vk.Device) time.Duration {
+	if dev.Info().Kind != vk.CPU {
+		return 700 * time.Millisecond
+	}
+	return 2 * time.Second
+}
+
+// fastest runs a step once to warm up, once more, and again while that takes less than the limit in all. It returns the first
 // loss, the shortest time, and what is wrong if the loss did not fall, as the steps see one batch.
-func fastest(run func() (time.Duration, error), item func() (float32, error)) (first float32, least time.Duration, wrong string, err error) {
+func fastest(limit time.Duration, run func() (time.Duration, error), item func() (float32, error)) (first float32, least time.Duration, wrong string, err error) {
 	if least, err = run(); err != nil {
 		return 0, 0, "", err
 	}
 	if first, err = item(); err != nil {
 		return 0, 0, "", err
 	}
-	for took, spent := time.Duration(0), time.Duration(0); spent < 2*time.Second; spent += took {
+	for took, spent := time.Duration(0), time.Duration(0); spent < limit; spent += took {
 		if took, err = run(); err != nil {
 			return 0, 0, "", err
 		}
