@@ -6,7 +6,7 @@ SHELL := bash
 scripts := tools/scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help train test check bench devices generate bundle setup clean
+.PHONY: help train test check bench devices generate bundle results setup clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -37,6 +37,9 @@ generate: ## compile the shaders to SPIR-V again
 
 bundle: ## stripped test binaries and tools in bundle/, for a machine with a GPU and without Go
 	@bash $(scripts)/bundle.sh
+
+results: ## put RESULTS="results.tar.gz" of a bundle, measured on DEVICE="h200-580", into tools/bench/results; and the table into README.md
+	@bash $(scripts)/results.sh $(RESULTS) $(DEVICE)
 
 setup: ## install all that make test and make check need, and nothing else
 	@bash $(scripts)/setup.sh check

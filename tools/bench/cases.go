@@ -70,8 +70,9 @@ func (r *running) release() {
 
 // cases lists everything that bench measures, ceilings and training steps aside.
 func cases(c config) []benchmark {
-	n := c.bytes() / 4                                                                         // f32 values
-	list := []benchmark{optimizerCase("", ops.F32, n, 1), optimizerCase("", ops.BF16, 2*n, 1)} // what matters most first, for -limit
+	n := c.bytes() / 4 // f32 values
+	// What matters most comes first, for -limit.
+	list := []benchmark{optimizerCase("", ops.F32, n, 1), optimizerCase("", ops.BF16, 2*n, 1)}
 	for _, dt := range []ops.DType{ops.F32, ops.BF16} {
 		for _, v := range []int{1000, 50257} {
 			list = append(list, crossEntropyCase(dt, max(1, (c.bytes()+v*dt.Size()-1)/(v*dt.Size())), v))

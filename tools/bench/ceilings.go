@@ -23,6 +23,17 @@ type ceilings struct {
 	Matrix map[string]float64 `json:"matrix_gflop_per_s,omitempty"` // by the type of the factors
 }
 
+// raise makes c the higher ones of c's and others.
+func (c *ceilings) raise(others *ceilings) {
+	c.Copy, c.FMA = max(c.Copy, others.Copy), max(c.FMA, others.FMA)
+	for dt, rate := range others.Matrix {
+		if c.Matrix == nil {
+			c.Matrix = map[string]float64{}
+		}
+		c.Matrix[dt] = max(c.Matrix[dt], rate)
+	}
+}
+
 // least is how many nanoseconds the device needs at least for so many bytes and FLOPs, side by side; 0 where that is not
 // known. matrix is the type of the factors on matrix cores, "" without them.
 func (c *ceilings) least(bytes, flops float64, matrix string) float64 {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -18,6 +19,8 @@ var summarized = []struct{ label, name, shape string }{
 	{"norm f32", "norm f32", ""},
 	{"clip + AdamW f32", "clip+adamw f32", ""},
 	{"clip + AdamW bf16", "clip+adamw bf16", ""},
+	{"clip + AdamW f32, 124 million in 8 tensors", "clip+adamw f32 gpt2", ""},
+	{"clip + AdamW f32, 1.1 billion in 64 tensors", "clip+adamw f32 llama", ""},
 	{"cross-entropy f32, rows of 50257", "cross-entropy f32", " 50257]"},
 	{"cross-entropy bf16, rows of 50257", "cross-entropy bf16", " 50257]"},
 	{"softmax f32, rows of 50257", "softmax f32", " 50257]"},
@@ -26,16 +29,20 @@ var summarized = []struct{ label, name, shape string }{
 	{"x·wᵀ f32 512³", "matmul nt f32", "[512 512 512]"},
 	{"x·wᵀ f32 1024³", "matmul nt f32", "[1024 1024 1024]"},
 	{"x·wᵀ f32 4096³", "matmul nt f32", "[4096 4096 4096]"},
+	{"x·wᵀ f16 4096³", "matmul nt f16", "[4096 4096 4096]"},
 	{"x·wᵀ bf16 4096³", "matmul nt bf16", "[4096 4096 4096]"},
 	{"SmolLM2's head f32, 128 tokens", "matmul nt f32 smollm2 head", "[128 49152 576]"},
 	{"attention f32 8×256, 6 heads of 64", "attention f32", "[8 256 6/6 64]"},
 	{"attention bf16 8×1024, 12 heads of 64", "attention bf16", "[8 1024 12/12 64]"},
+	{"attention bf16 2×4096, 16 heads of 128", "attention bf16", "[2 4096 16/16 128]"},
 	{"attention bf16 1×8192, 32/4 heads of 64", "attention bf16", "[1 8192 32/4 64]"},
 	{"shakespeare-char, a step of 12×64", "shakespeare-char train step", "[12 64]"},
 	{"SmolLM2-135M f32, a step of 1×128", "SmolLM2-135M train step", "[1 128]"},
 	{"SmolLM2-135M bf16, a step of 4×1024", "SmolLM2-135M train step bf16", "[4 1024]"},
 	{"GPT-2 124M bf16, a step of 8×1024", "GPT-2 124M train step bf16", "[8 1024]"},
+	{"GPT-2 124M f32, a step of 8×1024", "GPT-2 124M train step f32", "[8 1024]"},
 	{"SmolLM2-135M f32, a token", "SmolLM2-135M decode f32", ""},
+	{"GPT-2 124M bf16, a token", "GPT-2 124M decode bf16", ""},
 }
 
 // result is a file that -json wrote.
@@ -51,6 +58,7 @@ type resultRow struct {
 	TokensPerSec float64 `json:"tokens_per_s"`
 }
 
+// readResult reads a file, in which there may be several runs on a device, one behind the other.
 func readResult(name string) (*result, error) {
 	file, err := os.ReadFile(name)
 	if err != nil {
@@ -67,10 +75,12 @@ func readResult(name string) (*result, error) {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		switch {
+		case x.Device != "" && r.Device != "" && x.Device != r.Device:
+			return nil, fmt.Errorf("%s is of %s and of %s: one file for each", name, r.Device, x.Device)
 		case x.Device != "":
 			r.head = x.head
 		case x.Ceilings != nil:
-			r.ceilings = *x.Ceilings
+			r.ceilings.raise(x.Ceilings)
 		case x.Nanos > 0 && x.Wrong == "":
 			r.rows = append(r.rows, x.resultRow)
 		}
@@ -81,7 +91,7 @@ func readResult(name string) (*result, error) {
 	return r, nil
 }
 
-// cell is a row's rate and its share of the ceiling; "" where it was not measured.
+// cell is a row's rate, its share of the ceiling and how many times as fast as its peers it is; "" where it was not measured.
 func (r *result) cell(name, shape string) string {
 	i := slices.IndexFunc(r.rows, func(x resultRow) bool { return x.Name == name && strings.HasSuffix(x.Shape, shape) })
 	if i < 0 {
@@ -97,8 +107,20 @@ func (r *result) cell(name, shape string) string {
 	default:
 		rate = digits(x.TokensPerSec) + " tokens/s"
 	}
-	return fmt.Sprintf("%s, %.0f %%", rate, x.OfPeak)
+	cell := fmt.Sprintf("%s, %.0f %%", rate, x.OfPeak)
+	ratios := maps.Clone(x.Peers)
+	of := ratios[notebook]
+	if delete(ratios, notebook); len(ratios) > 0 {
+		cell += ", " + digits(slices.Min(slices.Collect(maps.Values(ratios)))) + "×"
+	}
+	if of > 0 {
+		cell += ", " + digits(of) + "× the notebook"
+	}
+	return cell
 }
+
+// notebook is the way of PyTorch that is written out in peers/notebook.py, of functions of which PyTorch has faster ones.
+const notebook = "notebook"
 
 // digits writes three of them, without an exponent.
 func digits(x float64) string {
@@ -143,6 +165,8 @@ func summarize(w io.Writer, folder string) error {
 		}
 		return ""
 	})
+	line("× is of", func(r *result) string { return r.Library })
+	line("tensors of kernels that memory bounds", func(r *result) string { return fmt.Sprintf("%.4g MiB", r.MiB) })
 	line("ceiling of copies", func(r *result) string { return digits(r.Copy) + " GB/s" })
 	line("ceiling of f32 multiply-adds", func(r *result) string { return arithmetic(r.FMA) })
 	for _, dt := range []string{"f16", "bf16"} {

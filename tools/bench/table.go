@@ -31,10 +31,11 @@ type report struct {
 
 // head is the file's first line.
 type head struct {
-	Device string  `json:"device"`
-	Driver string  `json:"driver"`
-	MiB    float64 `json:"mib"`            // size of the tensors that memory-bound kernels read
-	Load   float64 `json:"load,omitempty"` // threads that ran in the minute before, of others
+	Device  string  `json:"device"`
+	Driver  string  `json:"driver"`
+	MiB     float64 `json:"mib"`               // size of the tensors that memory-bound kernels read
+	Load    float64 `json:"load,omitempty"`    // threads that ran in the minute before, of others
+	Library string  `json:"library,omitempty"` // of -peers, and its version
 }
 
 // row is one kernel, or a few that work together, at one shape.
@@ -117,6 +118,9 @@ func newReport(c config, dev vk.Info) (*report, error) {
 	}
 	if r.peers, err = readPeers(c.peers); err != nil {
 		return nil, err
+	}
+	if r.peers != nil {
+		h.Library = r.peers.Driver
 	}
 	if r.trace, err = newTrace(c.trace); err != nil {
 		return nil, fmt.Errorf("bench: %w", err)

@@ -3,6 +3,7 @@
 #
 #   bash run [-processor] [-quick] [devices] [vk] [pytorch] [products] [steps] [kernels] [tests]     all without names
 #
+# A name may say in how many seconds it ends, as in pytorch=60: what matters most comes first there, and the rest is left out.
 # A processor that takes a GPU's place (lavapipe, SwiftShader) is refused, unless -processor allows it; -quick measures small
 # tensors and leaves long tests out. $OUT is the folder for summary.txt and results.tar.gz, which are there after each part;
 # LEMNOS_DEVICE chooses the device, VK_DRIVER_FILES the driver, SECONDS_LIMIT the seconds for all.
@@ -14,12 +15,20 @@ limit=${SECONDS_LIMIT:-465}
 SECONDS=0
 processor= quick=
 names=()
+declare -A most=([devices]=20 [vk]=60 [pytorch]=90 [products]=60 [steps]=60 [kernels]=60 [tests]=130)
 for argument in "$@"; do
 	case $argument in
 	-processor) processor=yes ;;
 	-quick) quick=yes ;;
-	devices | vk | products | steps | pytorch | kernels | tests) names+=("$argument") ;;
-	*) echo "run: no $argument; see the head of this file" >&2; exit 2 ;;
+	*)
+		name=${argument%%=*}
+		if [[ -z ${most[$name]:-} || ! $argument =~ ^[a-z]+(=[1-9][0-9]*)?$ ]]; then
+			echo "run: no $argument; see the head of this file" >&2
+			exit 2
+		fi
+		names+=("$name")
+		[[ $argument == "$name" ]] || most[$name]=${argument#*=}
+		;;
 	esac
 done
 ((${#names[@]} > 0)) || names=(devices vk pytorch products steps kernels tests)
@@ -103,23 +112,23 @@ test_package() {
 
 # bench measures rows, beside PyTorch's where that was measured before.
 bench() {
-	local name=$1 seconds=$2
-	shift 2
-	part "$name" "$seconds" bin/bench "${sizes[@]}" -json "$logs/$name.json" $([[ ! -s $logs/pytorch.json ]] || echo "-peers $logs/pytorch.json") "$@"
-	grep -hE '[0-9]x$| tokens/s, ' "$logs/$name.log" | tee -a "$summary"
+	local name=$1 seconds=${most[$1]}
+	shift
+	part "$name" "$seconds" bin/bench "${sizes[@]}" -limit "$((seconds > 12 ? seconds - 7 : 5))s" -json "$logs/$name.json" $([[ ! -s $logs/pytorch.json ]] || echo "-peers $logs/pytorch.json") "$@"
+	grep -hE '[0-9]x$| tokens/s, | left no time ' "$logs/$name.log" | tee -a "$summary"
 }
 
 pack() { tar -C "$logs" --exclude=./cache -czf "$out/results.tar.gz" .; }
 
 pytorch=tools/bench/peers/pytorch.py
 sizes=(${quick:+-quick} -size "${BENCH_MIB:-256}")
-products='^(matmul|attention)' steps='train step'
+products='^(matmul|attention)' steps='(train step|decode) '
 for name in "${names[@]}"; do
 	case $name in
-	devices) part devices 20 bin/devices ;;
-	vk) test_package vk 60 ;;
-	products) bench products 60 -run "$products" ;;
-	steps) bench steps 60 -run "$steps" ;;
+	devices) part devices "${most[devices]}" bin/devices ;;
+	vk) test_package vk "${most[vk]}" ;;
+	products) bench products -run "$products" ;;
+	steps) bench steps -run "$steps" ;;
 	pytorch)
 		if python3 -c 'import torch' 2>/dev/null; then
 			{
@@ -127,15 +136,15 @@ for name in "${names[@]}"; do
 				bin/bench -list "${sizes[@]}" -run "$products"
 				bin/bench -list "${sizes[@]}" -skip "$products|$steps"
 			} >"$logs/rows.json"
-			part pytorch 90 bash -c 'exec python3 "$@" >"$0"' "$logs/pytorch.json" "$pytorch" --seconds 75 ${quick:+--quick} "$logs/rows.json"
+			part pytorch "${most[pytorch]}" bash -c 'exec python3 "$@" >"$0"' "$logs/pytorch.json" "$pytorch" --seconds "$((most[pytorch] > 30 ? most[pytorch] - 12 : 18))" ${quick:+--quick} "$logs/rows.json"
 		else
 			say "pytorch: not here"
 		fi
 		;;
-	kernels) bench kernels 60 -skip "$products|$steps" ;;
+	kernels) bench kernels -skip "$products|$steps" ;;
 	tests) # beside each other: nothing is timed any more
 		while IFS= read -r package; do
-			[[ $package == vk ]] || test_package "$package" 130 &
+			[[ $package == vk ]] || test_package "$package" "${most[tests]}" &
 		done <TESTS
 		wait
 		;;

@@ -5,19 +5,30 @@
     bench -peers pytorch.json                           the table, with how many times as fast as PyTorch each row is
 
 A line of the output has "names" and "shape", of the rows of bench that do the same work together, "ns", and "peer": which of
-PyTorch's ways it is. Times are medians: of the device's own clock on CUDA and ROCm, of the wall clock elsewhere.
+PyTorch's ways it is. Times are medians: of the device's own clock on CUDA and ROCm, of the wall clock elsewhere. f32 products are
+PyTorch's default, without TF32, unless the way says so; 16-bit training steps are autocast to bf16, with f32 weights and AdamW
+fused. What matters most comes first, so that it is there when time runs out; what needs no compiler comes before what does.
 """
 
 import argparse
+import contextlib
 import json
 import math
 import os
 import re
+import signal
 import statistics
 import time
 
 import torch
+import torch._functorch.config
 import torch.nn.functional as F
+
+from notebook import NotebookAdamW, notebook_clip, notebook_cross_entropy
+from transformer import Transformer, angles, layer_norm, repeated, rms_norm, rope, swiglu
+
+# The rows that come first.
+FIRST = re.compile(r"GPT-2 124M train step bf16 \[8 |clip\+adamw f32|cross-entropy .* 50257\]|matmul nt .*\[4096 |attention.* bf16 \[8 1024 ")
 
 
 class Bench:
@@ -28,6 +39,7 @@ class Bench:
         self.mps = not self.cuda and getattr(torch.backends, "mps", None) is not None and torch.backends.mps.is_available()
         self.device = torch.device("cuda" if self.cuda else "mps" if self.mps else "cpu")
         self.memory = torch.cuda.mem_get_info()[1] if self.cuda else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        self.queue = []
         name = torch.cuda.get_device_name() if self.cuda else f"{self.device.type}, {torch.get_num_threads()} threads"
         backend = f", CUDA {torch.version.cuda}" if torch.version.cuda else f", ROCm {torch.version.hip}" if torch.version.hip else ""
         print(json.dumps({"device": name, "driver": f"PyTorch {torch.__version__}{backend}"}), flush=True)
@@ -38,88 +50,93 @@ class Bench:
     def ids(self, v, *shape):
         return torch.randint(v, shape, device=self.device)
 
-    def compiled(self, name, f):
-        """f and, where it pays, f compiled: ways by their names."""
-        return {name: f, f"{name}, compiled": torch.compile(f)} if self.cuda and not self.quick else {name: f}
-
-    def once(self, run):
-        """Runs once; returns nanoseconds."""
-        if self.cuda:
-            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            torch.cuda.synchronize()
-            start.record()
-            run()
-            end.record()
-            torch.cuda.synchronize()
-            return start.elapsed_time(end) * 1e6
-        start = time.perf_counter()
-        run()
-        if self.mps:
-            torch.mps.synchronize()
-        return (time.perf_counter() - start) * 1e9
+    def ways(self, name):
+        """A function as it is and, where it pays, compiled."""
+        return [name, f"{name}, compiled"] if self.cuda and not self.quick else [name]
 
     def measure(self, peer, names, shape, prepare):
-        """prepare() returns the function to time. What fails, or has no time left, is a row that says so."""
-        row = {"peer": peer, "names": names, "shape": shape}
-        try:
-            if time.monotonic() > self.deadline:
-                raise TimeoutError("no time left")
-            run = prepare()
-            for _ in range(1 if self.quick else 3):
-                self.once(run)
-            times, start = [], time.monotonic()
-            while len(times) < 3 or (not self.quick and len(times) < 51 and time.monotonic() - start < 0.5):
-                times.append(self.once(run))
-            row.update(ns=statistics.median(times), runs=len(times))
-        except Exception as e:  # out of memory, no compiler, no time: the rows that follow may do
-            row["error"] = f"{type(e).__name__}: {e}".splitlines()[0]
-        print(json.dumps(row), flush=True)
+        """Has a row measured when its turn comes. prepare() then makes what is needed and returns the function to time."""
+        rank = 0 if FIRST.search(f"{names[-1]} {shape}") else 3
+        if "compiled" in peer:
+            rank += 2 if peer == "autocast, compiled" else 1  # a whole model takes longest
+        self.queue.append((rank, {"peer": peer, "names": names, "shape": shape}, prepare))
+
+    def run(self):
         if self.cuda:
-            torch.cuda.empty_cache()
+            self.warm_up()
+        for _, row, prepare in sorted(self.queue, key=lambda job: job[0]):
+            try:
+                with time_limit(self.deadline - time.monotonic()):
+                    times = self.times(prepare())
+                row.update(ns=statistics.median(times), runs=len(times))
+            except Exception as e:  # out of memory, no compiler, no time: the rows that follow may do
+                row["error"] = f"{type(e).__name__}: {e}".splitlines()[0]
+            print(json.dumps(row), flush=True)
+            if self.cuda:
+                with contextlib.suppress(Exception):
+                    torch.cuda.empty_cache()
+
+    def warm_up(self):
+        """Gives a GPU that had nothing to do the time to reach its clock."""
+        x, start = self.normal(4096, 4096), time.monotonic()
+        while time.monotonic() - start < 0.7:
+            x @ x
+            torch.cuda.synchronize()
+
+    def times(self, run):
+        """Nanoseconds of several runs."""
+        for _ in range(1 if self.quick else 3):
+            times = self.several(run, 1)
+        together = 8 if times[0] < 1e7 else 1
+        times, start = [], time.monotonic()
+        while len(times) < 3 or (not self.quick and len(times) < 50 and time.monotonic() - start < 0.25):
+            times += self.several(run, together)
+        return times
+
+    def several(self, run, n):
+        """Nanoseconds of n runs, one behind the other: a GPU need not wait for the processor to launch the next one."""
+        if self.cuda:
+            events = [torch.cuda.Event(enable_timing=True) for _ in range(n + 1)]
+            torch.cuda.synchronize()
+            events[0].record()
+            for e in events[1:]:
+                run()
+                e.record()
+            torch.cuda.synchronize()
+            return [a.elapsed_time(b) * 1e6 for a, b in zip(events, events[1:])]
+        times = []
+        for _ in range(n):
+            start = time.perf_counter()
+            run()
+            if self.mps:
+                torch.mps.synchronize()
+            times.append((time.perf_counter() - start) * 1e9)
+        return times
 
 
-# The functions of the training notebook that Lemnos replaces.
+@contextlib.contextmanager
+def time_limit(seconds):
+    """Raises TimeoutError where what is within takes longer, a compiler too: it is in Python, or waits there."""
+    if seconds <= 0:
+        raise TimeoutError("no time left")
+    if math.isinf(seconds) or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def stop(*_):
+        raise TimeoutError("no time left")
+
+    signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def notebook_cross_entropy(logits, targets):
-    logits = logits.to(torch.float32)
-    peak, _ = torch.max(logits, dim=-1, keepdim=True)
-    logsumexp = torch.log(torch.sum(torch.exp(logits - peak), dim=-1)) + peak.squeeze(-1)
-    true_logits = torch.take_along_dim(logits, targets.unsqueeze(-1), dim=-1).squeeze(-1)
-    return -(true_logits - logsumexp).mean()
-
-
-class NotebookAdamW(torch.optim.Optimizer):
-    def __init__(self, params, lr, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.0):
-        super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay))
-
-    def step(self):
-        with torch.no_grad():
-            for group in self.param_groups:
-                for p in group["params"]:
-                    self.update(p, group)
-
-    def update(self, p, group):
-        state, (beta1, beta2) = self.state[p], group["betas"]
-        if not state:
-            state.update(step=0, exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p))
-        m, v = state["exp_avg"], state["exp_avg_sq"]
-        state["step"] += 1
-        m.mul_(beta1).add_(p.grad, alpha=1 - beta1)
-        v.mul_(beta2).addcmul_(p.grad, p.grad, value=1 - beta2)
-        size = group["lr"] * math.sqrt(1 - beta2 ** state["step"]) / (1 - beta1 ** state["step"])
-        p.addcdiv_(m, v.sqrt().add_(group["eps"]), value=-size)
-        if group["weight_decay"]:
-            p.add_(p, alpha=-group["lr"] * group["weight_decay"])
-
-
-def notebook_clip(params, max_norm, eps=1e-6):
-    with torch.no_grad():
-        norm = math.sqrt(sum(float(torch.sum(p.grad.to(torch.float32) ** 2)) for p in params))
-        if norm > max_norm:
-            for p in params:
-                p.grad.mul_(max_norm / (norm + eps))
-    return norm
+def compiled(f):
+    torch._functorch.config.donated_buffer = False  # a backward pass is run again and again
+    return torch.compile(f)
 
 
 # The functions below measure a row of bench: n are the numbers of its shape, dtype is the type in its name.
@@ -128,76 +145,70 @@ DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 
 def memory(b, name, shape, n, dtype):
     """The rows that pass over memory once or twice."""
-    x = b.normal(*n, dtype=dtype)
-    y, row = torch.empty_like(x), b.normal(n[-1])
-    ways = {
-        "copy": lambda: y.copy_(x),
-        "fastest copy": lambda: y.copy_(x),
-        "fill": lambda: y.fill_(1.5),
-        "add": lambda: torch.add(x, x, out=y),
-        "mul by a row": lambda: torch.mul(x, row, out=y),
-        "transpose": lambda: x.t().contiguous(),
-        "row sum": lambda: x.sum(1),
-        "scale": lambda: torch.mul(x, 0.5, out=y),
-        "norm": lambda: torch.linalg.vector_norm(x, dtype=torch.float32),
-        "silu": lambda: F.silu(x),
-        "gelu": lambda: F.gelu(x),
-        "dropout": lambda: F.dropout(x, 0.5),
-        "softmax": lambda: F.softmax(x, -1),
-    }
-    b.measure("eager", [name], shape, lambda: ways[re.sub(r" (f32|f16|bf16)$", "", name)])
+
+    def prepare():
+        x = b.normal(*n, dtype=dtype)
+        y, row = torch.empty_like(x), b.normal(n[-1])
+        ways = {
+            "copy": lambda: y.copy_(x),
+            "fastest copy": lambda: y.copy_(x),
+            "fill": lambda: y.fill_(1.5),
+            "add": lambda: torch.add(x, x, out=y),
+            "mul by a row": lambda: torch.mul(x, row, out=y),
+            "transpose": lambda: x.t().contiguous(),
+            "row sum": lambda: x.sum(1),
+            "scale": lambda: torch.mul(x, 0.5, out=y),
+            "norm": lambda: torch.linalg.vector_norm(x, dtype=torch.float32),
+            "silu": lambda: F.silu(x),
+            "gelu": lambda: F.gelu(x),
+            "dropout": lambda: F.dropout(x, 0.5),
+            "softmax": lambda: F.softmax(x, -1),
+        }
+        return ways[re.split(r" (?:f32|f16|bf16)\b", name)[0]]
+
+    b.measure("eager", [name], shape, prepare)
 
 
 def cast(b, name, shape, n, _):
-    _, source, _, target = name.split()
-    x, y = b.normal(*n, dtype=DTYPES[source]), b.normal(*n, dtype=DTYPES[target])
-    b.measure("copy_", [name], shape, lambda: lambda: y.copy_(x))
+    def prepare():
+        _, source, _, target = name.split()
+        x, y = b.normal(*n, dtype=DTYPES[source]), b.normal(*n, dtype=DTYPES[target])
+        return lambda: y.copy_(x)
+
+    b.measure("copy_", [name], shape, prepare)
 
 
 def embed(b, name, shape, n, _):
-    table, at = b.normal(n[1], n[2], grad=True), b.ids(n[1], n[0])
-    y = F.embedding(at, table)
-    dy = torch.randn_like(y)
-    forward, backward = lambda: F.embedding(at, table.detach()), lambda: torch.autograd.grad(y, table, dy, retain_graph=True)
-    b.measure("F.embedding", [name], shape, lambda: backward if "_back" in name else forward)
+    def prepare():
+        table, at = b.normal(n[1], n[2], grad=True), b.ids(n[1], n[0])
+        if "_back" not in name:
+            return lambda: F.embedding(at, table.detach())
+        y = F.embedding(at, table)
+        dy = torch.randn_like(y)
+        return lambda: torch.autograd.grad(y, table, dy, retain_graph=True)
 
-
-def rms_norm(x, weight):
-    return F.rms_norm(x, x.shape[-1:], weight, 1e-5)  # of PyTorch 2.4
-
-
-def layer_norm(x, weight):
-    return F.layer_norm(x, x.shape[-1:], weight, torch.zeros_like(weight), 1e-5)
-
-
-def swiglu(gate, up):
-    return F.silu(gate) * up
-
-
-def angles(t, size, x):
-    a = torch.arange(t, device=x.device)[:, None] / 1e4 ** (torch.arange(0, size, 2, device=x.device) / size)
-    return a.cos()[:, None].to(x.dtype), a.sin()[:, None].to(x.dtype)
-
-
-def rope(x, cos, sin, half):
-    a, c = x.chunk(2, -1) if half else (x[..., 0::2], x[..., 1::2])
-    turned = a * cos - c * sin, c * cos + a * sin
-    return torch.cat(turned, -1) if half else torch.stack(turned, -1).flatten(-2)
+    b.measure("F.embedding", [name], shape, prepare)
 
 
 def layers(b, name, shape, n, dtype):
     """Functions with a gradient: rows X and X_back."""
     word = name.split()[0].replace("_back", "")
     functions = {"rmsnorm": rms_norm, "layernorm": layer_norm, "swiglu": swiglu}
-    args = [b.normal(*n, dtype=dtype, grad=True)]
-    if word == "rope":
-        cos, sin = angles(n[1], n[3], args[0])
-        functions["rope"] = lambda x: rope(x, cos, sin, "half" in name)
-    else:
-        args.append(b.normal(*(n if word == "swiglu" else n[-1:]), dtype=dtype, grad=True))
-    for peer, way in b.compiled(word, functions[word]).items():
+    functions["rope"] = lambda x, cos, sin: rope(x, cos, sin, "half" in name)
 
-        def prepare():
+    def arguments():
+        x = b.normal(*n, dtype=dtype, grad=True)
+        if word == "rope":
+            return [x, *angles(n[1], n[3], x)]
+        more = [n] if word == "swiglu" else [n[-1:]] if word == "rmsnorm" else [n[-1:]] * 2
+        return [x, *(b.normal(*m, dtype=dtype, grad=True) for m in more)]
+
+    for peer in b.ways(word):
+
+        def prepare(peer=peer):
+            args, way = arguments(), functions[word]
+            if "compiled" in peer:
+                way = compiled(way)
             if "_back" not in name:
                 plain = [x.detach() for x in args]
                 return lambda: way(*plain)
@@ -209,9 +220,12 @@ def layers(b, name, shape, n, dtype):
 
 
 def cross_entropy(b, name, shape, n, dtype):
-    for peer, f in {**b.compiled("F.cross_entropy", F.cross_entropy), "notebook": notebook_cross_entropy}.items():
+    for peer in (*b.ways("F.cross_entropy"), "notebook"):
 
-        def prepare():
+        def prepare(peer=peer):
+            f = notebook_cross_entropy if peer == "notebook" else lambda x, y: F.cross_entropy(x, y)
+            if "compiled" in peer:
+                f = compiled(f)
             x, y = b.normal(*n, dtype=dtype, grad=True), b.ids(n[1], n[0])
             return lambda: torch.autograd.grad(f(x, y), x)
 
@@ -226,11 +240,13 @@ def optimizer(b, name, shape, n, dtype):
     ways["notebook"] = lambda p: NotebookAdamW(p, **options)
     for peer, make in ways.items():
 
-        def prepare():
+        def prepare(peer=peer, make=make):
             if b.memory < 24 * math.prod(n):  # values, gradients, two moments, and two more on the way
                 raise MemoryError(f"{b.memory / 1e9:.3g} GB are too few")
-            p = [torch.nn.Parameter(b.normal(*n))]
-            p[0].grad = b.normal(*n)
+            count = {"gpt2": 8, "llama": 64}.get(name.split()[-1], 1)  # tensors, as bench has them
+            p = [torch.nn.Parameter(b.normal(math.prod(n) // count)) for _ in range(count)]
+            for w in p:
+                w.grad = b.normal(*w.shape)
             opt, limit = make(p), notebook_clip if peer == "notebook" else torch.nn.utils.clip_grad_norm_
             return (lambda: (limit(p, 1.0), opt.step())) if name.startswith("clip+") else opt.step
 
@@ -241,8 +257,8 @@ def product(b, name, shape, n, dtype):
     (m, columns, k), form = n, name.split()[1]
     for peer in ("matmul", "matmul TF32") if b.cuda and dtype == torch.float32 else ("matmul",):
 
-        def prepare():
-            torch.backends.cuda.matmul.allow_tf32 = "TF32" in peer
+        def prepare(peer=peer):
+            tf32("TF32" in peer)
             x, y = b.normal(m, k, dtype=dtype), b.normal(k, columns, dtype=dtype)
             if form == "tn":
                 x = x.t().contiguous().t()
@@ -251,12 +267,11 @@ def product(b, name, shape, n, dtype):
             return lambda: x @ y
 
         b.measure(peer, [name], shape, prepare)
-    torch.backends.cuda.matmul.allow_tf32 = False
 
 
-def repeated(x, heads):
-    """Keys or values (batch, heads, ...) with each head as often as queries share it."""
-    return x.repeat_interleave(heads // x.shape[1], 1)
+def tf32(allowed):
+    """A setting of the process: every row of f32 products makes it."""
+    torch.set_float32_matmul_precision("high" if allowed else "highest")
 
 
 def attention(b, name, shape, n, dtype):
@@ -269,86 +284,54 @@ def attention(b, name, shape, n, dtype):
         q, k, v = (b.normal(batch, heads, t, s, dtype=dtype) for heads in (h, kv, kv))
         return [x.contiguous().requires_grad_() for x in (q, repeated(k, h), repeated(v, h))]
 
-    def forward():
-        qkv = [x.detach() for x in tensors()]
-        return lambda: F.scaled_dot_product_attention(*qkv, is_causal=True)
-
-    def backward():
-        qkv = tensors()
-        y = F.scaled_dot_product_attention(*qkv, is_causal=True)
-        dy = torch.randn_like(y)
-        return lambda: torch.autograd.grad(y, qkv, dy, retain_graph=True)
-
     back = word == "attention_dkv"
-    b.measure("scaled_dot_product_attention", [f"attention_dq {suffix}", name] if back else [name], shape, backward if back else forward)
+    ways = {"scaled_dot_product_attention": contextlib.nullcontext}
+    if b.cuda and dtype != torch.float32:
+        from torch.nn.attention import SDPBackend, sdpa_kernel
 
+        ways["cuDNN's attention"] = lambda: sdpa_kernel(SDPBackend.CUDNN_ATTENTION)
+    for peer, way in ways.items():
 
-class Block(torch.nn.Module):
-    def __init__(self, c):
-        super().__init__()
-        self.c, d, bias = c, c["width"], c["bias"]
-        self.kv = c["kv_heads"] or c["heads"]
-        self.size = c["head_size"] or d // c["heads"]
-        self.norms = torch.nn.ParameterList(torch.nn.Parameter(torch.ones(d)) for _ in range(2))
-        self.qkv = torch.nn.Linear(d, (c["heads"] + 2 * self.kv) * self.size, bias=bias)
-        self.out = torch.nn.Linear(c["heads"] * self.size, d, bias=bias)
-        gates = 2 if c["activation"] == "swiglu" else 1
-        self.up, self.down = torch.nn.Linear(d, gates * c["ffn"], bias=bias), torch.nn.Linear(c["ffn"], d, bias=bias)
+        def prepare(way=way):
+            tf32(False)
+            qkv = tensors()
+            if not back:
+                qkv = [x.detach() for x in qkv]
 
-    def forward(self, x, turn):
-        c, (b, t, _), norm = self.c, x.shape, NORMS[self.c["norm"]]
-        heads = self.qkv(norm(x, self.norms[0])).view(b, t, -1, self.size)
-        q, k, v = heads.split((c["heads"], self.kv, self.kv), 2)
-        if c["positions"] != "learned":
-            q, k = (rope(y, *turn, c["positions"] == "rope_half") for y in (q, k))
-        q, k, v = q.transpose(1, 2), repeated(k.transpose(1, 2), c["heads"]), repeated(v.transpose(1, 2), c["heads"])
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.out(y.transpose(1, 2).reshape(b, t, -1))
-        h = self.up(norm(x, self.norms[1]))
-        if c["activation"] == "swiglu":
-            return x + self.down(swiglu(*h.chunk(2, -1)))
-        return x + self.down(F.silu(h) if c["activation"] == "silu" else F.gelu(h, approximate="tanh" if "tanh" in c["activation"] else "none"))
+            def forward():
+                with way():
+                    return F.scaled_dot_product_attention(*qkv, is_causal=True)
 
+            if not back:
+                return forward
+            y = forward()
+            dy = torch.randn_like(y)
+            return lambda: torch.autograd.grad(y, qkv, dy, retain_graph=True)
 
-NORMS = {"rmsnorm": rms_norm, "layernorm": layer_norm}
-
-
-class Transformer(torch.nn.Module):
-    def __init__(self, c):
-        super().__init__()
-        self.c = c
-        self.tokens = torch.nn.Embedding(c["vocab"], c["width"])
-        self.positions = torch.nn.Embedding(c["max_context"], c["width"]) if c["positions"] == "learned" else None
-        self.blocks = torch.nn.ModuleList(Block(c) for _ in range(c["layers"]))
-        self.norm = torch.nn.Parameter(torch.ones(c["width"]))
-        self.head = torch.nn.Linear(c["width"], c["vocab"], bias=False)
-        if c["tied"]:
-            self.head.weight = self.tokens.weight
-        torch.nn.init.normal_(self.tokens.weight, std=0.02)
-
-    def forward(self, x, y):
-        h = self.tokens(x)
-        if self.positions is not None:
-            h = h + self.positions.weight[: x.shape[1]]
-        turn = angles(x.shape[1], self.blocks[0].size, h)
-        for block in self.blocks:
-            h = block(h, turn)
-        logits = self.head(NORMS[self.c["norm"]](h, self.norm))
-        return F.cross_entropy(logits.view(-1, logits.shape[-1]).float(), y.view(-1))
+        b.measure(peer, [f"attention_dq {suffix}", name] if back else [name], shape, prepare)
 
 
 def step(b, row, n):
+    """Forward, backward, clipping and AdamW. Compiled by parts are the blocks, once for all, and the head with its loss, which takes
+    a fraction of the time that the whole model takes to compile."""
     c, half = row["structure"], row["dtype"] != "f32"
-    ways = ["eager"] + (["compiled"] if b.cuda and not b.quick else [])
-    if b.cuda and not half:
-        ways += ["TF32"] + ([] if b.quick else ["TF32, compiled"])
+    ways = ["autocast"] if half else ["eager", "TF32"] if b.cuda else ["eager"]
+    if b.cuda and not b.quick:
+        ways += [f"{way}, compiled{parts}" for parts in (" by parts", "") for way in ways]
     for peer in ways:
 
-        def prepare():
-            torch.backends.cuda.matmul.allow_tf32 = "TF32" in peer  # a setting of the process
-            model = Transformer(c).to(b.device)
+        def prepare(peer=peer):
+            tf32("TF32" in peer)
+            with b.device:
+                model = Transformer(c)
             opt = torch.optim.AdamW(model.parameters(), lr=1e-4, **({"fused": True} if b.cuda else {}))
-            x, y, loss_of = b.ids(c["vocab"], *n), b.ids(c["vocab"], *n), torch.compile(model) if "compiled" in peer else model
+            x, y, loss_of = b.ids(c["vocab"], *n), b.ids(c["vocab"], *n), model
+            if peer.endswith("compiled"):
+                loss_of = torch.compile(model)
+            if peer.endswith("by parts"):
+                for block in model.blocks:
+                    block.compile()
+                model.loss = torch.compile(model.loss)
 
             def run():
                 opt.zero_grad(set_to_none=True)
@@ -361,7 +344,6 @@ def step(b, row, n):
             return run
 
         b.measure(peer, [row["name"]], row["shape"], prepare)
-    torch.backends.cuda.matmul.allow_tf32 = False
 
 
 FUNCTIONS = {
@@ -380,7 +362,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", help="file of bench's rows, a JSON object a line")
     parser.add_argument("--quick", action="store_true", help="few runs")
-    parser.add_argument("--seconds", type=float, default=math.inf, help="start nothing after so many")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="end after so many")
     args = parser.parse_args()
     torch.manual_seed(1)
     with open(args.rows) as f:
@@ -394,6 +376,8 @@ def main():
             if "structure" not in row and re.match(pattern, name):
                 types = re.findall(r"\b(f32|f16|bf16)\b", name)
                 f(b, name, row["shape"], n, DTYPES[types[-1]] if types else torch.float32)
+    b.run()
+    os._exit(0)  # at once: what a compiler began that was stopped would be waited for
 
 
 if __name__ == "__main__":
