@@ -106,7 +106,7 @@ func (c config) runs() (least, most int, limit time.Duration) {
 	case c.quick:
 		return 3, 3, 0
 	case c.gpu:
-		return 7, 51, 300 * time.Millisecond
+		return 7, 51, 150 * time.Millisecond
 	}
 	return 7, 51, 2 * time.Second
 }

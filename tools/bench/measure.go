@@ -185,8 +185,8 @@ func (y *yardsticks) profile() (plain, fastest float64, err error) {
 // patience is after how long a row of few runs will do.
 const patience = 20 * time.Second
 
-// measure times the parts of a benchmark, each run next to one of each copy: what
-// else the machine does then slows them all.
+// measure times the parts of a benchmark, each run of those that memory bounds next to one of each copy: what else the machine does
+// then slows them all.
 func measure(dev *vk.Device, c benchmark, copies *yardsticks, cfg config) ([]row, error) {
 	o, err := open(dev, c)
 	if err != nil {
@@ -199,9 +199,11 @@ func measure(dev *vk.Device, c benchmark, copies *yardsticks, cfg config) ([]row
 	least, most, limit := cfg.runs()
 	nanos, ofPlain, ofFastest := make([][]float64, len(c.parts)), make([][]float64, len(c.parts)), make([][]float64, len(c.parts))
 	for start, n := time.Now(), 0; n == 0 || n < least && time.Since(start) < patience || n < most && time.Since(start) < limit; n++ {
-		plain, fastest, err := copies.profile()
-		if err != nil {
-			return nil, err
+		plain, fastest := 0.0, 0.0
+		if c.parts[0].bytes > 0 {
+			if plain, fastest, err = copies.profile(); err != nil {
+				return nil, err
+			}
 		}
 		times, err := o.profile()
 		if err != nil {
@@ -209,8 +211,10 @@ func measure(dev *vk.Device, c benchmark, copies *yardsticks, cfg config) ([]row
 		}
 		for i, t := range times {
 			nanos[i] = append(nanos[i], t)
-			ofPlain[i] = append(ofPlain[i], c.parts[i].bytes/t/plain)
-			ofFastest[i] = append(ofFastest[i], c.parts[i].bytes/t/fastest)
+			if plain > 0 {
+				ofPlain[i] = append(ofPlain[i], c.parts[i].bytes/t/plain)
+				ofFastest[i] = append(ofFastest[i], c.parts[i].bytes/t/fastest)
+			}
 		}
 	}
 	rows := make([]row, len(c.parts))

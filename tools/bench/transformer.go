@@ -263,7 +263,7 @@ func uploadIDs(ctx context.Context, vocab int, list ...*ops.Tensor) error {
 // patience is how long to go on with a step or a text.
 func (m model) patience(dev *vk.Device) time.Duration {
 	if dev.Info().Kind != vk.CPU {
-		return 700 * time.Millisecond
+		return 500 * time.Millisecond
 	}
 	return 2 * time.Second
 }

@@ -50,12 +50,11 @@ if [[ $libraries != *"libvulkan.so.1 "* ]]; then
 fi
 export LEMNOS_CACHE=${LEMNOS_CACHE:-$logs/cache} VK_REQUIRE=1
 
-# chosen prints the kind of the device that programs open here.
-chosen() { bin/devices 2>/dev/null | awk '/^[0-9]/ { opened = / \(opened by default\)$/ } opened && $1 == "kind" { print $2 }'; }
-
+# is_gpu lists the devices, and tells whether the one is a GPU that programs open here.
 is_gpu() {
 	local kind
-	kind=$(chosen)
+	listing=$(bin/devices 2>&1)
+	kind=$(awk '/^[0-9]/ { opened = / \(opened by default\)$/ } opened && $1 == "kind" { print $2 }' <<<"$listing")
 	[[ $kind == discrete || $kind == integrated || $kind == virtual ]]
 }
 
@@ -84,10 +83,10 @@ find_gpu() {
 }
 
 if ! find_gpu; then
-	say "no GPU: $(bin/devices 2>&1 | grep -E '^[0-9]|no Vulkan' | paste -sd ' ')"
+	say "no GPU: $(grep -E '^[0-9]|no Vulkan' <<<"$listing" | paste -sd ' ')"
 	[[ $processor == yes ]] || { say "run: a processor tells nothing about GPUs; -processor runs on it all the same"; exit 3; }
 fi
-say "device: $(bin/devices | sed -n 's/ (opened by default)$//p')"
+say "device: $(sed -n 's/ (opened by default)$//p' <<<"$listing")"
 
 # part runs a command for at most some seconds, and no longer than is left of all: part <name> <seconds> <command>.
 part() {
@@ -114,7 +113,7 @@ test_package() {
 bench() {
 	local name=$1 seconds=${most[$1]}
 	shift
-	part "$name" "$seconds" bin/bench "${sizes[@]}" -limit "$((seconds > 12 ? seconds - 7 : 5))s" -json "$logs/$name.json" $([[ ! -s $logs/pytorch.json ]] || echo "-peers $logs/pytorch.json") "$@"
+	part "$name" "$seconds" bin/bench "${sizes[@]}" -limit "$((seconds > 12 ? seconds - 7 : 5))s" -json "$logs/$name.json" $(! grep -qs '"ns"' "$logs/pytorch.json" || echo "-peers $logs/pytorch.json") "$@"
 	grep -hE '[0-9]x$| tokens/s, | left no time ' "$logs/$name.log" | tee -a "$summary"
 }
 
@@ -130,7 +129,7 @@ for name in "${names[@]}"; do
 	products) bench products -run "$products" ;;
 	steps) bench steps -run "$steps" ;;
 	pytorch)
-		if python3 -c 'import torch' 2>/dev/null; then
+		if python3 -c 'import importlib.util as u, sys; sys.exit(not u.find_spec("torch"))' 2>/dev/null; then
 			{
 				bin/bench -list "${sizes[@]}" -run "$steps"
 				bin/bench -list "${sizes[@]}" -run "$products"
