@@ -107,7 +107,7 @@ func (r *result) cell(name, shape string) string {
 	default:
 		rate = digits(x.TokensPerSec) + " tokens/s"
 	}
-	cell := fmt.Sprintf("%s, %.0f %%", rate, x.OfPeak)
+	cell := fmt.Sprintf("%s, %.0f %%", rate, r.share(x))
 	ratios := maps.Clone(x.Peers)
 	of := ratios[notebook]
 	if delete(ratios, notebook); len(ratios) > 0 {
@@ -117,6 +117,24 @@ func (r *result) cell(name, shape string) string {
 		cell += ", " + digits(of) + "× the notebook"
 	}
 	return cell
+}
+
+// share is the percentage of the ceilings, which are those of all runs in the file, that a row reaches. Where there are matrix cores
+// 16-bit arithmetic is held against theirs.
+func (r *result) share(x resultRow) float64 {
+	switch {
+	case x.GBs > 0:
+		return 100 * x.GBs / r.Copy
+	case x.GFLOPS > 0:
+		rate := r.FMA
+		for dt, matrix := range r.Matrix {
+			if strings.Contains(x.Name, " "+dt) {
+				rate = matrix
+			}
+		}
+		return 100 * x.GFLOPS / rate
+	}
+	return x.OfPeak // of its operations
 }
 
 // notebook is the way of PyTorch that is written out in peers/notebook.py, of functions of which PyTorch has faster ones.
@@ -165,6 +183,7 @@ func summarize(w io.Writer, folder string) error {
 		}
 		return ""
 	})
+	line("measured at commit", func(r *result) string { return r.Commit })
 	line("× is of", func(r *result) string { return r.Library })
 	line("tensors of kernels that memory bounds", func(r *result) string { return fmt.Sprintf("%.4g MiB", r.MiB) })
 	line("ceiling of copies", func(r *result) string { return digits(r.Copy) + " GB/s" })

@@ -62,10 +62,11 @@ func TestSummarize(t *testing.T) {
 `)
 	write("b.json", `{"device":"B","driver":"2.0","mib":64}
 {"ceilings":{"copy_gb_per_s":3000,"fma_gflop_per_s":60000}}
-{"name":"matmul nt f32","shape":"[4096 4096 4096]","ns":10,"gflop_per_s":40000,"percent_of_ceiling":66.6,"runs":7,"peers":{"matmul":0.81,"matmul TF32":0.12}}
-{"device":"B","driver":"2.0","mib":1024,"library":"PyTorch 2.11"}
-{"ceilings":{"copy_gb_per_s":2000,"fma_gflop_per_s":61000,"matrix_gflop_per_s":{"f16":1000}}}
+{"name":"matmul nt f32","shape":"[4096 4096 4096]","ns":10,"gflop_per_s":40000,"percent_of_ceiling":99.9,"runs":7,"peers":{"matmul":0.81,"matmul TF32":0.12}}
+{"device":"B","driver":"2.0","commit":"0123456","mib":1024,"library":"PyTorch 2.11"}
+{"ceilings":{"copy_gb_per_s":2000,"fma_gflop_per_s":61000,"matrix_gflop_per_s":{"f16":1000,"bf16":1000}}}
 {"name":"clip+adamw f32","shape":"f32[16777216]","ns":10,"gb_per_s":2000,"percent_of_ceiling":70,"runs":7,"peers":{"AdamW fused":1.234,"notebook":6.5}}
+{"name":"attention bf16","shape":"[1 8192 32/4 64]","ns":10,"gflop_per_s":500,"runs":7}
 {"name":"cross-entropy f32","shape":"[334 50257]","ns":10,"gb_per_s":1500,"percent_of_ceiling":50,"runs":7,"peers":{"notebook":9}}
 {"name":"shakespeare-char train step","shape":"[12 64]","ns":10,"tokens_per_s":4461,"percent_of_ceiling":30,"kernels":[]}
 `)
@@ -76,16 +77,18 @@ func TestSummarize(t *testing.T) {
 	const want = `|  | A, 1.0 | B, 2.0 |
 |---|---|---|
 | threads of others in the minute before | 7: to be measured again |  |
+| measured at commit |  | 0123456 |
 | × is of |  | PyTorch 2.11 |
 | tensors of kernels that memory bounds | 64 MiB | 1024 MiB |
 | ceiling of copies | 8.25 GB/s | 3000 GB/s |
 | ceiling of f32 multiply-adds | 40.0 GFLOP/s | 61.0 TFLOP/s |
 | ceiling of matrix cores, f16 |  | 1.00 TFLOP/s |
-| ceiling of matrix cores, bf16 | 250 TFLOP/s |  |
-| clip + AdamW f32 | 4.00 GB/s, 48 % | 2000 GB/s, 70 %, 1.23×, 6.50× the notebook |
+| ceiling of matrix cores, bf16 | 250 TFLOP/s | 1.00 TFLOP/s |
+| clip + AdamW f32 | 4.00 GB/s, 48 % | 2000 GB/s, 67 %, 1.23×, 6.50× the notebook |
 | cross-entropy f32, rows of 50257 |  | 1500 GB/s, 50 %, 9.00× the notebook |
 | x·wᵀ f32 512³ | 20.0 GFLOP/s, 50 % |  |
-| x·wᵀ f32 4096³ |  | 40.0 TFLOP/s, 67 %, 0.120× |
+| x·wᵀ f32 4096³ |  | 40.0 TFLOP/s, 66 %, 0.120× |
+| attention bf16 1×8192, 32/4 heads of 64 |  | 500 GFLOP/s, 50 % |
 | shakespeare-char, a step of 12×64 |  | 4461 tokens/s, 30 % |
 `
 	if got := table.String(); got != want {

@@ -29,10 +29,14 @@ type report struct {
 	left     int     // rows that -limit left no time for
 }
 
+// commit is what the bench was built from, where the linker was told with -X main.commit=; bundles are.
+var commit string
+
 // head is the file's first line.
 type head struct {
 	Device  string  `json:"device"`
 	Driver  string  `json:"driver"`
+	Commit  string  `json:"commit,omitempty"`
 	MiB     float64 `json:"mib"`               // size of the tensors that memory-bound kernels read
 	Load    float64 `json:"load,omitempty"`    // threads that ran in the minute before, of others
 	Library string  `json:"library,omitempty"` // of -peers, and its version
@@ -105,7 +109,7 @@ const format = "%-28s %20s %10s %7s %9s %6s %6s %9s %8s %8s"
 
 // newReport starts the table, and the file when one is asked for.
 func newReport(c config, dev vk.Info) (*report, error) {
-	r, h := &report{out: os.Stdout}, head{Device: dev.Name, Driver: dev.Driver, MiB: float64(c.bytes()) / (1 << 20)}
+	r, h := &report{out: os.Stdout}, head{Device: dev.Name, Driver: dev.Driver, Commit: commit, MiB: float64(c.bytes()) / (1 << 20)}
 	if dev.Kind == vk.CPU { // other threads take nothing from a GPU
 		h.Load = loadAverage()
 	}
