@@ -8,6 +8,33 @@ import (
 	"github.com/lemnos-ml/lemnos/internal/vktest"
 )
 
+// TestReuseDevices: a device stands for those after it that are opened alike, whatever was done with it. In a process of its own, as
+// devices are used again to its end.
+func TestReuseDevices(t *testing.T) {
+	if !inChild(t) {
+		if out, passed := runChild(t, "LEMNOS_REUSE_DEVICES=1"); !passed {
+			t.Error(out)
+		}
+		return
+	}
+	float16 := vktest.Open(t).Info().Caps.Float16 // which an extension brings
+	for _, c := range []struct {
+		basic  bool
+		spared int
+	}{{false, 0}, {false, 1}, {true, 1}, {true, 2}, {false, 3}} {
+		if c.basic && !float16 {
+			return
+		}
+		vktest.Limit(t, vktest.Limits{Basic: c.basic})
+		if err := programSteps(t.TempDir(), false); err != nil {
+			t.Fatal(err)
+		}
+		if got := interpose.ReuseDevices(); got != c.spared {
+			t.Errorf("%+v: %d devices were not made", c, got)
+		}
+	}
+}
+
 // TestInterpose: the counters see a device's objects, and what vkGetDeviceProcAddr gives is counted too.
 func TestInterpose(t *testing.T) {
 	d := vktest.Open(t)

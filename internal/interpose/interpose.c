@@ -129,18 +129,15 @@ static int32_t (*realCreateDevice)(void *, const void *, const void *, void **);
 static int32_t ourCreateDevice(void *physical, const void *info, const void *allocator, void **device) {
 	if (befalls(FAULT_HOST_MEMORY)) return VK_ERROR_OUT_OF_HOST_MEMORY;
 	int32_t result = limits_check_device(info);
-	if (result == VK_SUCCESS) result = realCreateDevice(physical, info, allocator, device);
+	if (result == VK_SUCCESS && !(*device = reuse_take(physical, info))) {
+		result = realCreateDevice(physical, info, allocator, device);
+		if (result == VK_SUCCESS) reuse_made(physical, info, *device);
+	}
 	if (result == VK_SUCCESS) {
 		ADD(live[KIND_DEVICE], 1);
 		STORE(lastDevice, *device);
 	}
 	return result;
-}
-
-static void (*realDestroyDevice)(void *, const void *);
-static void ourDestroyDevice(void *device, const void *allocator) {
-	if (device) ADD(live[KIND_DEVICE], -1);
-	realDestroyDevice(device, allocator);
 }
 
 static int32_t (*realCreateComputePipelines)(void *, uint64_t, uint32_t, const void *, const void *, uint64_t *);
@@ -221,7 +218,14 @@ static int32_t ourGetQueryPoolResults(void *device, uint64_t pool, uint32_t from
 static int32_t (*realDeviceWaitIdle)(void *);
 static int32_t ourDeviceWaitIdle(void *device) {
 	int32_t result = realDeviceWaitIdle(device);
+	if (result != VK_SUCCESS) reuse_forget(device);
 	return LOAD(lost) ? VK_ERROR_DEVICE_LOST : result;
+}
+
+static void (*realDestroyDevice)(void *, const void *);
+static void ourDestroyDevice(void *device, const void *allocator) {
+	if (device) ADD(live[KIND_DEVICE], -1);
+	if (!reuse_keep(device)) realDestroyDevice(device, allocator);
 }
 
 static int32_t (*realQueueWaitIdle)(void *);

@@ -126,6 +126,10 @@ func PreferNumbers(on bool) {
 	C.interpose_prefer_numbers(c)
 }
 
+// ReuseDevices makes vkDestroyDevice keep the devices made from now on, for a vkCreateDevice that asks for the same, and returns
+// how many calls of that were spared before.
+func ReuseDevices() (spared int) { return int(C.interpose_reuse_devices()) }
+
 // Lookup returns the function of the name as the wrapped vkGetInstanceProcAddr gives it for the last
 // instance asked about, and as vkGetDeviceProcAddr does for the last device created, which must be alive.
 func Lookup(name string) (byInstance, byDevice unsafe.Pointer) {

@@ -41,6 +41,7 @@ void interpose_lookup(const char *name, void **by_instance, void **by_device);
 void interpose_perturb(int value);
 void interpose_slow(uint64_t factor);
 void interpose_prefer_numbers(int on);
+int64_t interpose_reuse_devices(void);
 void interpose_limit(const interpose_limits *limits);
 uint32_t interpose_subgroup_size(void);
 int64_t interpose_compiled_at_once(void);

@@ -1,4 +1,4 @@
-// What limits.c, spirv.c and nan.c offer interpose.c and each other. The checks return VK_SUCCESS or the error to refuse a call with.
+// What limits.c, spirv.c, nan.c and reuse.c offer interpose.c and each other. The checks return VK_SUCCESS or the error to refuse a call with.
 #ifndef LEMNOS_INTERPOSE_LIMITS_H
 #define LEMNOS_INTERPOSE_LIMITS_H
 
@@ -31,5 +31,10 @@ int32_t limits_check_workgroup(const uint32_t local[3], uint64_t shared_memory);
 void limits_check_groups(uint32_t x, uint32_t y, uint32_t z);
 
 uint32_t *nan_rewrite(const uint32_t *code, size_t *bytes);
+
+void *reuse_take(void *physical, const void *info);
+void reuse_made(void *physical, const void *info, void *device);
+int reuse_keep(void *device);
+void reuse_forget(void *device);
 
 #endif

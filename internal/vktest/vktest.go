@@ -4,7 +4,8 @@
 // under the Khronos validation layer with synchronization validation; any message fails the package,
 // and so does a layer that is not there. LEMNOS_LIMITS=minimum lowers the limits of all devices to the least that
 // Vulkan 1.1 promises, see MinimumLimits; any call that asks for more fails the package. "card" makes them look like cards whose
-// memory the host sees and does not cache, "unmapped" like cards whose memory it does not see.
+// memory the host sees and does not cache, "unmapped" like cards whose memory it does not see. LEMNOS_REUSE_DEVICES=1 lets tests
+// have the Vulkan device of those before them, which saves most of the time where making one takes long.
 package vktest
 
 import (
@@ -27,6 +28,9 @@ func Main(m *testing.M, after ...func() error) {
 	hook.ProcAddr = interpose.Wrap // does nothing until a test asks it to
 	if err := limitAll(os.Getenv("LEMNOS_LIMITS")); err != nil {
 		os.Exit(fail(err))
+	}
+	if os.Getenv("LEMNOS_REUSE_DEVICES") == "1" {
+		interpose.ReuseDevices()
 	}
 	after = append(after, checkLimits)
 	os.Exit(run(func() int {
