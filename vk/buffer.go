@@ -42,7 +42,7 @@ const (
 // NewBuffer returns size bytes of zeroed device memory.
 // ErrOutOfMemory when the device has no room, or size is above Caps.MaxAllocation.
 func (d *Device) NewBuffer(size int64) (*Buffer, error) {
-	b, err := d.newBuffer(size, false)
+	b, err := d.newBuffer(size, false, &d.bufferBytes)
 	d.peakBytes = max(d.peakBytes, d.bufferBytes)
 	return b, err
 }
@@ -50,11 +50,11 @@ func (d *Device) NewBuffer(size int64) (*Buffer, error) {
 // NewHostBuffer returns size zeroed bytes of the host's memory that kernels can reach: for rings that the
 // host fills and for results it reads. Bytes is never nil.
 func (d *Device) NewHostBuffer(size int64) (*Buffer, error) {
-	return d.newBuffer(size, true)
+	return d.newBuffer(size, true, &d.hostBytes)
 }
 
-// newBuffer makes a buffer in the host's memory or the device's.
-func (d *Device) newBuffer(size int64, host bool) (*Buffer, error) {
+// newBuffer makes a buffer in the host's memory or the device's, whose size is part of live as long as it lives.
+func (d *Device) newBuffer(size int64, host bool, live *int64) (*Buffer, error) {
 	if err := d.usable(); err != nil {
 		return nil, err
 	}
@@ -72,10 +72,8 @@ func (d *Device) newBuffer(size int64, host bool) (*Buffer, error) {
 		return nil, err
 	}
 	d.buffers[b] = struct{}{}
-	if b.live = &d.bufferBytes; host {
-		b.live = &d.hostBytes
-	}
-	*b.live += size
+	b.live = live
+	*live += size
 	if err := b.zero(); err != nil {
 		b.Release() // the device may still be at it
 		return nil, err
@@ -268,7 +266,7 @@ func (b *Buffer) transferable(verb string, offset int64, size int) error {
 func (d *Device) stagingBuffer() (*Buffer, error) {
 	size := min(stagingSize, int64(d.physical.info.Caps.MaxAllocation))
 	for d.staging == nil {
-		b, err := d.NewHostBuffer(size)
+		b, err := d.newBuffer(size, true, &d.stagingBytes)
 		if size /= 4; err != nil && (size < minStaging || !errors.Is(err, ErrOutOfMemory)) {
 			return nil, err
 		}

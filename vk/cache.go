@@ -46,11 +46,11 @@ func (d *Device) openCache(o *Options) error {
 	}
 	if len(data) > 0 {
 		if d.createCache(data) == vulkan.Success {
+			d.cacheRead = uint(len(data))
 			return nil
 		}
 		// The driver does not like the data; it must do without.
 	}
-	d.cacheNews = true
 	return d.check(d.createCache(nil), "vkCreatePipelineCache", "")
 }
 
@@ -85,10 +85,10 @@ func readCache(name string) []byte {
 	return data
 }
 
-// saveCache writes the file when kernels were compiled since it was read. Another process that writes
-// the same file at the same time loses or wins as a whole.
+// saveCache writes the file when the driver's data have grown since it was read: they may be tens of MB. Another process that
+// writes the same file at the same time loses or wins as a whole.
 func (d *Device) saveCache() {
-	if d.cacheFile == "" || d.cache == nil || !d.cacheNews || len(d.kernels) == 0 {
+	if d.cacheFile == "" || d.cache == nil || len(d.kernels) == 0 {
 		return
 	}
 	var size uint
@@ -96,7 +96,7 @@ func (d *Device) saveCache() {
 		return
 	}
 	data := make([]byte, size)
-	if vulkan.GetPipelineCacheData(d.handle, d.cache, &size, unsafe.Pointer(&data[0])) != vulkan.Success {
+	if vulkan.GetPipelineCacheData(d.handle, d.cache, &size, unsafe.Pointer(&data[0])) != vulkan.Success || size == d.cacheRead {
 		return
 	}
 	writeCache(d.cacheFile, data[:size])

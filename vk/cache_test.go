@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // openInternal is vktest.Open for tests inside the package, which vktest cannot serve.
@@ -69,6 +70,15 @@ func TestPipelineCache(t *testing.T) {
 	}
 	if filepath.Dir(file) != dir || len(readCache(file)) == 0 {
 		t.Fatalf("the cache file %s of %d bytes cannot be read", file, len(good))
+	}
+
+	if err := os.Chtimes(file, time.Time{}, time.Unix(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	runCached(t, dir)
+	// SwiftShader's data grow each time.
+	if info, err := os.Stat(file); err != nil || info.Size() == int64(len(good)) && !info.ModTime().Equal(time.Unix(1, 0)) {
+		t.Errorf("the file was written again with nothing new in it: %v", err)
 	}
 
 	damage := map[string][]byte{

@@ -91,9 +91,6 @@ type compiled struct {
 
 // check is the error of a compilation.
 func (k *Kernel) check(c compiled) error {
-	if c.call != "" {
-		k.device.cacheNews = true
-	}
 	return k.device.check(c.result, c.call, "kernel "+k.name)
 }
 

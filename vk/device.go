@@ -40,7 +40,7 @@ type Device struct {
 
 	cache     vulkan.PipelineCache
 	cacheFile string // empty: not kept
-	cacheNews bool   // kernels were compiled that the file does not have
+	cacheRead uint   // bytes of the driver's data that the file had
 
 	staging *Buffer
 	once    vulkan.CommandBuffer // for the device's own copies and fills
@@ -51,21 +51,23 @@ type Device struct {
 	completed Ticket                 // all up to here are done
 	condemned []condemned
 
-	pace                              float64 // factor of the assumed times: 1 until a program was measured, see Program.adjust
-	submissions                       int
-	bufferBytes, hostBytes, peakBytes int64 // see DeviceStats
+	pace        float64 // factor of the assumed times: 1 until a program was measured, see Program.adjust
+	submissions int
+
+	bufferBytes, hostBytes, stagingBytes, peakBytes int64 // see DeviceStats
 }
 
 // DeviceStats counts what a device has done and holds.
 type DeviceStats struct {
-	Submissions int   // vkQueueSubmit calls since Open
-	Allocations int   // live VkDeviceMemory objects
-	Buffers     int   // live buffers, those of the device itself and those waiting for their destruction included
-	Kernels     int   // kernels made
-	MemoryBytes int64 // bytes in the live allocations
-	BufferBytes int64 // sizes of the live buffers of NewBuffer: allocations are larger, for buffers to come share them
-	HostBytes   int64 // sizes of the live buffers of NewHostBuffer
-	PeakBytes   int64 // the most that BufferBytes has been
+	Submissions  int   // vkQueueSubmit calls since Open
+	Allocations  int   // live VkDeviceMemory objects
+	Buffers      int   // live buffers, the staging buffer and those waiting for their destruction included
+	Kernels      int   // kernels made
+	MemoryBytes  int64 // bytes in the live allocations
+	BufferBytes  int64 // sizes of the live buffers of NewBuffer: allocations are larger, for buffers to come share them
+	HostBytes    int64 // sizes of the live buffers of NewHostBuffer
+	StagingBytes int64 // of the host's memory, for uploads and downloads where the host does not see or cache the device's: 0 until the first
+	PeakBytes    int64 // the most that BufferBytes has been
 }
 
 // Open opens a device; nil options are the defaults. ErrNoDevice when the system has none or none
@@ -169,14 +171,15 @@ func (d *Device) CompileOnly() bool { return d.compileOnly }
 // Stats counts the device's objects and submissions; all objects are zero after Close.
 func (d *Device) Stats() DeviceStats {
 	return DeviceStats{
-		Submissions: d.submissions,
-		Allocations: d.memory.allocations,
-		Buffers:     len(d.buffers),
-		Kernels:     len(d.kernels),
-		MemoryBytes: d.memory.bytes,
-		BufferBytes: d.bufferBytes,
-		HostBytes:   d.hostBytes,
-		PeakBytes:   d.peakBytes,
+		Submissions:  d.submissions,
+		Allocations:  d.memory.allocations,
+		Buffers:      len(d.buffers),
+		Kernels:      len(d.kernels),
+		MemoryBytes:  d.memory.bytes,
+		BufferBytes:  d.bufferBytes,
+		HostBytes:    d.hostBytes,
+		StagingBytes: d.stagingBytes,
+		PeakBytes:    d.peakBytes,
 	}
 }
 

@@ -89,8 +89,12 @@ func (p *Program) Settle(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if p.adjust(times); p.recorded {
+		p.adjust(times)
+		if p.settled() {
 			p.list = nil
+		}
+		if p.recorded {
+			p.ran = false // until it did, there is nothing to measure
 			return nil
 		}
 	}
@@ -118,6 +122,11 @@ func (p *Program) adjust(times []float64) {
 	if bounds := p.cut(); p.measurements < maxMeasurements && (len(bounds)-1 < n || long) {
 		p.bounds, p.recorded = bounds, false
 	}
+}
+
+// settled says whether no more is to be learned: several segments are not left to one measurement.
+func (p *Program) settled() bool {
+	return p.recorded && (len(p.segments) == 1 || p.measurements > 1)
 }
 
 // recordSegments records the commands, cut at p.bounds, while no run of the program is on its way.
