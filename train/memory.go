@@ -12,7 +12,9 @@ import (
 // MemoryPlan is the memory of a run from its first step to its last, in bytes:
 // what buffers there are, known before any but the parameters exist. The driver
 // is asked for a little more, since small buffers share allocations. What hooks
-// allocate comes on top.
+// allocate comes on top, and where the host does not see or cache the device's
+// memory 16 MiB of its own, see vk.DeviceStats. So do, before the run begins, some
+// MB for the check of matrix cores, see ops.CheckMatrixCores.
 type MemoryPlan struct {
 	Parameters  int64
 	Gradients   int64
@@ -22,7 +24,7 @@ type MemoryPlan struct {
 	Inputs      int64 // batches and numbers of a training step, tables and flags
 	Evaluation  int64 // the same of the evaluation pass
 	Other       int64 // what the caller had on the device
-	Host        int64 // rings and staging through which the host writes and reads, in its own memory
+	Host        int64 // rings through which the host writes and reads, in its own memory
 }
 
 // Total returns the device memory of the run: all but Host.

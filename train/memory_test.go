@@ -3,6 +3,7 @@ package train_test
 import (
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/lemnos-ml/lemnos/internal/vktest"
@@ -11,12 +12,22 @@ import (
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
+var matrixCores sync.Once
+
+// openChecked opens a device once it is known whether its matrix cores are used: to find out takes memory of the device that is
+// asked first, which tests of the plan do not want on theirs.
+func openChecked(t *testing.T) *vk.Device {
+	t.Helper()
+	matrixCores.Do(func() { ops.CheckMatrixCores(vktest.Open(t)) })
+	return vktest.Open(t)
+}
+
 // The plan is made before anything but the parameters is there, and is the most
 // that the run holds, to the byte.
 func TestPeakMemoryIsThePlan(t *testing.T) {
 	variants(t, func(name string, c *train.Config) {
 		t.Run(name, func(t *testing.T) {
-			dev := vktest.Open(t)
+			dev := openChecked(t)
 			own, err := ops.NewTensor(dev, ops.F32, 1000) // the caller's
 			must(t, err)
 			defer own.Release()

@@ -36,7 +36,7 @@ var otherRules = []struct {
 func TestEveryRuleTrainsAndResumes(t *testing.T) {
 	for _, v := range otherRules {
 		t.Run(v.name, func(t *testing.T) {
-			dev := vktest.Open(t)
+			dev := openChecked(t)
 			whole := smallTransformer(t, t.TempDir())
 			whole.Optimizer, whole.TotalSteps, whole.CosineIters, whole.CkptEvery = v.name, 60, 60, 15
 			v.set(&whole)

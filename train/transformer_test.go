@@ -97,7 +97,7 @@ func TestRecomputeTradesTimeForMemory(t *testing.T) {
 func TestTransformerPeakMemoryIsThePlan(t *testing.T) {
 	for _, v := range transformers {
 		t.Run(v.name, func(t *testing.T) {
-			dev := vktest.Open(t)
+			dev := openChecked(t)
 			c := smallTransformer(t, t.TempDir())
 			v.set(&c)
 			c.TotalSteps, c.CkptEvery = 3, 2
