@@ -13,23 +13,24 @@ func layerCases(c config) []benchmark {
 	var list []benchmark
 	for _, dt := range []ops.DType{ops.F32, ops.BF16} {
 		rows := c.bytes() / d / dt.Size()
+		positions := min(rows, 8192)
 		list = append(list, normCase("rmsnorm", dt, rows, d), normCase("layernorm", dt, rows, d),
-			ropeCase(dt, rows, 12, 64, false), ropeCase(dt, rows, 12, 64, true))
+			ropeCase(dt, rows/positions, positions, 12, 64, false), ropeCase(dt, rows/positions, positions, 12, 64, true))
 	}
 	return list
 }
 
-// ropeCase turns t positions of h heads of s values, not in place. The table of
-// angles, one row for all heads of a position, is counted.
-func ropeCase(dt ops.DType, t, h, s int, halfSplit bool) benchmark {
+// ropeCase turns b sequences of t positions of h heads of s values, not in place. The
+// table of angles, one row for all heads of a position, is counted.
+func ropeCase(dt ops.DType, b, t, h, s int, halfSplit bool) benchmark {
 	name := "rope "
 	if halfSplit {
 		name = "rope half "
 	}
-	return benchmark{shape: fmt.Sprintf("[1 %d %d %d]", t, h, s), parts: []part{
-		{name: name + dt.String(), kernels: "rope.", bytes: float64(2*t*h*s*dt.Size() + 4*t*s)},
+	return benchmark{shape: fmt.Sprintf("[%d %d %d %d]", b, t, h, s), parts: []part{
+		{name: name + dt.String(), kernels: "rope.", bytes: float64(2*b*t*h*s*dt.Size() + 4*t*s)},
 	}, build: func(r *running) {
-		y := r.graph.RoPE(r.filled(dt, values{}, 1, t, h, s), &ops.RoPEOptions{HalfSplit: halfSplit})
+		y := r.graph.RoPE(r.filled(dt, values{}, b, t, h, s), &ops.RoPEOptions{HalfSplit: halfSplit})
 		tolerance := 1e-5
 		if dt != ops.F32 {
 			tolerance = 1.0 / 128
@@ -40,7 +41,7 @@ func ropeCase(dt ops.DType, t, h, s int, halfSplit bool) benchmark {
 				pair, side = i%(s/2), i%s/(s/2)
 				other = i + s/2 - side*s
 			}
-			sin, cos := math.Sincos(float64(i/s/h) * math.Pow(1e4, -2*float64(pair)/float64(s)))
+			sin, cos := math.Sincos(float64(i/s/h%t) * math.Pow(1e4, -2*float64(pair)/float64(s)))
 			return values{}.at(i)*cos + float64(2*side-1)*values{}.at(other)*sin
 		})
 	}}

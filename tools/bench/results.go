@@ -32,6 +32,7 @@ var summarized = []struct{ label, name, shape string }{
 	{"x·wᵀ f16 4096³", "matmul nt f16", "[4096 4096 4096]"},
 	{"x·wᵀ bf16 4096³", "matmul nt bf16", "[4096 4096 4096]"},
 	{"SmolLM2's head f32, 128 tokens", "matmul nt f32 smollm2 head", "[128 49152 576]"},
+	{"SmolLM2's head f32, 1024 tokens", "matmul nt f32 smollm2 head", "[1024 49152 576]"},
 	{"attention f32 8×256, 6 heads of 64", "attention f32", "[8 256 6/6 64]"},
 	{"attention bf16 8×1024, 12 heads of 64", "attention bf16", "[8 1024 12/12 64]"},
 	{"attention bf16 2×4096, 16 heads of 128", "attention bf16", "[2 4096 16/16 128]"},

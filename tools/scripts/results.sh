@@ -12,8 +12,9 @@ if (($# == 2)); then
 	work=$(mktemp -d)
 	trap 'rm -rf "$work"' EXIT
 	tar -xzf "$1" -C "$work"
-	cat "$work"/{products,steps,kernels}.json >"$work/all"
-	mv "$work/all" "$results/$2.json"
+	measured=$(find "$work" -name products.json -o -name steps.json -o -name kernels.json)
+	[[ -n $measured ]] || { echo "results.sh: $1 has no measurements" >&2; exit 1; }
+	xargs cat <<<"$measured" >"$results/$2.json"
 fi
 cd "$folder"
 TABLE=$(go run ./tools/bench -results "$results")
