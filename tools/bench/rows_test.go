@@ -36,5 +36,6 @@ func TestRows(t *testing.T) {
 	if !(short < asked/2) || gpu < asked {
 		t.Errorf("%d rows on a processor, %d where all are asked for, %d on a GPU", short, asked, gpu)
 	}
+	count(config{mib: 1024, gpu: true})
 	count(config{quick: true, mib: 1})
 }
