@@ -83,6 +83,10 @@ func UseSharedTiles(g *Graph, groups int) {
 	g.tune.sharedTiles, g.tune.matmulGroups = g.dev.Info().Caps.MaxInvocations >= sharedLocal, groups
 }
 
+// UsePlainTiles makes matrix products of g share nothing, as on a GPU whose
+// workgroups are small.
+func UsePlainTiles(g *Graph) { g.tune.coop, g.tune.sharedTiles, g.tune.laneTiles = nil, false, false }
+
 // UseLaneTiles makes matrix products of g share what the lanes of a subgroup
 // load, as on processors whose driver shuffles fast, with small tiles, which any
 // driver compiles in reasonable time. It leaves devices alone that cannot shuffle.
@@ -134,6 +138,9 @@ func WithoutSubgroups(g *Graph) { g.tune.subgroup, g.tune.arithmetic = 1, false 
 
 // ShareMemory makes attention share rows through shared memory, as on a GPU.
 func ShareMemory(g *Graph) { g.tune.lanes = false }
+
+// UsesLanes says whether attention shares rows among the lanes of a subgroup.
+func UsesLanes(i vk.Info) bool { return tune(i).lanes }
 
 // LimitTurns limits how often the loops of an invocation turn, where kernels can
 // share their work among several dispatches.

@@ -86,6 +86,21 @@ func TestMatMulSharedTiles(t *testing.T) {
 	}
 }
 
+// The way of devices with small workgroups: each invocation reads what it multiplies.
+func TestMatMulPlainTiles(t *testing.T) {
+	t.Parallel()
+	dev := vktest.Open(t)
+	for _, c := range []struct{ batch, m, n, k int }{{1, 9, 1, 1}, {1, 65, 70, 19}, {2, 10, 13, 600}} {
+		for _, kind := range []string{"nn", "nt", "tn"} {
+			for _, dt := range floats {
+				t.Run(fmt.Sprint(kind, c, dt), func(t *testing.T) {
+					checkProduct(t, dev, kind, dt, c.batch, c.m, c.n, c.k, 1e-6, ops.UsePlainTiles)
+				})
+			}
+		}
+	}
+}
+
 // The largest tiles do not fit in the least shared memory that Vulkan promises.
 func TestMatMulSmallSharedMemory(t *testing.T) {
 	for bytes, want := range map[uint32]uint32{16384: 1, 16896: 2} {
