@@ -58,15 +58,21 @@ func TestAttentionOfNaN(t *testing.T) {
 	x[0][bad*s.Heads*s.Size] = float32(math.NaN())
 	mask := tensor(t, dev, ops.F32, []int{s.Positions, s.Positions}, make([]float32, s.Positions*s.Positions))
 	for name, o := range map[string]*ops.AttentionOptions{"causal": nil, "window": {Window: 5}, "cap": {SoftCap: 3}, "mask": {Mask: mask}} {
-		for _, shared := range []bool{false, true} {
-			t.Run(fmt.Sprint(name, " shared ", shared), func(t *testing.T) {
+		for _, way := range []struct {
+			dt     ops.DType
+			shared bool
+		}{{ops.F32, false}, {ops.F32, true}, {ops.F16, true}, {ops.BF16, true}} {
+			if way.dt != ops.F32 && name != "causal" && name != "window" {
+				continue // what matrix cores do has two kernels more
+			}
+			t.Run(fmt.Sprint(name, " ", way.dt, " shared ", way.shared), func(t *testing.T) {
 				g := ops.NewGraph(dev)
-				if shared {
+				if way.shared {
 					ops.ShareMemory(g)
 				}
 				in := [4]*ops.Tensor{}
 				for i := range in {
-					in[i] = tensor(t, dev, ops.F32, shape, x[i])
+					in[i] = tensor(t, dev, way.dt, shape, opstest.Round(way.dt.String(), x[i]))
 				}
 				for _, w := range in[:3] {
 					g.RequireGrad(w)

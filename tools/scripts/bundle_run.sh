@@ -131,7 +131,7 @@ test_some() {
 	local name=$1 seconds=$2 package=$3 binary=$4 tests
 	shift 4
 	tests=$(IFS='|' && echo "$*")
-	part "$name" "$seconds" env -u LEMNOS_CACHE -C "$package" LEMNOS_REUSE_DEVICES=1 "$binary" -test.v -test.short -test.run "^($tests)\$" \
+	part "$name" "$seconds" env -u LEMNOS_CACHE -C "$package" LEMNOS_REUSE_DEVICES=1 "$binary" -test.v -test.short -test.parallel 4 -test.run "^($tests)\$" \
 		-test.timeout "$((seconds > 10 ? seconds - 4 : seconds))s"
 	! grep -q '^panic: test timed out' "$logs/$name.log" || say "$name: cut off, $(grep -cE '^--- (PASS|SKIP)' "$logs/$name.log")" \
 		"of its $# tests had passed; running: $(grep -E '^	*Test[^ ]* \([0-9.]*s\)$' "$logs/$name.log" | tr -d '\t' | paste -sd ' ')"
