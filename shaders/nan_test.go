@@ -24,14 +24,14 @@ var keepsNaN = map[string]string{
 	"layernorm":           "a variance: with a NaN in the row the mean is one too",
 	"layernorm_back":      "the same",
 	"lion":                "keep_nan",
-	"matmul_coop":         "keep_nan",
-	"matmul_few":          "keep_nan",
-	"matmul_shared":       "keep_nan",
+	"matmul_coop":         "functions: the other factor keeps it",
+	"matmul_few":          "functions: the other factor keeps it",
+	"matmul_shared":       "functions: the other factor keeps it",
 	"softmax":             "as attention",
-	"swiglu":              "keep_nan",
-	"swiglu_back":         "keep_nan",
-	"unary":               "keep_nan",
-	"unary_back":          "keep_nan",
+	"swiglu":              "functions: the other factor keeps it",
+	"swiglu_back":         "functions: the other factor keeps it",
+	"unary":               "functions: the other factor keeps it",
+	"unary_back":          "functions: the other factor keeps it",
 }
 
 // TestNaNIsKept finds the kernels that keepsNaN has to speak of. Conversions to 16 bits have a min too, and look at the bits.
