@@ -53,6 +53,7 @@ type Caps struct {
 	SubgroupShuffle    bool   // subgroupShuffle works in compute shaders
 	FullSubgroups      bool   // a workgroup of SubgroupSize invocations along x is one subgroup
 
+	Cores          uint32    // that run workgroups side by side: multiprocessors, compute units; 0 where the driver does not say
 	MaxInvocations uint32    // per workgroup, all dimensions together
 	MaxLocalSize   [3]uint32 // per workgroup and dimension
 	MaxGroups      [3]uint32 // per dispatch and dimension
@@ -157,6 +158,7 @@ func capsOf(limits *vulkan.PhysicalDeviceLimits, facts *deviceFacts) Caps {
 		SubgroupArithmetic: hasSubgroup(facts, capabilityArithmetic),
 		SubgroupShuffle:    hasSubgroup(facts, capabilityShuffle),
 		FullSubgroups:      facts.require_subgroup != 0,
+		Cores:              uint32(facts.cores),
 		MaxInvocations:     limits.MaxComputeWorkGroupInvocations,
 		MaxLocalSize:       limits.MaxComputeWorkGroupSize,
 		MaxGroups:          limits.MaxComputeWorkGroupCount,

@@ -40,6 +40,18 @@ static int query_subgroup_size(void *physical, uint32_t size) {
 	return subgroup.control && subgroup.full && (sizes.required_stages & STAGE_COMPUTE) && sizes.min <= size && size <= sizes.max;
 }
 
+// How many cores the device has, which only extensions of vendors tell.
+static uint32_t query_cores(void *physical) {
+	PropertiesSMBuiltins nvidia = {.type = STYPE_PROPERTIES_SM_BUILTINS};
+	PropertiesShaderCore2 amd = {.type = STYPE_PROPERTIES_SHADER_CORE_2};
+	Properties2 properties = {.type = STYPE_PROPERTIES_2};
+	if (has_extension(physical, "VK_NV_shader_sm_builtins")) properties.next = &nvidia;
+	else if (has_extension(physical, "VK_AMD_shader_core_properties2")) properties.next = &amd;
+	else return 0;
+	vk.GetPhysicalDeviceProperties2(physical, &properties);
+	return nvidia.cores + amd.active_compute_units;
+}
+
 static const char *const matrix_extensions[] = {"VK_KHR_cooperative_matrix", "VK_KHR_vulkan_memory_model"};
 static const char *const bfloat16_extension = "VK_KHR_shader_bfloat16";
 
@@ -91,6 +103,7 @@ void lemnos_query(void *physical, lemnos_caps *caps) {
 	caps->subgroup_operations = subgroup.operations;
 	caps->max_allocation = maintenance3.max_allocation;
 	caps->max_buffer = maintenance4.max_buffer;
+	caps->cores = query_cores(physical);
 	caps->require_subgroup = query_subgroup_size(physical, subgroup.size);
 	memcpy(caps->driver_name, driver.name, sizeof driver.name);
 	memcpy(caps->driver_info, driver.info, sizeof driver.info);

@@ -38,11 +38,13 @@ enum {
 	STYPE_FEATURES_FLOAT16_INT8 = 1000082000,
 	STYPE_FEATURES_16BIT_STORAGE = 1000083000,
 	STYPE_PROPERTIES_SUBGROUP = 1000094000,
+	STYPE_PROPERTIES_SM_BUILTINS = 1000154001,
 	STYPE_PROPERTIES_MAINTENANCE_3 = 1000168000,
 	STYPE_PROPERTIES_DRIVER = 1000196000,
 	STYPE_PROPERTIES_SUBGROUP_SIZE = 1000225000,
 	STYPE_REQUIRED_SUBGROUP_SIZE = 1000225001,
 	STYPE_FEATURES_SUBGROUP_SIZE = 1000225002,
+	STYPE_PROPERTIES_SHADER_CORE_2 = 1000227000,
 	STYPE_FEATURES_PIPELINE_EXECUTABLE_PROPERTIES = 1000269000,
 	STYPE_PIPELINE_INFO = 1000269001,
 	STYPE_PIPELINE_EXECUTABLE_PROPERTIES = 1000269002,
@@ -92,6 +94,8 @@ typedef struct { uint32_t type; void *next; uint32_t storage, dot, matrix; } Fea
 typedef struct { uint32_t type; void *next; uint64_t properties[PROPERTIES_WORDS]; } Properties2;
 typedef struct { uint32_t type; void *next; uint32_t size, stages, operations, quad; } PropertiesSubgroup;
 typedef struct { uint32_t type; void *next; uint32_t min, max, per_workgroup, required_stages; } PropertiesSubgroupSize;
+typedef struct { uint32_t type; void *next; uint32_t cores, subgroups_per_core; } PropertiesSMBuiltins;
+typedef struct { uint32_t type; void *next; uint32_t features, active_compute_units; } PropertiesShaderCore2;
 typedef struct { uint32_t type; void *next; uint32_t max_descriptors; uint64_t max_allocation; } PropertiesMaintenance3;
 typedef struct { uint32_t type; void *next; uint32_t id; char name[256], info[256]; uint8_t conformance[4]; } PropertiesDriver;
 typedef struct { uint32_t type; void *next; uint64_t max_buffer; } PropertiesMaintenance4;

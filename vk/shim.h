@@ -18,6 +18,7 @@ typedef struct {
 	uint32_t require_subgroup;     // 0 or 1: a pipeline may ask for full subgroups of subgroup_size
 	uint64_t max_allocation;       // bytes in one vkAllocateMemory
 	uint64_t max_buffer;           // bytes in one vkCreateBuffer; 0 where the driver cannot say
+	uint32_t cores;                // multiprocessors or compute units; 0 where the driver does not say
 	uint32_t float64, int64;       // features; 0 or 1
 	uint32_t storage16, float16;   // features; 0 or 1
 	uint32_t matrices;             // how many of the following there are: 0 also where no shader may use them

@@ -78,6 +78,7 @@ func describe(d vk.Info, opened bool) string {
 	line("memory", "%s, %s", size(d.Memory), choose(c.HostVisible, "mapped by the host: uploads need no staging", "not mapped by the host: uploads are staged"))
 	line("allocation", "at most %s at a time", size(c.MaxAllocation))
 	line("tensor", "at most %s in one binding, bound at multiples of %d bytes", size(c.MaxStorageRange), c.StorageAlign)
+	line("cores", "%s", choose(c.Cores > 0, fmt.Sprint(c.Cores), "the driver does not say"))
 	line("workgroup", "at most %d invocations (%d x %d x %d), %s of shared memory", c.MaxInvocations, c.MaxLocalSize[0], c.MaxLocalSize[1], c.MaxLocalSize[2], size(uint64(c.SharedMemory)))
 	line("dispatch", "at most %d x %d x %d workgroups, %d bytes of push constants", c.MaxGroups[0], c.MaxGroups[1], c.MaxGroups[2], c.PushBytes)
 	line("subgroup", "%d invocations%s, %s arithmetic", c.SubgroupSize, choose(c.FullSubgroups, "", " or fewer"), choose(c.SubgroupArithmetic, "with", "without"))
