@@ -217,8 +217,7 @@ const (
 // that these are about tile4 groups of four values.
 func (a *attention) call(g *Graph, kernel string, heads, tile4 int, push attentionPush, args ...*Tensor) Call {
 	s4, n := a.q.stride4(), a.q.shape[1]
-	each := tileRows(kernel, s4)
-	tile, local, spec := 8*each, 64, map[uint32]uint32{shaders.SpecS4: uint32(s4)}
+	tile, local, spec := 0, 64, map[uint32]uint32{shaders.SpecS4: uint32(s4)}
 	if m, ok := g.attentionMatrices(a, kernel); ok {
 		kernel = strings.Replace(kernel, "attention", "attention_coop", 1)
 		tile, local = coopRows(m), g.coopInvocations()
@@ -230,25 +229,14 @@ func (a *attention) call(g *Graph, kernel string, heads, tile4 int, push attenti
 		rows := min(max(1, tile4/s4), ceilDiv(n, local), maxLaneRows)
 		tile, spec[shaders.SpecLaneRows] = local*rows, uint32(rows)
 	} else {
-		spec[shaders.SpecOwn] = uint32(each)
+		each, whole := g.tune.attentionTile(kernel, s4, a.q.shape[0]*heads, n, g.dev.Info().Caps.SharedMemory)
+		tile, spec[shaders.SpecOwn] = 8*each, uint32(each)
+		if whole {
+			spec[shaders.SpecWhole] = 1
+		}
 	}
 	return Call{Kernel: kernel + "." + a.q.dtype.String(), Groups: a.q.shape[0] * heads * ceilDiv(n, tile), Local: uint32(local),
 		Spec: a.spec(spec), Push: push, Args: args}
-}
-
-// tileRows is how many rows of a head, of s4 groups of four values, an invocation of a
-// kernel of lib/attention_tile.glsl has: its registers hold their sums.
-func tileRows(kernel string, s4 int) int {
-	if kernel == "attention_dkv" {
-		s4 *= 2 // two sums
-	}
-	switch {
-	case s4 <= 32:
-		return 4
-	case s4 <= 64:
-		return 2
-	}
-	return 1
 }
 
 func (g *Graph) attentionForward(a *attention) Call {

@@ -98,7 +98,7 @@ func TestAttentionOptions(t *testing.T) {
 						continue // heads of 132 go through shared memory whatever the device
 					}
 					t.Run(fmt.Sprint(s, dt, " ", names[i], " shared ", shared), func(t *testing.T) {
-						attendBy(t, dev, dt, s, 1, shared, o).checkBy(t, attentionTolerance(dt), rules[i])
+						attendBy(t, dev, dt, s, 1, shared, o, func(g *ops.Graph) { ops.UseCores(g, 1000*(i%2)) }).checkBy(t, attentionTolerance(dt), rules[i])
 					})
 				}
 			}

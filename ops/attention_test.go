@@ -97,7 +97,7 @@ func TestAttention(t *testing.T) {
 	t.Parallel()
 	dev := vktest.Open(t)
 	every, one := floats, floats[:1]
-	for _, c := range []struct {
+	for i, c := range []struct {
 		opstest.AttentionShape
 		types []ops.DType
 	}{
@@ -112,9 +112,12 @@ func TestAttention(t *testing.T) {
 		{opstest.AttentionShape{Batch: 1, Positions: 9, Heads: 1, KVHeads: 1, Size: 132}, one},
 	} {
 		for _, dt := range c.types {
-			for _, shared := range []bool{false, true} {
-				t.Run(fmt.Sprint(c.AttentionShape, dt, " shared ", shared), func(t *testing.T) {
-					attend(t, dev, dt, c.AttentionShape, 1, shared).check(t, attentionTolerance(dt))
+			t.Run(fmt.Sprint(c.AttentionShape, dt, " lanes"), func(t *testing.T) {
+				attend(t, dev, dt, c.AttentionShape, 1, false).check(t, attentionTolerance(dt))
+			})
+			for _, cores := range []int{0, []int{8, 1000}[i%2]} {
+				t.Run(fmt.Sprint(c.AttentionShape, dt, " cores ", cores), func(t *testing.T) {
+					attend(t, dev, dt, c.AttentionShape, 1, true, func(g *ops.Graph) { ops.UseCores(g, cores) }).check(t, attentionTolerance(dt))
 				})
 			}
 		}

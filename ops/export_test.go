@@ -77,10 +77,9 @@ func BackwardFrom(g *Graph, y, dy *Tensor, accumulate bool) {
 }
 
 // UseSharedTiles makes matrix products of g go through shared memory, as on a
-// GPU, in parts of k such that about so many workgroups are at work. It leaves
-// devices alone whose workgroups are too small.
-func UseSharedTiles(g *Graph, groups int) {
-	g.tune.sharedTiles, g.tune.matmulGroups = g.dev.Info().Caps.MaxInvocations >= sharedLocal, groups
+// GPU of so many cores. It leaves devices alone whose workgroups are too small.
+func UseSharedTiles(g *Graph, cores int) {
+	g.tune.sharedTiles, g.tune.cores = g.dev.Info().Caps.MaxInvocations >= sharedLocal, cores
 }
 
 // UsePlainTiles makes matrix products of g share nothing, as on a GPU whose
@@ -106,10 +105,11 @@ func UsesMatrices(g *Graph, work string, dt DType) bool {
 	return len(g.coopTiles(coopWork(work), dt)) > 0
 }
 
-// SharedBlocks is how many blocks of 64 rows the tiles of a product have that goes
-// through shared memory.
-func SharedBlocks(g *Graph, m, n, k int) uint32 {
-	return g.tune.matmulPlan("nn", m, n, k, 1, nil).spec[shaders.SpecRows4]
+// SharedPlan returns the tiles' edge and the parts of k of products that go through shared memory, on a GPU of so many cores.
+func SharedPlan(cores, m, n, k, batch int) (edge, parts int) {
+	t := tuning{cores: cores}
+	p := t.sharedPlan("nn", m, n, k, batch)
+	return int(p.spec[shaders.SpecEdge]), ceilDiv(k, p.part)
 }
 
 // MatMulInto appends c += alpha·(a by b).
@@ -141,6 +141,15 @@ func ShareMemory(g *Graph) { g.tune.lanes = false }
 
 // UsesLanes says whether attention shares rows among the lanes of a subgroup.
 func UsesLanes(i vk.Info) bool { return tune(i).lanes }
+
+// UseCores makes attention choose its tiles for so many cores.
+func UseCores(g *Graph, cores int) { g.tune.cores = cores }
+
+// AttentionTile returns what attentionTile does on a GPU of so many cores, with so much shared memory.
+func AttentionTile(cores int, kernel string, s4, heads, n int, shared uint32) (rows int, whole bool) {
+	t := tuning{cores: cores}
+	return t.attentionTile(kernel, s4, heads, n, shared)
+}
 
 // LimitTurns limits how often the loops of an invocation turn, where kernels can
 // share their work among several dispatches.

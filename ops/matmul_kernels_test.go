@@ -68,18 +68,21 @@ func TestMatMulBatched(t *testing.T) {
 	}
 }
 
-// The GPU's way: one workgroup's tile and less, several, both sizes of tiles, and
-// parts of k.
+// The GPU's way: tiles of each size, a workgroup's and less, several, and parts of k.
 func TestMatMulSharedTiles(t *testing.T) {
 	t.Parallel()
 	dev := vktest.Open(t)
-	for _, c := range []struct{ batch, m, n, k, groups int }{
-		{1, 9, 1, 1, 1}, {1, 65, 70, 19, 100}, {1, 129, 67, 37, 1}, {2, 10, 13, 600, 6}, {1, 70, 9, 33, 1},
+	for _, c := range []struct{ batch, m, n, k, cores, edge, parts int }{
+		{1, 9, 1, 1, 1, 32, 1}, {1, 65, 70, 147, 100, 32, 1}, {3, 32, 64, 64, 2, 32, 1}, {2, 10, 13, 2050, 16, 32, 8},
+		{1, 130, 67, 97, 6, 64, 1}, {1, 64, 64, 2000, 2, 64, 2}, {1, 129, 67, 37, 1, 128, 1}, {1, 256, 140, 16, 1, 128, 1},
 	} {
+		if edge, parts := ops.SharedPlan(c.cores, c.m, c.n, c.k, c.batch); edge != c.edge || parts != c.parts {
+			t.Errorf("%+v runs in tiles of %d and %d parts", c, edge, parts)
+		}
 		for _, kind := range []string{"nn", "nt", "tn"} {
 			for _, dt := range floats {
 				t.Run(fmt.Sprint(kind, c, dt), func(t *testing.T) {
-					checkProduct(t, dev, kind, dt, c.batch, c.m, c.n, c.k, 1e-6, func(g *ops.Graph) { ops.UseSharedTiles(g, c.groups) })
+					checkProduct(t, dev, kind, dt, c.batch, c.m, c.n, c.k, 1e-6, func(g *ops.Graph) { ops.UseSharedTiles(g, c.cores) })
 				})
 			}
 		}
@@ -101,17 +104,30 @@ func TestMatMulPlainTiles(t *testing.T) {
 	}
 }
 
-// The largest tiles do not fit in the least shared memory that Vulkan promises.
-func TestMatMulSmallSharedMemory(t *testing.T) {
-	for bytes, want := range map[uint32]uint32{16384: 1, 16896: 2} {
-		vktest.Limit(t, vktest.Limits{GPU: true, SharedMemory: bytes})
-		dev := vktest.Open(t)
-		g := ops.NewGraph(dev)
-		if got := ops.SharedBlocks(g, 4096, 4096, 64); got != want {
-			t.Errorf("with %d bytes of shared memory tiles have %d blocks, want %d", bytes, got, want)
+// An H200 has 132 cores. Large products fill them with large tiles, and small ones with small tiles rather than with parts,
+// whose sum is another dispatch; where workgroups are a few more than the cores, parts make them many more.
+func TestMatMulSharedPlan(t *testing.T) {
+	for _, c := range []struct{ cores, m, n, k, edge, parts int }{
+		{132, 4096, 4096, 4096, 128, 1}, {132, 8192, 2304, 768, 128, 1}, {132, 128, 3072, 576, 64, 1},
+		{132, 768, 128, 128, 32, 1}, {132, 128, 128, 768, 32, 3}, {132, 128, 576, 576, 32, 1}, {132, 512, 512, 512, 32, 1},
+		{132, 3072, 768, 8192, 128, 7}, {132, 1024, 768, 50257, 128, 11}, {132, 2048, 576, 1536, 128, 3},
+		{64, 3072, 768, 8192, 128, 1}, {16, 512, 512, 512, 128, 1}, {16, 50257, 768, 1024, 128, 1},
+	} {
+		if edge, parts := ops.SharedPlan(c.cores, c.m, c.n, c.k, 1); edge != c.edge || parts != c.parts {
+			t.Errorf("%+v runs in tiles of %d and %d parts", c, edge, parts)
 		}
-		checkProduct(t, dev, "nn", ops.F32, 1, 129, 140, 37, 1e-6, func(g *ops.Graph) { ops.UseSharedTiles(g, 1) })
-		g.Release()
+	}
+}
+
+// Tiles of every size fit in the least shared memory that Vulkan promises.
+func TestMatMulSmallSharedMemory(t *testing.T) {
+	vktest.Limit(t, vktest.Limits{GPU: true, SharedMemory: 16384})
+	dev := vktest.Open(t)
+	for edge, c := range map[int][4]int{128: {1, 256, 140, 16}, 64: {6, 130, 67, 97}, 32: {100, 65, 70, 147}} {
+		if got, _ := ops.SharedPlan(c[0], c[1], c[2], c[3], 1); got != edge {
+			t.Errorf("%v runs in tiles of %d, want %d", c, got, edge)
+		}
+		checkProduct(t, dev, "nn", ops.F32, 1, c[1], c[2], c[3], 1e-6, func(g *ops.Graph) { ops.UseSharedTiles(g, c[0]) })
 	}
 }
 

@@ -1,6 +1,10 @@
 package ops
 
-import "github.com/lemnos-ml/lemnos/shaders"
+import (
+	"math"
+
+	"github.com/lemnos-ml/lemnos/shaders"
+)
 
 // matmulPush is the push block of the matmul kernels; strides and steps in groups
 // of four, see shaders/lib/matmul.glsl.
@@ -37,9 +41,26 @@ func (p matmulPlan) functions() bool {
 // sharedLocal is the number of invocations per workgroup of kernel matmul_shared.
 const sharedLocal = 256
 
-// sharedTileBytes is the shared memory that it takes for tiles of so many blocks:
-// two of 16 rows, each of 16 groups of four values per block and one more.
-func sharedTileBytes(blocks int) uint32 { return uint32(2 * 16 * (16*blocks + 1) * 16) }
+// sharedTile is a size of the tiles of kernel matmul_shared.
+type sharedTile struct {
+	edge int // rows and columns
+	step int // values of k that go through shared memory at a time
+	work int // how long a core takes for a step: each of the smaller tiles reads more for each product
+}
+
+// sharedTiles are measured on an H200, which has 132 cores, in units of 100 ns.
+var sharedTiles = []sharedTile{{128, 8, 9}, {64, 16, 6}, {32, 32, 4}}
+
+// partsWork is what it takes, in the same unit, to start the sum of the parts of a product, and coreValues how many
+// values a core reads or writes of it in one.
+const (
+	partsWork  = 50
+	coreValues = 800
+)
+
+// maxShared bounds the workgroups that a core has of a product in parts, and with them the memory of the parts: half
+// a megabyte for each core.
+const maxShared = 8
 
 // fewRows is how many rows kernel matmul_few takes at most.
 const fewRows = 8
@@ -62,14 +83,7 @@ func (t *tuning) matmulPlan(form string, m, n, k, batch int, tiles []coopTiling)
 	case len(tiles) > 0:
 		return t.coopPlan(form, m, n, k, batch, tiles)
 	case t.sharedTiles:
-		blocks := t.sharedBlocks
-		if !t.enoughTiles(128, m, n, k, batch) {
-			blocks = 1
-		}
-		groups := ceilDiv(m, 64*blocks) * ceilDiv(n, 64*blocks)
-		// Weight gradients are small with a long k: without parts they leave the device idle.
-		return matmulPlan{kernel: "matmul_shared", groups: groups, local: sharedLocal, part: t.matmulPart(groups*batch, k),
-			spec: map[uint32]uint32{shaders.SpecRows4: uint32(blocks), shaders.SpecColumns4: uint32(blocks), shaders.SpecAByK: b2u(form == "tn"), shaders.SpecBByK: b2u(form != "nt")}}
+		return t.sharedPlan(form, m, n, k, batch)
 	}
 	if t.laneTiles && min(m, n) > 16 {
 		groups := ceilDiv(m, t.tileRows*int(t.subgroup)/2) * ceilDiv(n, 8*t.tileColumns4)
@@ -86,6 +100,30 @@ func (t *tuning) matmulPlan(form string, m, n, k, batch int, tiles []coopTiling)
 	threads := ceilDiv(m, rows) * ceilDiv(n, 4*columns4)
 	return matmulPlan{kernel: "matmul_" + form, threads: threads, local: t.matmulLocal, part: t.matmulPart(ceilDiv(threads*batch, int(t.matmulLocal)), k),
 		spec: map[uint32]uint32{shaders.SpecRows: uint32(rows), shaders.SpecColumns4: uint32(columns4)}}
+}
+
+// sharedPlan is matmulPlan with kernel matmul_shared: the tiles and parts of k that are soonest ready. As many workgroups as
+// there are cores take as long as one, and one more twice that. Weight gradients are small with a long k: without
+// parts they leave the device idle.
+func (t *tuning) sharedPlan(form string, m, n, k, batch int) matmulPlan {
+	best, least := matmulPlan{}, math.MaxInt
+	for _, tile := range sharedTiles {
+		groups := ceilDiv(m, tile.edge) * ceilDiv(n, tile.edge)
+		fewest := ceilDiv(k, longestPart)
+		for parts := fewest; parts == fewest || groups*batch <= 2*t.cores && parts <= k/256 && groups*batch*parts <= maxShared*t.cores; parts++ {
+			part := ceilDiv(ceilDiv(k, parts), 16) * 16
+			work := ceilDiv(groups*batch*ceilDiv(k, part), t.cores) * (ceilDiv(part, tile.step) + 1) * tile.work // and a step's time to begin and end
+			if parts > 1 {
+				work += partsWork + (parts+1)*batch*m*n/(coreValues*t.cores)
+			}
+			if work < least {
+				best, least = matmulPlan{groups: groups, part: part, spec: map[uint32]uint32{shaders.SpecEdge: uint32(tile.edge)}}, work
+			}
+		}
+	}
+	best.kernel, best.local = "matmul_shared", sharedLocal
+	best.spec[shaders.SpecAByK], best.spec[shaders.SpecBByK] = b2u(form == "tn"), b2u(form != "nt")
+	return best
 }
 
 // enoughTiles says whether a product has so many tiles of edge rows and columns,

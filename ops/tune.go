@@ -37,7 +37,7 @@ type tuning struct {
 	coop                   map[DType][]coopTiling // matmul_coop, by the type of the factors: its tiles, the largest first
 	coopTrusted            bool                   // it was checked that they are right and faster
 	sharedTiles            bool                   // matmul_shared
-	sharedBlocks           int                    // its largest tile, in blocks of 64 rows and of 64 columns
+	cores                  int                    // that run its workgroups, as the device says or as there usually are
 	laneTiles              bool                   // matmul_lanes
 	matmulLocal            uint32                 // invocations per workgroup of matmul_nn, nt and tn
 	tileRows, tileColumns4 int                    // of the product, for each invocation of these and of matmul_lanes
@@ -51,7 +51,7 @@ func tune(i vk.Info) tuning {
 	c := i.Caps
 	t := tuning{local: 256, work: 4, largeWork: 4, maxGroups: 1 << 30, workers: 1024, chunk4: 4096,
 		ownRows: 1 << 32, maxRows: 1 << 16, normKeep4: 8, scanLocal: 256, sampleLocal: 1024, subgroup: 1, maxTurns: 65000,
-		sharedTiles: c.MaxInvocations >= sharedLocal, sharedBlocks: 2, matmulLocal: 64, tileRows: 4, tileColumns4: 2, fewLocal: 64, matmulGroups: 256}
+		sharedTiles: c.MaxInvocations >= sharedLocal, cores: 16, matmulLocal: 64, tileRows: 4, tileColumns4: 2, fewLocal: 64, matmulGroups: 256}
 	if t.arithmetic = c.SubgroupArithmetic; t.arithmetic {
 		t.subgroup = c.SubgroupSize
 		if c.FullSubgroups {
@@ -64,8 +64,11 @@ func tune(i vk.Info) tuning {
 	case choice != "off" && i.Kind != vk.CPU: // processors multiply such matrices one value after the other
 		t.coop = coopTiles(&c)
 	}
-	if c.SharedMemory < sharedTileBytes(t.sharedBlocks) {
-		t.sharedBlocks = 1
+	switch {
+	case c.Cores > 0:
+		t.cores = int(c.Cores)
+	case i.Kind == vk.Discrete:
+		t.cores = 64
 	}
 	if i.Kind == vk.CPU {
 		// A processor runs a workgroup on one core, as a loop over its subgroups. With
@@ -93,7 +96,7 @@ func tune(i vk.Info) tuning {
 			t.ownRows = 256
 		}
 		t.workers, t.maxRows, t.scanLocal, t.sampleLocal = 256, 256, 64, t.local
-		t.sharedTiles, t.matmulLocal, t.tileRows, t.tileColumns4 = false, 8, 16, 8
+		t.sharedTiles, t.cores, t.matmulLocal, t.tileRows, t.tileColumns4 = false, 0, 8, 16, 8
 		t.fewLocal, t.matmulGroups = c.SubgroupSize, 16
 		t.lanes = c.SubgroupShuffle && t.oneSubgroup > 0 && t.subgroup%4 == 0 && t.subgroup <= 16
 		// lavapipe shuffles in one instruction, SwiftShader lane by lane: products of

@@ -38,10 +38,22 @@ void main() {
 #define query_start(r) q_row(b, min(first + (r), p.queries - 1), h)
 #define key_start(r) k_row(b, min(j + (r), keys - 1), h / p.group)
 #define value_start(r) v_row(b, min(j + (r), keys - 1), h / p.group)
+    if (WHOLE) {
+        tile_fetch(own, ROWS, q, query_start)
+        tile_keep(row_chunk, 0, ROWS, own)
+    }
     for (uint j = first_key(first + before) / TILE * TILE; j < keys; j += TILE) {
         vec4 x[OWN];
         [[unroll]] for (uint i = 0; i < OWN; i++) x[i] = vec4(0);
-        tile_dots(x, q, query_start, k, key_start)
+        if (WHOLE) {
+            tile_fetch(next_0, TILE, k, key_start)
+            tile_fetch(next_1, TILE, v, value_start)
+            barrier();
+            tile_keep(column_chunk, 0, TILE, next_0)
+            tile_keep(column_chunk, 1, TILE, next_1)
+            barrier();
+        }
+        tile_dots(x, 0, q, query_start, k, key_start)
         [[unroll]] for (uint i = 0; i < OWN; i++) {
             uvec4 t = uvec4(first + before + OWN * down + i);
             x[i] = capped(x[i] * p.scale);
@@ -60,7 +72,7 @@ void main() {
             [[unroll]] for (uint c = 0; c < CHUNKS; c++) sum[i][c] *= factor;
         }
         tile_put(x)
-        tile_sums(sum, v, value_start)
+        tile_sums(sum, 1, v, value_start)
     }
     [[unroll]] for (uint i = 0; i < OWN; i++) part[OWN * down + i][across] = dot(total[i], vec4(1));
     barrier();

@@ -32,12 +32,26 @@ void main() {
 #define value_start(r) v_row(b, min(first + (r), p.queries - 1), g)
 #define query_start(r) q_row(b, min(t + (r), p.queries - 1), h)
 #define up_start(r) y_row(b, min(t + (r), p.queries - 1), h)
+    if (WHOLE) {
+        tile_fetch(own_0, ROWS, k, key_start)
+        tile_fetch(own_1, ROWS, v, value_start)
+        tile_keep(row_chunk, 0, ROWS, own_0)
+        tile_keep(row_chunk, 1, ROWS, own_1)
+    }
     for (uint h = g * p.group + p.first_head; h < g * p.group + p.last_head; h++) {
         for (uint t = first_query(first); t < last_query(first, ROWS); t += TILE) {
             vec4 x[OWN], d[OWN], log_sum, less;
             [[unroll]] for (uint i = 0; i < OWN; i++) x[i] = d[i] = vec4(0);
-            tile_dots(x, k, key_start, q, query_start)
-            tile_dots(d, v, value_start, dy, up_start)
+            if (WHOLE) {
+                tile_fetch(next_0, TILE, q, query_start)
+                tile_fetch(next_1, TILE, dy, up_start)
+                barrier();
+                tile_keep(column_chunk, 0, TILE, next_0)
+                tile_keep(column_chunk, 1, TILE, next_1)
+                barrier();
+            }
+            tile_dots(x, 0, k, key_start, q, query_start)
+            tile_dots(d, 1, v, value_start, dy, up_start)
             uvec4 at = t + columns;
             [[unroll]] for (uint n = 0; n < 4; n++) {
                 uint row = stat(b, h, min(at[n], p.queries - 1));
@@ -54,9 +68,9 @@ void main() {
                 if (CAPPED) d[i] *= cap_slope(c);
             }
             tile_put(x)
-            tile_sums(sum_v, dy, up_start)
+            tile_sums(sum_v, 1, dy, up_start)
             tile_put(d)
-            tile_sums(sum_k, q, query_start)
+            tile_sums(sum_k, 0, q, query_start)
         }
     }
     [[unroll]] for (uint i = 0; i < OWN; i++) {

@@ -42,11 +42,25 @@ void main() {
         delta[lane] = dot(products, vec4(1));
         if (first + lane < p.queries) stats[row + 1] = delta[lane];
     }
+    if (WHOLE) {
+        tile_fetch(own_0, ROWS, q, query_start)
+        tile_fetch(own_1, ROWS, dy, up_start)
+        tile_keep(row_chunk, 0, ROWS, own_0)
+        tile_keep(row_chunk, 1, ROWS, own_1)
+    }
     for (uint j = first_key(first) / TILE * TILE; j < keys; j += TILE) {
         vec4 x[OWN], d[OWN];
         [[unroll]] for (uint i = 0; i < OWN; i++) x[i] = d[i] = vec4(0);
-        tile_dots(x, q, query_start, k, key_start)
-        tile_dots(d, dy, up_start, v, value_start)
+        if (WHOLE) {
+            tile_fetch(next_0, TILE, k, key_start)
+            tile_fetch(next_1, TILE, v, value_start)
+            barrier();
+            tile_keep(column_chunk, 0, TILE, next_0)
+            tile_keep(column_chunk, 1, TILE, next_1)
+            barrier();
+        }
+        tile_dots(x, 0, q, query_start, k, key_start)
+        tile_dots(d, 1, dy, up_start, v, value_start)
         [[unroll]] for (uint i = 0; i < OWN; i++) {
             uint r = OWN * down + i, t = first + r;
             vec4 c = capped(x[i] * p.scale);
@@ -58,7 +72,7 @@ void main() {
             else d[i] = mix(d[i], vec4(0), equal(x[i], vec4(-INFINITY)));
         }
         tile_put(d)
-        tile_sums(sum, k, key_start)
+        tile_sums(sum, 0, k, key_start)
     }
     [[unroll]] for (uint i = 0; i < OWN; i++) {
         uint t = first + OWN * down + i;

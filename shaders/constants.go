@@ -19,6 +19,7 @@ const (
 	SpecColumns     = 11
 	SpecColumns4    = 11
 	SpecEach        = 25
+	SpecEdge        = 10
 	SpecEpilogue    = 18
 	SpecExact       = 38
 	SpecFinal       = 10
@@ -42,7 +43,6 @@ const (
 	SpecPairs       = 10
 	SpecPer         = 10
 	SpecRows        = 10
-	SpecRows4       = 10
 	SpecS4          = 10
 	SpecSmooth      = 26
 	SpecStore       = 12

@@ -1,9 +1,11 @@
 // matmul_shared: C = alpha A B + bias, C (m, n); C += with ACCUMULATE; of a batch. See lib/matmul.glsl. A is (m, k), or (k, m)
 // with A_BY_K; B is (k, n) with B_BY_K, or (n, k). Variants x_y: A and B are x, C is y.
-// For GPUs: a workgroup of 16 by 16 invocations has a tile of C of 64 ROWS4 rows by 64 COLUMNS4 columns, each of them ROWS4 by
-// COLUMNS4 blocks of 4 by 4 in registers, 64 apart, so that neighbors store neighboring groups. Tiles of A and B, STEP values of
-// k at a time, go through shared memory, k by k, as rows of groups of four; the next ones are loaded while these are
-// multiplied. What lies outside the matrices is zero there.
+// For GPUs: a workgroup of 256 has a tile of C of EDGE rows by EDGE columns, 128, 64 or 32, in registers: an invocation BLOCKS
+// by BLOCKS blocks of 4 by 4, as far apart as the workgroup is wide, so that neighbors store neighboring groups. Of 32, four
+// SLICES of 64 invocations have each the whole tile, take a quarter of each step's k, and add up at the end. A step is STEP
+// values of k: tiles of A and B, a group for each invocation, go through shared memory, k by k, in two pages in turn, so that
+// one barrier is enough; the next ones are loaded while these are multiplied. What lies outside the matrices is read from
+// their edges: only beyond k is it made zero.
 //types f32 b16 b16_f32
 #version 450
 #include "lib/types.glsl"
@@ -12,75 +14,84 @@
 #include "lib/functions.glsl"
 #define FUNCTIONS
 #include "lib/matmul.glsl"
-layout(constant_id = 10) const uint ROWS4 = 1;
-layout(constant_id = 11) const uint COLUMNS4 = 1;
+layout(constant_id = 10) const uint EDGE = 64;
 layout(constant_id = 12) const bool A_BY_K = false;
 layout(constant_id = 14) const bool B_BY_K = false;
 
-const uint STEP = 16;
-const uint PAD = 1; // a row of shared memory ends in a group that shifts the next one to other banks
-shared vec4 tile_a[STEP][16 * ROWS4 + PAD];
-shared vec4 tile_b[STEP][16 * COLUMNS4 + PAD];
+const uint EDGE4 = EDGE / 4, STEP = 1024 / EDGE;
+const uint BLOCKS = EDGE / 64 + (EDGE < 64 ? 1 : 0);
+const uint SIDE = EDGE4 / BLOCKS; // invocations across, and down
+const uint SLICES = 256 / (SIDE * SIDE);
+shared vec4 tiles[1024]; // in each page STEP rows of A, then of B, each of EDGE4 groups: 16 KiB, which every device has
 
-// Which group of a tile of 64 rows or columns an invocation loads. By k: k and a group of rows. Else: a row and a group of k.
-uvec2 place(bool by_k) { return by_k ? uvec2(lane / 16, lane % 16) : uvec2(lane / 4, lane % 4); }
+// Where group i of row kk lies. Those of a matrix that is not by k are written value by value, by invocations whose rows kk are
+// four apart: the exclusive or puts these into different banks.
+uint slot(uint page, uint of_b, uint kk, uint i) { return page * 512 + of_b * 256 + kk * EDGE4 + (i ^ kk / 4 * 32 / STEP); }
+
+// The group of a step's tile that an invocation loads, and keeps: by k a row of k and a group of that; else a row and a group of k.
+uvec2 place(bool by_k) { return by_k ? uvec2(lane / EDGE4, lane % EDGE4) : uvec2(lane / (STEP / 4), lane % (STEP / 4)); }
 
 vec4 load_a(uint k, uint row) {
-    uvec2 at = place(A_BY_K) + (A_BY_K ? uvec2(k, row / 4) : uvec2(row, k / 4));
-    bool inside = A_BY_K ? at.x < k_end && at.y * 4 < p.m : at.x < p.m && at.y * 4 < k_end;
-    return inside ? load4(a, a0 + at.x * p.lda4 + at.y) : vec4(0);
+    uvec2 at = place(A_BY_K);
+    uvec2 from = A_BY_K ? uvec2(min(k + at.x, p.k - 1), min(row / 4 + at.y, (p.m - 1) / 4)) : uvec2(min(row + at.x, p.m - 1), min(k / 4 + at.y, (p.k - 1) / 4));
+    return load4(a, a0 + from.x * p.lda4 + from.y);
 }
 
 vec4 load_b(uint k, uint column) {
-    uvec2 at = place(B_BY_K) + (B_BY_K ? uvec2(k, column / 4) : uvec2(column, k / 4));
-    bool inside = B_BY_K ? at.x < k_end && at.y * 4 < p.n : at.x < p.n && at.y * 4 < k_end;
-    return inside ? load4(b, b0 + at.x * p.ldb4 + at.y) : vec4(0);
-}
-
-void keep_a(uint i, vec4 x) {
-    uvec2 at = place(A_BY_K);
-    if (A_BY_K) tile_a[at.x][16 * i + at.y] = x;
-    else [[unroll]] for (uint kk = 0; kk < 4; kk++) tile_a[4 * at.y + kk][16 * i + at.x / 4][at.x % 4] = x[kk];
-}
-
-void keep_b(uint j, vec4 x) {
     uvec2 at = place(B_BY_K);
-    if (B_BY_K) tile_b[at.x][16 * j + at.y] = x;
-    else [[unroll]] for (uint kk = 0; kk < 4; kk++) tile_b[4 * at.y + kk][16 * j + at.x / 4][at.x % 4] = x[kk];
+    uvec2 from = B_BY_K ? uvec2(min(k + at.x, p.k - 1), min(column / 4 + at.y, (p.n - 1) / 4)) : uvec2(min(column + at.x, p.n - 1), min(k / 4 + at.y, (p.k - 1) / 4));
+    return load4(b, b0 + from.x * p.ldb4 + from.y);
+}
+
+void keep(bool by_k, uint page, uint of_b, uint k, vec4 x) {
+    uvec2 at = place(by_k);
+    if (k + (by_k ? at.x : 4 * at.y) >= k_end) x = vec4(0);
+    if (by_k) tiles[slot(page, of_b, at.x, at.y)] = x;
+    else [[unroll]] for (uint kk = 0; kk < 4; kk++) tiles[slot(page, of_b, 4 * at.y + kk, at.x / 4)][at.x % 4] = x[kk];
 }
 
 void main() {
-    uint down = (p.m + 64 * ROWS4 - 1) / (64 * ROWS4), across = (p.n + 64 * COLUMNS4 - 1) / (64 * COLUMNS4);
-    uint z = flat_group() / (down * across);
+    uvec2 grid = (uvec2(p.m, p.n) + EDGE - 1) / EDGE;
+    uint z = flat_group() / (grid.x * grid.y);
     if (z >= p.matrices) return;
     select_matrix(z);
-    uvec2 start = tile_at(flat_group() % (down * across), down, across) * 64 * uvec2(ROWS4, COLUMNS4);
-    vec4 sum[4 * ROWS4][COLUMNS4], next_a[ROWS4], next_b[COLUMNS4];
-    [[unroll]] for (uint r = 0; r < 4 * ROWS4; r++)
-        [[unroll]] for (uint j = 0; j < COLUMNS4; j++) sum[r][j] = vec4(0);
-    [[unroll]] for (uint i = 0; i < ROWS4; i++) next_a[i] = load_a(k_start, start.x + 64 * i);
-    [[unroll]] for (uint j = 0; j < COLUMNS4; j++) next_b[j] = load_b(k_start, start.y + 64 * j);
+    uvec2 start = tile_at(flat_group() % (grid.x * grid.y), grid.x, grid.y) * EDGE;
+    uint slice = SLICES > 1 ? lane / (SIDE * SIDE) : 0, down = lane % (SIDE * SIDE) / SIDE, across = lane % SIDE, page = 0;
+    vec4 sum[4 * BLOCKS][BLOCKS];
+    [[unroll]] for (uint r = 0; r < 4 * BLOCKS; r++)
+        [[unroll]] for (uint j = 0; j < BLOCKS; j++) sum[r][j] = vec4(0);
+    vec4 next_a = load_a(k_start, start.x), next_b = load_b(k_start, start.y);
     for (uint k = k_start; k < k_end; k += STEP) {
-        barrier(); // the tiles before these have been read
-        [[unroll]] for (uint i = 0; i < ROWS4; i++) keep_a(i, next_a[i]);
-        [[unroll]] for (uint j = 0; j < COLUMNS4; j++) keep_b(j, next_b[j]);
-        barrier();
-        [[unroll]] for (uint i = 0; i < ROWS4; i++) next_a[i] = load_a(k + STEP, start.x + 64 * i);
-        [[unroll]] for (uint j = 0; j < COLUMNS4; j++) next_b[j] = load_b(k + STEP, start.y + 64 * j);
-        for (uint kk = 0; kk < STEP; kk++) {
-            vec4 b4[COLUMNS4];
-            [[unroll]] for (uint j = 0; j < COLUMNS4; j++) b4[j] = tile_b[kk][16 * j + lane % 16];
-            [[unroll]] for (uint i = 0; i < ROWS4; i++) {
-                vec4 a4 = tile_a[kk][16 * i + lane / 16];
-                [[unroll]] for (uint r = 0; r < 4; r++)
-                    [[unroll]] for (uint j = 0; j < COLUMNS4; j++) sum[4 * i + r][j] += a4[r] * b4[j];
+        keep(A_BY_K, page, 0, k, next_a);
+        keep(B_BY_K, page, 1, k, next_b);
+        barrier(); // and the page before this one has been read when it is written again, behind the next barrier
+        next_a = load_a(k + STEP, start.x);
+        next_b = load_b(k + STEP, start.y);
+        [[unroll]] for (uint i = 0; i < STEP / SLICES; i++) {
+            uint kk = slice * (STEP / SLICES) + i;
+            vec4 a4[BLOCKS], b4[BLOCKS];
+            [[unroll]] for (uint j = 0; j < BLOCKS; j++) {
+                a4[j] = tiles[slot(page, 0, kk, down) + SIDE * j];
+                b4[j] = tiles[slot(page, 1, kk, across) + SIDE * j];
             }
+            [[unroll]] for (uint r = 0; r < 4 * BLOCKS; r++)
+                [[unroll]] for (uint j = 0; j < BLOCKS; j++) sum[r][j] += a4[r / 4][r % 4] * b4[j];
         }
+        page ^= 1;
     }
-    [[unroll]] for (uint j = 0; j < COLUMNS4; j++) {
-        uint column4 = start.y / 4 + 16 * j + lane % 16;
+    if (SLICES > 1) { // each takes one row of each block, of all slices
+        barrier();
+        [[unroll]] for (uint r = 0; r < 4; r++) tiles[(slice * 4 + r) * 64 + lane % 64] = sum[r][0];
+        barrier();
+        vec4 x = vec4(0);
+        [[unroll]] for (uint s = 0; s < SLICES; s++) x += tiles[(s * 4 + slice) * 64 + lane % 64];
+        store4(start.x + 4 * down + slice, start.y / 4 + across, x, bias4(start.y / 4 + across));
+        return;
+    }
+    [[unroll]] for (uint j = 0; j < BLOCKS; j++) {
+        uint column4 = start.y / 4 + SIDE * j + across;
         vec4 bias = bias4(column4);
-        [[unroll]] for (uint r = 0; r < 4 * ROWS4; r++)
-            store4(start.x + 64 * (r / 4) + lane / 16 * 4 + r % 4, column4, sum[r][j], bias);
+        [[unroll]] for (uint r = 0; r < 4 * BLOCKS; r++)
+            store4(start.x + 4 * SIDE * (r / 4) + 4 * down + r % 4, column4, sum[r][j], bias);
     }
 }

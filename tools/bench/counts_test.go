@@ -45,7 +45,7 @@ func TestCountsOfGPT2(t *testing.T) {
 	if limit := dev.Info().Caps.MaxAllocation; limit > 4<<30 {
 		t.Errorf("allocations of %d bytes: the test is for a device with less", limit)
 	}
-	most := map[int][2]int{8: {312, 201}, 32: {334, 215}} // by batch: dispatches, barriers
+	most := map[int][2]int{8: {317, 201}, 32: {335, 215}} // by batch: dispatches, barriers, without matrix cores
 	for _, m := range models(config{gpu: true}) {
 		want, listed := most[m.batch]
 		if m.name != "GPT-2 124M train step bf16" || !listed {
