@@ -15,18 +15,18 @@ func tileRows(kernel string, s4 int) int {
 	return 1
 }
 
-// attentionTile returns how many rows an invocation of a kernel of lib/attention_tile.glsl has, fewer where that gives a
-// workgroup to a core without one, of so many heads of n rows and s4 groups; and whether a workgroup holds whole rows in
-// shared memory: it waits for memory and for its invocations a third as often, but needs so much that this is for grids
-// that are at work all at a time, with the shared memory of one workgroup for each core. With four rows, or heads of
-// more than 64 values, registers are short then.
+// attentionTile returns how many rows an invocation of a kernel of lib/attention_tile.glsl has, of so many heads of n rows and
+// s4 groups: two rather than four where a core has less than two workgroups, and one where it has none. It also returns
+// whether a workgroup holds whole rows in shared memory: it waits for memory and for its invocations a third as often, but
+// needs so much that this is for grids that take no more for each core than two workgroups may have. With four rows, or
+// heads of more than 64 values, registers are short then.
 func (t *tuning) attentionTile(kernel string, s4, heads, n int, shared uint32) (rows int, whole bool) {
 	rows = tileRows(kernel, s4)
-	for rows > 1 && heads*ceilDiv(n, 8*rows) < t.cores {
+	for rows > 1 && heads*ceilDiv(n, 8*rows) < t.cores*rows/2 {
 		rows /= 2
 	}
 	bytes := wholeRowsBytes(s4, rows)
-	return rows, rows < 4 && s4 <= 16 && bytes <= int(shared) && heads*ceilDiv(n, 8*rows)*bytes <= t.cores*int(shared)
+	return rows, rows < 4 && s4 <= 16 && bytes <= int(shared) && heads*ceilDiv(n, 8*rows)*bytes <= 2*t.cores*int(shared)
 }
 
 // wholeRowsBytes is the shared memory of a workgroup with WHOLE: two matrices of its own rows and of 32 columns, whose lines

@@ -19,7 +19,7 @@ func TestAttentionTile(t *testing.T) {
 	}{
 		{"attention", 132, 16, 9, 128, h200, 1, true}, {"attention_dq", 132, 16, 9, 128, h200, 1, true},
 		{"attention_dkv", 132, 16, 3, 128, h200, 1, true}, {"attention_dkv", 132, 8, 48, 64, h200, 2, true},
-		{"attention", 132, 16, 36, 128, h200, 4, false}, {"attention_dkv", 132, 16, 96, 1024, h200, 4, false},
+		{"attention", 132, 16, 36, 128, h200, 2, true}, {"attention", 132, 16, 96, 128, h200, 4, false}, {"attention_dkv", 132, 16, 96, 1024, h200, 4, false},
 		{"attention_dkv", 132, 32, 3, 128, h200, 1, false}, {"attention", 132, 16, 9, 128, few, 1, false},
 		{"attention", 8, 16, 9, 128, h200, 4, false}, {"attention", 0, 16, 9, 128, h200, 4, false},
 	} {
