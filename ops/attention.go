@@ -218,10 +218,10 @@ const (
 func (a *attention) call(g *Graph, kernel string, heads, tile4 int, push attentionPush, args ...*Tensor) Call {
 	s4, n := a.q.stride4(), a.q.shape[1]
 	tile, local, spec := 0, 64, map[uint32]uint32{shaders.SpecS4: uint32(s4)}
-	if m, ok := g.attentionMatrices(a, kernel); ok {
+	if d, ok := g.coopDivide(a, kernel); ok {
 		kernel = strings.Replace(kernel, "attention", "attention_coop", 1)
-		tile, local = coopRows(m), g.coopInvocations()
-		spec[shaders.SpecMatM], spec[shaders.SpecMatN], spec[shaders.SpecMatK] = m.M, m.N, m.K
+		tile, local = d.rows(), d.local()
+		d.spec(spec)
 		mask := slices.Index(args, a.stats) + 1 // which these kernels don't have
 		args = slices.Delete(args, mask, mask+1)
 	} else if g.tune.lanes && s4 <= maxLanes4 {

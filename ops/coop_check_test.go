@@ -24,8 +24,39 @@ func TestMatrixCoresOn(t *testing.T) {
 		attend(t, dev, c.DType, opstest.AttentionShape{Batch: 1, Positions: 40, Heads: 2, KVHeads: 1, Size: 32}, 1, false).check(t, attentionTolerance(c.DType))
 		for _, kernel := range []string{"matmul_coop", "attention_coop", "attention_coop_dq", "attention_coop_dkv"} {
 			name := kernel + "." + c.DType.String()
-			if !slices.ContainsFunc(dev.Kernels(), func(k *vk.Kernel) bool { return strings.HasPrefix(k.Name(), name) }) {
+			i := slices.IndexFunc(dev.Kernels(), func(k *vk.Kernel) bool { return strings.HasPrefix(k.Name(), name) })
+			if i < 0 {
 				t.Errorf("%s did not run", name)
+				continue
+			}
+			few := c.Matrix.M < 16 && dev.Info().Kind != vk.CPU
+			want, _ := ops.CoopAttentionBytes(dev.Info().Caps, c.Matrix, strings.Replace(kernel, "_coop", "", 1), 32, few)
+			if got := dev.Kernels()[i].SharedMemory(); kernel != "matmul_coop" && got != int64(want) {
+				t.Errorf("%s has %d bytes of shared memory, planned %d", name, got, want)
+			}
+		}
+	}
+}
+
+// Attention runs on the matrices of the GPUs there are, with heads of up to 128 values.
+func TestCoopAttentionFits(t *testing.T) {
+	for _, gpu := range []struct {
+		name string
+		m    vk.Matrix
+		few  bool
+		caps vk.Caps
+	}{
+		{"NVIDIA", vk.Matrix{M: 16, N: 16, K: 16}, false, vk.Caps{SubgroupSize: 32, MaxInvocations: 1024, SharedMemory: 48 << 10}},
+		{"AMD", vk.Matrix{M: 16, N: 16, K: 16}, false, vk.Caps{SubgroupSize: 64, MaxInvocations: 1024, SharedMemory: 64 << 10}},
+		{"Intel", vk.Matrix{M: 8, N: 16, K: 16}, true, vk.Caps{SubgroupSize: 32, MaxInvocations: 1024, SharedMemory: 64 << 10}},
+		{"Intel, DG2", vk.Matrix{M: 8, N: 8, K: 16}, true, vk.Caps{SubgroupSize: 32, MaxInvocations: 1024, SharedMemory: 64 << 10}},
+		{"lavapipe", vk.Matrix{M: 8, N: 8, K: 8}, false, vk.Caps{SubgroupSize: 8, MaxInvocations: 1024, SharedMemory: 32 << 10}},
+	} {
+		for _, kernel := range []string{"attention", "attention_dq", "attention_dkv"} {
+			for size := 1; size <= 128; size++ {
+				if bytes, fits := ops.CoopAttentionBytes(gpu.caps, gpu.m, kernel, size, gpu.few); !fits {
+					t.Errorf("%s: %s with heads of %d does not fit: %d bytes of shared memory", gpu.name, kernel, size, bytes)
+				}
 			}
 		}
 	}

@@ -112,6 +112,13 @@ func SharedPlan(cores, m, n, k, batch int) (edge, parts int) {
 	return int(p.spec[shaders.SpecEdge]), ceilDiv(k, p.part)
 }
 
+// CoopAttentionBytes is the shared memory that a kernel of attention, with heads of size values, takes on cooperative matrices
+// m of a device, with registers for few of them or for more, and whether the device has that and the invocations.
+func CoopAttentionBytes(c vk.Caps, m vk.Matrix, kernel string, size int, few bool) (bytes int, fits bool) {
+	d := divideCoop(&c, m, kernel, size, few)
+	return d.bytes(kernel, size), d.fits(&c, kernel, size)
+}
+
 // MatMulInto appends c += alpha·(a by b).
 func MatMulInto(g *Graph, kind string, a, b, c *Tensor, alpha float32) {
 	g.add("matmul", g.matmulCalls(kind, a, b, nil, c, alpha, true)...)

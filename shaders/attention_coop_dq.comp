@@ -9,6 +9,7 @@
 #include "lib/attention.glsl"
 #include "lib/coop.glsl"
 #include "lib/attention_coop.glsl"
+#extension GL_KHR_shader_subgroup_shuffle : require
 INPUT(0, Q, q);
 INPUT(1, K, k);
 INPUT(2, X, v);
@@ -24,54 +25,83 @@ layout(binding = 4) buffer STATS { float stats[]; };
 layout(binding = 5) buffer DQ { V dq[]; };
 INPUT(6, Y, y);
 
+// Finds y.dy of each row for itself and the other kernel; SHARE invocations divide its groups among them.
+const uint SHARE = LOCAL > ROWS ? LOCAL / ROWS : 1;
+void find_delta(uint b, uint h, uint first) {
+    [[unroll]] for (uint r = lane / SHARE; r < ROWS; r += LOCAL / SHARE) {
+        uint t = min(first + r, p.queries - 1), row = stat(b, h, t), from = y_row(b, t, h);
+        vec4 products = vec4(0);
+        for (uint s = lane % SHARE; s < S4; s += SHARE) products += load4(y, from + s) * load4(dy, from + s);
+        float sum = dot(products, vec4(1));
+        [[unroll]] for (uint n = 1; n < SHARE; n *= 2) sum += subgroupShuffleXor(sum, n);
+        if (lane % SHARE == 0) {
+            log_sum[r] = log_start(stats[row]);
+            delta[r] = -sum;
+            if (first + r < p.queries) stats[row + 1] = sum;
+        }
+    }
+}
+
 void main() {
-    uint heads = p.batch * p.heads, tiles = (p.queries + TILE - 1) / TILE;
-    if (flat_group() >= heads * tiles) return;
+    uint heads = p.batch * p.heads, groups = (p.queries + ROWS - 1) / ROWS;
+    if (flat_group() >= heads * groups) return;
     uint h = flat_group() % p.heads, b = flat_group() / p.heads % p.batch;
-    uint first = (tiles - 1 - flat_group() / heads) * TILE; // the late queries first: they see most keys, so they take longest
-    uint keys = min(first + TILE, p.queries);
+    uint first = (groups - 1 - flat_group() / heads) * ROWS; // the late queries first: they see most keys, so they take longest
+    uint keys = min(first + ROWS, p.queries);
 #define query_start(r) q_row(b, min(first + (r), p.queries - 1), h)
 #define up_start(r) y_row(b, min(first + (r), p.queries - 1), h)
 #define key_start(r) k_row(b, min(j + (r), keys - 1), h / p.group)
 #define value_start(r) v_row(b, min(j + (r), keys - 1), h / p.group)
-    FACTOR_A q_rows[STEPS], dy_rows[STEPS];
-    tile_rows(tile, q, query_start)
-    tile_rows(other_tile, dy, up_start)
-    for (uint i = lane; i < TILE; i += LOCAL) {
-        uint t = min(first + i, p.queries - 1), row = stat(b, h, t), from = y_row(b, t, h);
-        vec4 products = vec4(0);
-        for (uint s = 0; s < S4; s++) products += load4(y, from + s) * load4(dy, from + s);
-        log_sum[i] = stats[row];
-        delta[i] = dot(products, vec4(1));
-        if (first + i < p.queries) stats[row + 1] = delta[i];
-        row_at[i] = float(t);
-    }
-    barrier();
-    tile_own(q_rows, tile)
-    tile_own(dy_rows, other_tile)
+    FACTOR_A q_rows[STEPS], dy_rows[STEPS], slopes[FACTORS];
     SUM sums[SUMS];
-    [[unroll]] for (uint n = 0; n < SUMS; n++) sums[n] = SUM(0.0);
-    for (uint j = first_key(first) / TILE * TILE; j < keys; j += TILE) {
-        barrier();
-        tile_rows(tile, k, key_start)
-        tile_rows(other_tile, v, value_start)
-        for (uint i = lane; i < TILE; i += LOCAL) column_at[i] = float(j + i);
-        barrier();
-        SUM x[PARTS], d[PARTS], l, less, at, key;
-        tile_dots(x, q_rows, tile)
-        tile_dots(d, dy_rows, other_tile)
-        SPREAD_COLUMN(l, log_sum, pair * MAT_M);
-        SPREAD_COLUMN(less, delta, pair * MAT_M);
-        SPREAD_COLUMN(at, row_at, pair * MAT_M);
-        [[unroll]] for (uint n = 0; n < PARTS; n++) {
-            SPREAD_ROW(key, column_at, (second * PARTS + n) * MAT_N);
-            each_weight(x[n], d[n], at, key, l, less)
-            tile_weights(d[n], n)
+    uvec4 next[COPIES];
+    tile_rows(q, query_start)
+    find_delta(b, h, first);
+    start_numbers();
+    barrier();
+    tile_own(q_rows)
+    barrier();
+    tile_rows(dy, up_start)
+    barrier();
+    tile_own(dy_rows)
+    barrier();
+    uint j = first_key(first) / COLUMNS * COLUMNS, at = first + own_first; // at: where own rows begin
+    tile_fetch(next, k, key_start)
+    tile_put(next, 0)
+    tile_fetch(next, v, value_start)
+    tile_put(next, SECOND)
+    barrier();
+    for_sum(n) sums[n] = SUM(0.0);
+    while (j < keys) {
+        bool seeing = j < at + MAT_M, hiding = VISIBLE == WINDOW || j + COLUMNS > at + 1; // any of these keys
+        uint now = j;
+        j += COLUMNS;
+        tile_fetch(next, v, value_start)
+        SUM x[PARTS], d[PARTS], l;
+        SPREAD_COLUMN(l, delta, own_first);
+        for_part(n) d[n] = l;
+        SPREAD_COLUMN(l, log_sum, own_first);
+        for_part(n) x[n] = l;
+        if (CAPPED)
+            for_part(n) x[n] = SUM(0.0);
+        if (seeing) {
+            tile_dots(x, q_rows, 0)
+            tile_dots(d, dy_rows, SECOND)
         }
+        if (CAPPED) SPREAD_COLUMN(l, log_sum, own_first);
+        for_part(n) {
+            attention_slope(x[n], d[n], l, hiding, 1.0, int(at) - int(now + (part * PARTS + n) * MAT_N))
+        }
+        tile_weights(slopes, d)
+        barrier(); // the values were read
+        tile_put(next, SECOND)
+        tile_fetch(next, k, key_start)
+        if (seeing) tile_sums(sums, slopes, 0)
         barrier();
-        tile_sums(sums, tile)
+        tile_put(next, 0)
+        barrier();
     }
-    [[unroll]] for (uint n = 0; n < SUMS; n++) sums[n] = sums[n] * p.scale;
+    for_sum(n) sums[n] = sums[n] * p.scale;
 #define put(r, s, x)                                  \
     if (first + r < p.queries) {                      \
         uint to = q_row(b, first + r, h) + s;         \

@@ -41,10 +41,12 @@ const (
 	SpecPacked      = 11
 	SpecPadded      = 11
 	SpecPairs       = 10
+	SpecParts       = 35
 	SpecPer         = 10
 	SpecRows        = 10
 	SpecS4          = 10
 	SpecSmooth      = 26
+	SpecSplit       = 36
 	SpecStore       = 12
 	SpecSubgroups   = 3
 	SpecTile4       = 22

@@ -1,23 +1,25 @@
-// What the gradients of attention on matrix cores share: tiles of both factors of a product, and in each_weight what becomes of
-// products x = q.k and d = dy.v: x = p and d = p (d - delta), the slope of softmax, without the scale.
+// What the gradients of attention on matrix cores share. Products begin with what is to be subtracted from them, so that
+// x = q.k - log sum / scale and d = dy.v - delta; attention_slope makes x = p and d = p d of them, the slope of softmax, without the
+// scale. A capped x has no such place for the log of the sum, which is then subtracted later.
 // needs:   lib/attention_coop.glsl, lib/attention_logits.glsl
-// defines: other_tile, log_sum, delta, row_at, column_at, each_weight
-shared uvec4 other_tile[ROWS8];
-shared float log_sum[TILE], delta[TILE]; // of the queries of the tile
-shared float row_at[TILE], column_at[TILE]; // positions of rows and columns
+// defines: log_sum, delta, log_start, attention_slope
+const float LOG2E = 1.44269504089;
+const uint QUERIES = ROWS > COLUMNS ? ROWS : COLUMNS;
+shared float log_sum[QUERIES], delta[QUERIES]; // what their x and d begin with
 
-void weight(inout float x, inout float d, float at, float key, float l, float less) {
-    float c = capped(vec4(x * p.scale)).x;
-    bool hidden = key > at || VISIBLE == WINDOW && at - key >= float(p.window);
-    x = hidden ? 0.0 : exp1(c - l);
-    d = hidden ? 0.0 : (d - less) * x;
-    if (CAPPED) d *= cap_slope(vec4(c)).x;
-}
+float log_start(float l) { return l == NOTHING_SEEN ? -NOTHING_SEEN : CAPPED ? -l : -l / p.scale; }
 
-#define each_weight(X, D, at, key, l, less)                                  \
-    [[unroll]] for (uint e_ = 0; e_ < X.length(); e_++) {                     \
-        float x_ = X[e_], d_ = D[e_];                                        \
-        weight(x_, d_, at[e_], key[e_], l[e_], less[e_]);                     \
-        X[e_] = x_;                                                          \
-        D[e_] = d_;                                                          \
-    }
+// L is the matrix of log_sum for X, or with HIDING some keys are hidden: the queries of X and D are back + offset positions
+// behind their keys, times SIGN.
+#define attention_slope(X, D, L, HIDING, SIGN, offset)                                            \
+    each_element(X, e_) {                                                                         \
+        float c_ = CAPPED ? capped(vec4(X[e_] * p.scale)).x : X[e_];                              \
+        X[e_] = CAPPED ? exp2((c_ + L[e_]) * LOG2E) : exp2(c_ * (p.scale * LOG2E));               \
+        if (CAPPED) D[e_] *= cap_slope(vec4(c_)).x;                                               \
+    }                                                                                             \
+    if (HIDING) {                                                                                 \
+        own_back(back_)                                                                           \
+        each_element(X, e_)                                                                       \
+            if (hidden(SIGN * (back_[e_] + float(offset)))) X[e_] = D[e_] = 0.0;                  \
+    }                                                                                             \
+    D *= X;
