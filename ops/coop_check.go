@@ -229,7 +229,7 @@ func coopAttend(dev *vk.Device, dt DType, positions int, tiles []coopTiling) ([]
 func coopRun(dev *vk.Device, dt DType, tiles []coopTiling, shapes [][]int, scale float32, build func(*Graph, []*Tensor) []*Tensor) ([]float32, time.Duration, error) {
 	ctx := context.Background()
 	g := NewGraph(dev)
-	g.tune.coop, g.tune.coopTrusted = map[DType][]coopTiling{dt: tiles}, true
+	g.tune.coop, g.tune.coopTrusted, g.tune.tuned = map[DType][]coopTiling{dt: tiles}, true, nil
 	var in []*Tensor
 	for _, shape := range shapes {
 		in = append(in, g.Input("x", dt, shape...))

@@ -93,12 +93,36 @@ func UseLaneTiles(g *Graph) {
 	g.tune.laneTiles, g.tune.tileRows, g.tune.tileColumns4 = g.tune.oneSubgroup > 0 && g.dev.Info().Caps.SubgroupShuffle, 8, 2
 }
 
-// UseMatrices makes matrix products of g in 16 bits use cooperative matrices, those that the device has, and large tiles
-// from so many workgroups on.
-func UseMatrices(g *Graph, groups int) {
+// UseMatrices makes matrix products of g in 16 bits use cooperative matrices, those that the device has, in tiles and parts of k
+// as on a GPU of so many cores.
+func UseMatrices(g *Graph, cores int) {
 	c := g.dev.Info().Caps
-	g.tune.coop, g.tune.coopTrusted, g.tune.matmulGroups = coopTiles(&c), true, groups
+	g.tune.coop, g.tune.coopTrusted, g.tune.cores = coopTiles(&c), true, cores
 }
+
+// TileChoice is a tile that Tune tries.
+type TileChoice = coopChoice
+
+// TuneAmong makes Tune try these alone, and returns a function that undoes it.
+func TuneAmong(choices ...TileChoice) func() {
+	all := coopChoices
+	coopChoices = choices
+	return func() { coopChoices = all }
+}
+
+// TuneChoices says of all that Tune tries whether they fit an NVIDIA GPU.
+func TuneChoices() map[TileChoice]bool {
+	caps := vk.Caps{SubgroupSize: 32, MaxInvocations: 1024, SharedMemory: 48 << 10}
+	fit := map[TileChoice]bool{}
+	for _, c := range coopChoices {
+		t := c.tile(&caps, vk.Matrix{M: 16, N: 16, K: 16})
+		fit[c] = t.fits(&caps)
+	}
+	return fit
+}
+
+// ForgetTuned makes this process read again what Tune kept.
+func ForgetTuned() { clear(tunedOf.by) }
 
 // UsesMatrices says whether work of a type in g, "products" or "attention", runs on cooperative matrices.
 func UsesMatrices(g *Graph, work string, dt DType) bool {
@@ -161,3 +185,21 @@ func AttentionTile(cores int, kernel string, s4, heads, n int, shared uint32) (r
 // LimitTurns limits how often the loops of an invocation turn, where kernels can
 // share their work among several dispatches.
 func LimitTurns(g *Graph, turns uint32) { g.tune.maxTurns = turns }
+
+// CoopPlan returns the rows of the tile and the parts of k of products of 16 bits on an NVIDIA GPU of so many cores.
+func CoopPlan(cores, m, n, k int) (rows, parts int) {
+	caps := vk.Caps{SubgroupSize: 32, MaxInvocations: 1024, SharedMemory: 48 << 10, Matrices: []vk.Matrix{{M: 16, N: 16, K: 16}}}
+	t := tuning{cores: cores}
+	plan := t.coopPlan("nt", m, n, k, 1, coopTiles(&caps)[F16])
+	return int(plan.spec[shaders.SpecGridRows] * plan.spec[shaders.SpecRows] * 16), ceilDiv(k, plan.part)
+}
+
+// TunedCount is how many kinds of products of g have a tile that Tune chose.
+func TunedCount(g *Graph) int { return len(g.tune.tuned) }
+
+// UseSplit makes products of g of f32 cut their factors into f16 for cooperative matrices, as UseMatrices has them.
+func UseSplit(g *Graph, precision string, cores int) {
+	UseMatrices(g, cores)
+	g.tune.splitInto = F16
+	g.SetMatMulPrecision(precision)
+}

@@ -28,6 +28,7 @@ type Graph struct {
 	updated   map[*Tensor]bool    // parameters that the graph updates
 	updaters  []Optimizer         // that update them
 	training  bool                // Backward was called for an optimizer, be there one or not
+	pieces    uint32              // of 16 bits that products cut factors of f32 into; 0: they don't
 	head      int                 // values of logits that LinearCrossEntropy holds at a time, at least
 	made      int64               // bytes of the intermediates so far
 	tensors   int                 // how many of these
@@ -148,6 +149,9 @@ func newGraph(dev *vk.Device, create func(*vk.Device, DType, ...int) (*Tensor, e
 	if dev == nil {
 		g.fail("new graph", "%w", errNoDevice)
 		return g
+	}
+	if len(g.tune.coop) > 0 {
+		g.tune.tuned = tuned(dev)
 	}
 	g.faults = &faults{}
 	g.status, g.err = create(dev, U32, 4)

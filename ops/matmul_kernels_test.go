@@ -152,6 +152,21 @@ func TestMatMulMatrices(t *testing.T) {
 	}
 }
 
+// Tiles and parts of k fill the waves of workgroups that an H200 runs at a time: 264 of the large ones.
+func TestMatMulMatricesPlan(t *testing.T) {
+	for _, c := range []struct{ m, n, k, rows, parts int }{
+		{4096, 4096, 4096, 128, 1}, {8192, 2304, 768, 128, 1}, {8192, 50257, 768, 128, 1},
+		{2304, 768, 8192, 128, 2}, {768, 768, 8192, 128, 7},
+	} {
+		if rows, parts := ops.CoopPlan(132, c.m, c.n, c.k); rows != c.rows || parts != c.parts {
+			t.Errorf("(%d, %d), k = %d: tiles of %d rows and %d parts, want %d and %d", c.m, c.n, c.k, rows, parts, c.rows, c.parts)
+		}
+	}
+	if rows, parts := ops.CoopPlan(132, 3072, 768, 8192); rows != 128 || parts < 5 || parts > 7 {
+		t.Errorf("d w of GPT-2's first layer: tiles of %d rows and %d parts, 5 to 7 are 1.4 times as fast as 1 or 2", rows, parts)
+	}
+}
+
 // The processor's way: a subgroup's tile and less, several, rows and columns that end
 // within a lane's part, and parts of k.
 func TestMatMulLaneTiles(t *testing.T) {

@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"cmp"
 	"math"
 
 	"github.com/lemnos-ml/lemnos/shaders"
@@ -21,19 +22,20 @@ type matmulPush struct {
 // one matrix. The sum over k is cut into parts of part values each, which run side
 // by side and are added up afterwards.
 type matmulPlan struct {
-	kernel          string
-	threads, groups int // the grid in invocations or in workgroups; the other is 0
+	kernel, variant string // the variant is by the types of the factors and of the product where it is not named
+	threads, groups int    // the grid in invocations or in workgroups; the other is 0
 	local           uint32
 	spec            map[uint32]uint32
 	part            int
-	tile            *coopTiling // of kernel matmul_coop
 }
 
 // functions reports whether the kernel can apply a function to what it stores, see lib/matmul.glsl.
 func (p matmulPlan) functions() bool {
 	switch p.kernel {
-	case "matmul_few", "matmul_coop", "matmul_shared":
+	case "matmul_few", "matmul_shared":
 		return true
+	case "matmul_coop":
+		return p.variant == ""
 	}
 	return false
 }
@@ -128,13 +130,6 @@ func (t *tuning) sharedPlan(form string, m, n, k, batch int) matmulPlan {
 	return best
 }
 
-// enoughTiles says whether a product has so many tiles of edge rows and columns,
-// parts of k counted, that the device is busy: a smaller tile reads more for each
-// product, a part of k little.
-func (t *tuning) enoughTiles(edge, m, n, k, batch int) bool {
-	return min(m, n) > edge/2 && ceilDiv(m, edge)*ceilDiv(n, edge)*batch*max(k/512, 1) >= t.matmulGroups
-}
-
 // matmulPart is how many values of k one workgroup goes through when without
 // parts there would be so many groups: a multiple of 16, and 256 at least.
 func (t *tuning) matmulPart(groups, k int) int {
@@ -149,7 +144,7 @@ func (g *Graph) matmulCalls(form string, a, b, bias, c *Tensor, alpha float32, a
 	batch := product(a.shape[:len(a.shape)-2])
 	var tiles []coopTiling
 	if min(m, n, k) > 16 { // smaller ones leave most of a tile empty
-		tiles = g.coopTiles(coopProducts, a.dtype)
+		tiles = g.productTiles(a.dtype)
 	}
 	plan := g.tune.matmulPlan(form, m, n, k, batch, tiles)
 	push := matmulPush{M: uint32(m), N: uint32(n), K: uint32(k), LDA4: uint32(a.stride4()), LDB4: uint32(b.stride4()), LDC4: uint32(c.stride4()),
@@ -159,10 +154,8 @@ func (g *Graph) matmulCalls(form string, a, b, bias, c *Tensor, alpha float32, a
 	if parts > 1 {
 		y = g.New(F32, parts, 4*c.len4())
 	}
-	if plan.tile != nil {
-		aligned := push.LDA4%2 == 0 && push.LDB4%2 == 0 && push.StepA4%2 == 0 && push.StepB4%2 == 0
-		plan.spec[shaders.SpecAligned8] = b2u(aligned)
-		plan.spec[shaders.SpecExact] = b2u(aligned && m%int(plan.tile.edge) == 0 && n%int(plan.tile.edge) == 0 && k%coopStep == 0 && plan.part%coopStep == 0)
+	if plan.kernel == "matmul_coop" && plan.variant == "" {
+		plan.spec[shaders.SpecAligned8] = b2u(push.LDA4%2 == 0 && push.LDB4%2 == 0 && push.StepA4%2 == 0 && push.StepB4%2 == 0)
 	}
 	plan.spec[shaders.SpecAccumulate] = b2u(add && y == c)
 	matrices := parts * batch
@@ -170,15 +163,15 @@ func (g *Graph) matmulCalls(form string, a, b, bias, c *Tensor, alpha float32, a
 	if bias == nil {
 		bias = a // never read
 	}
-	kernel := plan.kernel + "." + a.dtype.String()
+	variant := a.dtype.String()
 	if y.dtype != a.dtype {
-		kernel += "_" + y.dtype.String()
+		variant += "_" + y.dtype.String()
 	}
 	args := []*Tensor{a, b, bias, a, y} // a once more, where fuse may put another argument
 	if plan.functions() && y.dtype == a.dtype {
 		args = append(args, y)
 	}
-	calls := []Call{{Kernel: kernel, Threads: plan.threads * matrices, Groups: plan.groups * matrices, Local: plan.local, Spec: plan.spec, Push: push, Args: args}}
+	calls := []Call{{Kernel: plan.kernel + "." + cmp.Or(plan.variant, variant), Threads: plan.threads * matrices, Groups: plan.groups * matrices, Local: plan.local, Spec: plan.spec, Push: push, Args: args}}
 	if y != c {
 		calls = append(calls, g.columnSumCalls(y, 1, c.view(0, 4*c.len4()), add)...)
 	}

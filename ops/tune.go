@@ -36,6 +36,8 @@ type tuning struct {
 	// Matrix products: the kernel is matmul_coop, else matmul_shared, else matmul_lanes, else matmul_nn, nt or tn.
 	coop                   map[DType][]coopTiling // matmul_coop, by the type of the factors: its tiles, the largest first
 	coopTrusted            bool                   // it was checked that they are right and faster
+	tuned                  tunedTiles             // the largest tiles that were measured to be best
+	splitInto              DType                  // what factors of f32 are cut into; f16 would overflow
 	sharedTiles            bool                   // matmul_shared
 	cores                  int                    // that run its workgroups, as the device says or as there usually are
 	laneTiles              bool                   // matmul_lanes
@@ -51,7 +53,7 @@ func tune(i vk.Info) tuning {
 	c := i.Caps
 	t := tuning{local: 256, work: 4, largeWork: 4, maxGroups: 1 << 30, workers: 1024, chunk4: 4096,
 		ownRows: 1 << 32, maxRows: 1 << 16, normKeep4: 8, scanLocal: 256, sampleLocal: 1024, subgroup: 1, maxTurns: 65000,
-		sharedTiles: c.MaxInvocations >= sharedLocal, cores: 16, matmulLocal: 64, tileRows: 4, tileColumns4: 2, fewLocal: 64, matmulGroups: 256}
+		sharedTiles: c.MaxInvocations >= sharedLocal, cores: 16, matmulLocal: 64, tileRows: 4, tileColumns4: 2, fewLocal: 64, matmulGroups: 256, splitInto: BF16}
 	if t.arithmetic = c.SubgroupArithmetic; t.arithmetic {
 		t.subgroup = c.SubgroupSize
 		if c.FullSubgroups {

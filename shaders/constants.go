@@ -21,7 +21,6 @@ const (
 	SpecEach        = 25
 	SpecEdge        = 10
 	SpecEpilogue    = 18
-	SpecExact       = 38
 	SpecFinal       = 10
 	SpecFunction    = 19
 	SpecGrad        = 27
@@ -43,10 +42,12 @@ const (
 	SpecPairs       = 10
 	SpecParts       = 35
 	SpecPer         = 10
+	SpecPieces      = 40
 	SpecRows        = 10
 	SpecS4          = 10
 	SpecSmooth      = 26
 	SpecSplit       = 36
+	SpecStep        = 39
 	SpecStore       = 12
 	SpecSubgroups   = 3
 	SpecTile4       = 22
@@ -55,6 +56,7 @@ const (
 	SpecWant        = 15
 	SpecWeighted    = 16
 	SpecWhole       = 23
+	SpecWholeSteps  = 38
 	SpecWork        = 13
 	SpecXSpread     = 14
 	SpecYSpread     = 15

@@ -67,6 +67,8 @@ type Config struct {
 	MixedPrecision bool   `json:"mixed_precision" resume:"same" usage:"16-bit activations, f32 master weights"`
 	HalfType       string `json:"half_type" resume:"same" usage:"16-bit type of mixed precision: bf16, or f16 with loss scaling"`
 
+	MatMulPrecision string `json:"matmul_precision" resume:"same" usage:"of products of f32 on matrix cores, where the device has some for bf16: highest (none), high (three products of bf16), or medium (one)"`
+
 	CkptDir string `json:"ckpt_dir" resume:"free" usage:"folder of the runs"`
 	RunName string `json:"run_name" resume:"free" usage:"folder of this run in ckpt_dir"`
 	Keep    int    `json:"keep" resume:"free" usage:"newest checkpoints to keep"`
@@ -128,6 +130,8 @@ func DefaultConfig() Config {
 		MixedPrecision: true,
 		HalfType:       "bf16",
 
+		MatMulPrecision: "highest",
+
 		CkptDir: "./checkpoints",
 		RunName: "cs336_lm_run",
 		Keep:    3,
@@ -173,6 +177,7 @@ func (c Config) checkFields() []error {
 		atLeast("cosine_iters", c.CosineIters, 0),
 		atLeast("decay_iters", c.DecayIters, 0),
 		oneOf("half_type", c.HalfType, "bf16", "f16"),
+		oneOf("matmul_precision", c.MatMulPrecision, "highest", "high", "medium"),
 		countable("keep", c.Keep),
 	}
 }

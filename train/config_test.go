@@ -77,6 +77,7 @@ var fieldCases = []fieldCase{
 	{"device", `"auto"`, `"NVIDIA H"`, `NVIDIA H`, `0`, []string{`""`, `" "`}, true},
 	{"mixed_precision", `true`, `false`, `false`, `0`, nil, false},
 	{"half_type", `"bf16"`, `"f16"`, `f16`, `16`, []string{`""`, `"fp16"`}, false},
+	{"matmul_precision", `"highest"`, `"high"`, `high`, `3`, []string{`""`, `"tf32"`}, false},
 	{"ckpt_dir", `"./checkpoints"`, `"runs"`, `runs`, `[]`, []string{`""`}, true},
 	{"run_name", `"cs336_lm_run"`, `"second try"`, `second try`, `1`, []string{`""`, `"."`, `".."`, `"a/b"`, `"a\\b"`, `"a/"`}, true},
 	{"keep", `3`, `1`, `1`, `1.5`, []string{`0`, `-1`}, true},

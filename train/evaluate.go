@@ -49,7 +49,7 @@ func newEvaluator(dev *vk.Device, cfg Config, model Model, tokens *data.Tokens) 
 	if err := tokens.Fits(cfg.ContextLen); err != nil {
 		return nil, err
 	}
-	g := ops.NewGraph(dev)
+	g := cfg.newGraph(dev)
 	b, m := cfg.BatchSize, cfg.ContextLen
 	e := &Evaluator{cfg: cfg, recording: recording{graph: g}, windows: data.Windows{Tokens: tokens, B: b, M: m, Limit: int64(cfg.EvalWindows)},
 		x: g.Input("inputs", ops.I32, b, m), y: g.Input("targets", ops.I32, b, m)}

@@ -151,7 +151,7 @@ func (t *Trainer) build(tokens *data.Tokens) error {
 	if t.source, err = newSource(t.dev, t.cfg, tokens); err != nil {
 		return err
 	}
-	g := ops.NewGraph(t.dev)
+	g := t.cfg.newGraph(t.dev)
 	t.pass = &recording{graph: g}
 	t.in = t.source.feed(g)
 	t.random = g.Input("random", ops.U32, 4)
@@ -173,7 +173,7 @@ func (t *Trainer) build(tokens *data.Tokens) error {
 			return fmt.Errorf("train: %w", err)
 		}
 		g.AddTo(t.loss, t.total)
-		g = ops.NewGraph(t.dev)
+		g = t.cfg.newGraph(t.dev)
 		t.apply = &recording{graph: g}
 		g.Updater().Heed(t.pass.graph)
 		if sum {
@@ -352,6 +352,13 @@ func (c Config) Storage() ops.DType {
 		return ops.F16
 	}
 	return ops.BF16
+}
+
+// newGraph returns a graph for operations of a step.
+func (c Config) newGraph(dev *vk.Device) *ops.Graph {
+	g := ops.NewGraph(dev)
+	g.SetMatMulPrecision(c.MatMulPrecision)
+	return g
 }
 
 // scaler turns on dynamic loss scaling where the range of the type needs it.

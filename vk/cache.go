@@ -54,6 +54,15 @@ func (d *Device) openCache(o *Options) error {
 	return d.check(d.createCache(nil), "vkCreatePipelineCache", "")
 }
 
+// CachePath is where a file of what was found out about the device and its driver
+// belongs, beside the pipeline cache; empty where that is off.
+func (d *Device) CachePath(name string) string {
+	if d.cacheFile == "" {
+		return ""
+	}
+	return filepath.Join(filepath.Dir(d.cacheFile), name+"-"+d.physical.pipelineCacheID)
+}
+
 func (d *Device) createCache(data []byte) vulkan.Result {
 	info := vulkan.PipelineCacheCreateInfo{SType: vulkan.StructureTypePipelineCacheCreateInfo}
 	if len(data) > 0 {

@@ -13,7 +13,7 @@
 // A kernel with a line "//newer" wants a newer glslc than Debian 12's, one that knows cooperative matrices of bf16: $LEMNOS_GLSLC,
 // or that of the chroot tools/scripts/chroot.sh sid. Where there is neither its modules stay as they are, and a change of its
 // source is an error. Its types f16 and bf16 are modules of their own, with -DIS_BF16=0 or 1, since GLSL has types for them, and
-// glslc optimizes them.
+// glslc optimizes them; f16split and bf16split read and write f32, and multiply it in pieces of such values.
 //
 // Where there is a constants.go it writes that too, which has the ids of the specialization constants under the names that sources give them,
 // and the values that sources name: "layout(constant_id = 10) const uint S4" is SpecS4 = 10, "const uint CAUSAL = 0, WINDOW = 1"
@@ -144,7 +144,8 @@ func findModules() ([]module, error) {
 }
 
 // typeFlags are those of a storage type of what a kernel reads.
-var typeFlags = map[string][]string{"b16": {"-DB16"}, "f16": {"-DB16", "-DIS_BF16=0"}, "bf16": {"-DB16", "-DIS_BF16=1"}}
+var typeFlags = map[string][]string{"b16": {"-DB16"}, "f16": {"-DB16", "-DIS_BF16=0"}, "bf16": {"-DB16", "-DIS_BF16=1"},
+	"f16split": {"-DIS_BF16=0"}, "bf16split": {"-DIS_BF16=1"}}
 
 // variants are those that a line of a kernel names.
 func variants(kernel, line string) (list []module) {

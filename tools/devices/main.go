@@ -2,10 +2,14 @@
 // given to -device counts them, with the limits and features that kernels are
 // chosen by, and which of them programs open when they are not told.
 //
-//	go run ./tools/devices [-json]
+// With -tune it also measures, in some seconds, which tiles make products on the matrix cores of the device fastest, and keeps
+// them for all programs, beside the compiled kernels.
+//
+//	go run ./tools/devices [-json] [-tune]
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,10 +25,11 @@ func main() {
 	command.Main("devices", command.AtOnce(func(args []string) error {
 		fs := command.Flags("devices", "devices [flags]")
 		asJSON := fs.Bool("json", false, "print JSON")
+		tune := fs.Bool("tune", false, "measure which kernels suit the default device best, and keep that for all programs")
 		if err := command.NoOperands(fs, args); err != nil {
 			return err
 		}
-		return run(*asJSON)
+		return run(*asJSON, *tune)
 	}))
 }
 
@@ -35,17 +40,21 @@ type listed struct {
 	Default bool
 }
 
-func run(asJSON bool) error {
+func run(asJSON, tune bool) error {
 	infos, err := vk.Devices()
 	if err != nil {
 		return err
 	}
 	opened := -1 // by default, as far as it can be opened
-	var cores []ops.MatrixCores
+	var cores, tuned []ops.MatrixCores
 	dev, openErr := vk.Open(nil)
 	if openErr == nil {
 		opened, cores = dev.Info().Index, ops.CheckMatrixCores(dev)
-		openErr = dev.Close()
+		var tuneErr error
+		if tune {
+			tuned, tuneErr = ops.Tune(context.Background(), dev)
+		}
+		openErr = errors.Join(tuneErr, dev.Close())
 	}
 	if asJSON {
 		list := make([]listed, len(infos))
@@ -59,7 +68,10 @@ func run(asJSON bool) error {
 	for i, d := range infos {
 		fmt.Print(describe(d, i == opened))
 		if i == opened {
-			fmt.Print(describeCores(cores))
+			fmt.Print(describeCores("matrix cores", cores))
+			if tune {
+				fmt.Print(describeCores("tuned", tuned))
+			}
 		}
 	}
 	return openErr
@@ -88,13 +100,13 @@ func describe(d vk.Info, opened bool) string {
 }
 
 // describeCores tells what products and attention of 16-bit types run on; of a device that is not open nobody knows.
-func describeCores(cores []ops.MatrixCores) string {
+func describeCores(label string, cores []ops.MatrixCores) string {
 	var b strings.Builder
 	for _, c := range cores {
-		fmt.Fprintf(&b, "    %-15s %s of %v, %d x %d x %d at a time, %s: %s\n", "matrix cores", c.Work, c.DType, c.Matrix.M, c.Matrix.N, c.Matrix.K,
+		fmt.Fprintf(&b, "    %-15s %s of %v, %d x %d x %d at a time, %s: %s\n", label, c.Work, c.DType, c.Matrix.M, c.Matrix.N, c.Matrix.K,
 			choose(c.Used, "used", "not used"), c.Why)
 	}
-	return choose(len(cores) > 0, b.String(), fmt.Sprintf("    %-15s none\n", "matrix cores"))
+	return choose(len(cores) > 0, b.String(), fmt.Sprintf("    %-15s none\n", label))
 }
 
 func choose(yes bool, a, b string) string {
