@@ -34,7 +34,7 @@ func CheckMatrixCores(dev *vk.Device) []MatrixCores {
 	info := dev.Info()
 	t := tune(info)
 	for _, dt := range []DType{F16, BF16} {
-		tiles := coopTiles(&info.Caps)[dt]
+		tiles := coopTiles(&info)[dt]
 		if len(tiles) == 0 {
 			continue
 		}

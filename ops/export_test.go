@@ -96,8 +96,8 @@ func UseLaneTiles(g *Graph) {
 // UseMatrices makes matrix products of g in 16 bits use cooperative matrices, those that the device has, in tiles and parts of k
 // as on a GPU of so many cores.
 func UseMatrices(g *Graph, cores int) {
-	c := g.dev.Info().Caps
-	g.tune.coop, g.tune.coopTrusted, g.tune.cores = coopTiles(&c), true, cores
+	info := g.dev.Info()
+	g.tune.coop, g.tune.coopTrusted, g.tune.cores = coopTiles(&info), true, cores
 }
 
 // TileChoice is a tile that Tune tries.
@@ -190,7 +190,7 @@ func LimitTurns(g *Graph, turns uint32) { g.tune.maxTurns = turns }
 func CoopPlan(cores, m, n, k int) (rows, parts int) {
 	caps := vk.Caps{SubgroupSize: 32, MaxInvocations: 1024, SharedMemory: 48 << 10, Matrices: []vk.Matrix{{M: 16, N: 16, K: 16}}}
 	t := tuning{cores: cores}
-	plan := t.coopPlan("nt", m, n, k, 1, coopTiles(&caps)[F16])
+	plan := t.coopPlan("nt", m, n, k, 1, coopTiles(&vk.Info{Caps: caps})[F16])
 	return int(plan.spec[shaders.SpecGridRows] * plan.spec[shaders.SpecRows] * 16), ceilDiv(k, plan.part)
 }
 

@@ -35,11 +35,16 @@ func coopShape(c *vk.Caps, dt DType) (best vk.Matrix) {
 }
 
 // coopTiles returns the tiles of kernel matmul_coop on a device, the largest first, for each type that it has cooperative matrices of.
-func coopTiles(c *vk.Caps) map[DType][]coopTiling {
+// A processor has small ones alone: its driver compiles the others for a minute.
+func coopTiles(i *vk.Info) map[DType][]coopTiling {
+	c, edges := &i.Caps, []uint32{128, 64}
+	if i.Kind == vk.CPU {
+		edges = edges[1:]
+	}
 	all := map[DType][]coopTiling{}
 	for _, dt := range []DType{F16, BF16} {
 		m := coopShape(c, dt)
-		for _, edge := range []uint32{128, 64} {
+		for _, edge := range edges {
 			if t := coopTile(c, m, edge, edge, coopLocal(c, m), coopStep); m.M > 0 && t.fits(c) {
 				all[dt] = append(all[dt], t)
 			}

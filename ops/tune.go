@@ -62,9 +62,9 @@ func tune(i vk.Info) tuning {
 	}
 	switch choice := os.Getenv("LEMNOS_MATRIX_CORES"); {
 	case choice == "on":
-		t.coop, t.coopTrusted = coopTiles(&c), true
+		t.coop, t.coopTrusted = coopTiles(&i), true
 	case choice != "off" && i.Kind != vk.CPU: // processors multiply such matrices one value after the other
-		t.coop = coopTiles(&c)
+		t.coop = coopTiles(&i)
 	}
 	switch {
 	case c.Cores > 0:
