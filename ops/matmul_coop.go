@@ -109,7 +109,8 @@ func (t coopTiling) pace() (resident, work int) {
 	return 4, 8
 }
 
-// coopPlan is matmulPlan with cooperative matrices: the tiles and parts of k that are soonest ready. What was tuned takes the
+// coopPlan is matmulPlan with cooperative matrices: the tiles and parts of k that are soonest ready. There are parts only where a core
+// would wait for work without, as a product in parts cannot do more in its store: see fuse.go. What was tuned takes the
 // place of the largest tile. It does not change how k is cut, and so no bit of a sum.
 func (t *tuning) coopPlan(form string, m, n, k, batch int, tiles []coopTiling) matmulPlan {
 	count := func(tile coopTiling) int { return ceilDiv(m, int(tile.m())) * ceilDiv(n, int(tile.n())) }
@@ -118,7 +119,7 @@ func (t *tuning) coopPlan(form string, m, n, k, batch int, tiles []coopTiling) m
 	for _, x := range tiles {
 		groups := count(x) * batch
 		resident, step := x.pace()
-		for parts := fewest; parts == fewest || groups <= 2*resident*cores && parts <= k/256 && groups*parts <= maxShared*cores; parts++ {
+		for parts := fewest; parts == fewest || groups <= resident*cores && parts <= k/256 && groups*parts <= maxShared*cores; parts++ {
 			p := ceilDiv(ceilDiv(k, parts), coopStep) * coopStep
 			work := ceilDiv(groups*ceilDiv(k, p), resident*cores) * (p/coopStep + coopStart) * step
 			if parts > 1 {

@@ -155,7 +155,7 @@ func TestMatMulMatrices(t *testing.T) {
 // Tiles and parts of k fill the waves of workgroups that an H200 runs at a time: 264 of the large ones.
 func TestMatMulMatricesPlan(t *testing.T) {
 	for _, c := range []struct{ m, n, k, rows, parts int }{
-		{4096, 4096, 4096, 128, 1}, {8192, 2304, 768, 128, 1}, {8192, 50257, 768, 128, 1},
+		{4096, 4096, 4096, 128, 1}, {8192, 2304, 768, 128, 1}, {8192, 50257, 768, 128, 1}, {8192, 768, 2304, 128, 1},
 		{2304, 768, 8192, 128, 2}, {768, 768, 8192, 128, 7},
 	} {
 		if rows, parts := ops.CoopPlan(132, c.m, c.n, c.k); rows != c.rows || parts != c.parts {

@@ -12,14 +12,14 @@ import (
 )
 
 // Factors in two pieces of f16 are nearly f32, in one they are f16; with bf16, which no processor's driver multiplies, the same
-// kernel runs.
+// kernel runs. Matrix cores need not round their sums to the nearest f32: on an H200 k = 600 is off by 1.1e-6, on lavapipe by less than 1e-6.
 func TestMatMulPrecision(t *testing.T) {
 	dev := vktest.Open(t)
 	if !slices.ContainsFunc(dev.Info().Caps.Matrices, func(m vk.Matrix) bool { return !m.BF16 }) {
 		t.Skip("the device has no cooperative matrices of f16")
 	}
 	for _, c := range []struct{ batch, m, n, k, groups int }{{1, 65, 70, 19, 100}, {2, 20, 24, 600, 6}} {
-		for p, tol := range map[string]float64{"high": 1e-6, "medium": 5e-4} {
+		for p, tol := range map[string]float64{"high": 4e-6, "medium": 5e-4} {
 			t.Run(fmt.Sprint(c, p), func(t *testing.T) { // its gradients are products of the other forms
 				checkProduct(t, dev, "nn", ops.F32, c.batch, c.m, c.n, c.k, tol, func(g *ops.Graph) { ops.UseSplit(g, p, c.groups) })
 			})

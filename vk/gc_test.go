@@ -40,8 +40,14 @@ func TestGarbageCollector(t *testing.T) {
 	if testing.Short() {
 		duration = 3 * time.Second
 	}
-	deadline := time.Now().Add(duration)
-	running := func() bool { return time.Now().Before(deadline) }
+	// A busy machine, or a driver that takes seconds to open a device, has a minute more for what means something.
+	var kernels, runs atomic.Int64
+	enough := func() bool { return kernels.Load() >= 50 && runs.Load() >= 200 }
+	start := time.Now()
+	running := func() bool {
+		took := time.Since(start)
+		return took < duration || !enough() && took < duration+time.Minute
+	}
 
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -62,7 +68,6 @@ func TestGarbageCollector(t *testing.T) {
 			time.Sleep(200 * time.Microsecond)
 		}
 	})
-	var kernels, runs atomic.Int64
 	workers := 2
 	if validation.Wanted() {
 		workers = 1 // see vktest.Main
@@ -80,8 +85,8 @@ func TestGarbageCollector(t *testing.T) {
 	wait.Wait()
 	runtime.ReadMemStats(&after)
 	collections := after.NumGC - before.NumGC
-	t.Logf("%d collections, %d kernels compiled, %d submissions in %v", collections, kernels.Load(), runs.Load(), duration)
-	if collections < 50 || kernels.Load() < 50 || runs.Load() < 200 {
+	t.Logf("%d collections, %d kernels compiled, %d submissions in %v", collections, kernels.Load(), runs.Load(), time.Since(start))
+	if collections < 50 || !enough() {
 		t.Error("too little happened to mean anything")
 	}
 	if live := interpose.Live(); live != idle {
