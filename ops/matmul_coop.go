@@ -35,10 +35,10 @@ func coopShape(c *vk.Caps, dt DType) (best vk.Matrix) {
 }
 
 // coopTiles returns the tiles of kernel matmul_coop on a device, the largest first, for each type that it has cooperative matrices of.
-// A processor has small ones alone: its driver compiles the others for a minute.
+// A processor has small ones alone, as its driver compiles the others for a minute, and so have GPUs with few registers.
 func coopTiles(i *vk.Info) map[DType][]coopTiling {
 	c, edges := &i.Caps, []uint32{128, 64}
-	if i.Kind == vk.CPU {
+	if i.Kind == vk.CPU || fewRegisters(i) {
 		edges = edges[1:]
 	}
 	all := map[DType][]coopTiling{}

@@ -111,6 +111,9 @@ func (t *tuning) matmulPlan(form string, m, n, k, batch int, tiles []coopTiling)
 func (t *tuning) sharedPlan(form string, m, n, k, batch int) matmulPlan {
 	best, least := matmulPlan{}, math.MaxInt
 	for _, tile := range sharedTiles {
+		if t.fewRegisters && tile.edge > 64 {
+			continue
+		}
 		groups := ceilDiv(m, tile.edge) * ceilDiv(n, tile.edge)
 		fewest := ceilDiv(k, longestPart)
 		for parts := fewest; parts == fewest || groups*batch <= 2*t.cores && parts <= k/256 && groups*batch*parts <= maxShared*t.cores; parts++ {

@@ -2,6 +2,7 @@ package ops
 
 import (
 	"os"
+	"strings"
 
 	"github.com/lemnos-ml/lemnos/shaders"
 	"github.com/lemnos-ml/lemnos/vk"
@@ -40,6 +41,7 @@ type tuning struct {
 	splitInto              DType                  // what factors of f32 are cut into; f16 would overflow
 	sharedTiles            bool                   // matmul_shared
 	cores                  int                    // that run its workgroups, as the device says or as there usually are
+	fewRegisters           bool                   // for the sums of its largest tile: see fewRegisters
 	laneTiles              bool                   // matmul_lanes
 	matmulLocal            uint32                 // invocations per workgroup of matmul_nn, nt and tn
 	tileRows, tileColumns4 int                    // of the product, for each invocation of these and of matmul_lanes
@@ -60,6 +62,7 @@ func tune(i vk.Info) tuning {
 			t.oneSubgroup = c.SubgroupSize
 		}
 	}
+	t.fewRegisters = fewRegisters(&i)
 	switch choice := os.Getenv("LEMNOS_MATRIX_CORES"); {
 	case choice == "on":
 		t.coop, t.coopTrusted = coopTiles(&i), true
@@ -108,6 +111,10 @@ func tune(i vk.Info) tuning {
 	t.local, t.scanLocal, t.sampleLocal = min(t.local, c.MaxInvocations), min(t.scanLocal, c.MaxInvocations), min(t.sampleLocal, c.MaxInvocations)
 	return t
 }
+
+// fewRegisters says whether invocations have no room for 64 sums. A thread of Intel's GPUs has 128 registers of eight values
+// for all of its 16 or 32 invocations; with tiles of 128 by 128 the kernels of products spill 100 to 2000 times there.
+func fewRegisters(i *vk.Info) bool { return strings.Contains(i.Driver, "Intel") }
 
 // subgroups is the constant SUBGROUPS of lib/reduce.glsl for workgroups of so many invocations.
 func (t *tuning) subgroups(local uint32) uint32 {
