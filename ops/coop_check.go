@@ -97,12 +97,16 @@ var coopVerdicts = struct {
 
 // coopTiles returns the tiles for work on cooperative matrices of a type: none
 // where the device has none, or has been seen to be better off without.
-func (g *Graph) coopTiles(work coopWork, dt DType) []coopTiling {
-	tiles := g.tune.coop[dt]
-	if len(tiles) > 0 && !g.tune.coopTrusted && !work.checked(g.dev, dt, tiles).used {
+func (t *tuning) coopTiles(dev *vk.Device, work coopWork, dt DType) []coopTiling {
+	tiles := t.coop[dt]
+	if len(tiles) > 0 && !t.coopTrusted && !work.checked(dev, dt, tiles).used {
 		return nil
 	}
 	return tiles
+}
+
+func (g *Graph) coopTiles(work coopWork, dt DType) []coopTiling {
+	return g.tune.coopTiles(g.dev, work, dt)
 }
 
 // checked says whether cooperative matrices are right and fast on dev.

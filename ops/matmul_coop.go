@@ -115,18 +115,13 @@ func (t coopTiling) pace() (resident, work int) {
 func (t *tuning) coopPlan(form string, m, n, k, batch int, tiles []coopTiling) matmulPlan {
 	count := func(tile coopTiling) int { return ceilDiv(m, int(tile.m())) * ceilDiv(n, int(tile.n())) }
 	tile, part, least := tiles[0], 0, math.MaxInt
-	cores, fewest := max(t.cores, 1), ceilDiv(k, longestPart)
 	for _, x := range tiles {
-		groups := count(x) * batch
 		resident, step := x.pace()
-		for parts := fewest; parts == fewest || groups <= resident*cores && parts <= k/256 && groups*parts <= maxShared*cores; parts++ {
-			p := ceilDiv(ceilDiv(k, parts), coopStep) * coopStep
-			work := ceilDiv(groups*ceilDiv(k, p), resident*cores) * (p/coopStep + coopStart) * step
-			if parts > 1 {
-				work += partsWork + (parts+1)*batch*m*n/(coreValues*cores)
-			}
+		atATime := resident * max(t.cores, 1)
+		for _, c := range t.cuts(count(x)*batch, m*n*batch, k, coopStep, atATime) {
+			work := ceilDiv(c.groups, atATime)*(c.part/coopStep+coopStart)*step + c.join
 			if work < least {
-				tile, part, least = x, p, work
+				tile, part, least = x, c.part, work
 			}
 		}
 	}

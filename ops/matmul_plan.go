@@ -115,22 +115,35 @@ func (t *tuning) sharedPlan(form string, m, n, k, batch int) matmulPlan {
 			continue
 		}
 		groups := ceilDiv(m, tile.edge) * ceilDiv(n, tile.edge)
-		fewest := ceilDiv(k, longestPart)
-		for parts := fewest; parts == fewest || groups*batch <= 2*t.cores && parts <= k/256 && groups*batch*parts <= maxShared*t.cores; parts++ {
-			part := ceilDiv(ceilDiv(k, parts), 16) * 16
-			steps := ceilDiv(part, tile.step) + 1 // one of them to begin and end
-			work := steps * (ceilDiv(groups*batch*ceilDiv(k, part), t.cores)*tile.work + 1)
-			if parts > 1 {
-				work += partsWork + (parts+1)*batch*m*n/(coreValues*t.cores)
-			}
+		for _, c := range t.cuts(groups*batch, m*n*batch, k, 16, 2*t.cores) {
+			steps := ceilDiv(c.part, tile.step) + 1 // one of them to begin and end
+			work := steps*(ceilDiv(c.groups, t.cores)*tile.work+1) + c.join
 			if work < least-least/32 { // smaller tiles and more parts have to be worth it
-				best, least = matmulPlan{groups: groups, part: part, spec: map[uint32]uint32{shaders.SpecEdge: uint32(tile.edge)}}, work
+				best, least = matmulPlan{groups: groups, part: c.part, spec: map[uint32]uint32{shaders.SpecEdge: uint32(tile.edge)}}, work
 			}
 		}
 	}
 	best.kernel, best.local = "matmul_shared", sharedLocal
 	best.spec[shaders.SpecAByK], best.spec[shaders.SpecBByK] = b2u(form == "tn"), b2u(form != "nt")
 	return best
+}
+
+// cut is a way to divide k: parts of part values, the workgroups of them all, and what it takes to add them up.
+type cut struct{ part, groups, join int }
+
+// cuts lists the ways to divide k, the fewest parts first, of a product of so many values in groups of tiles; each part is a
+// multiple of some values. More parts than are needed are worth it for at most so many groups as few names.
+func (t *tuning) cuts(groups, values, k, multiple, few int) (all []cut) {
+	cores, fewest := max(t.cores, 1), ceilDiv(k, longestPart)
+	for parts := fewest; parts == fewest || groups <= few && parts <= k/256 && groups*parts <= maxShared*cores; parts++ {
+		part := ceilDiv(ceilDiv(k, parts), multiple) * multiple
+		c := cut{part: part, groups: groups * ceilDiv(k, part)}
+		if parts > 1 {
+			c.join = partsWork + (parts+1)*values/(coreValues*cores)
+		}
+		all = append(all, c)
+	}
+	return all
 }
 
 // matmulPart is how many values of k one workgroup goes through when without

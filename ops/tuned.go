@@ -1,14 +1,12 @@
 package ops
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -45,12 +43,11 @@ func (c coopChoice) String() string {
 // product, as Work, and type which tile it was and what it gains. It is empty where there is nothing to tune, as products do
 // not run on matrix cores; see CheckMatrixCores.
 func Tune(ctx context.Context, dev *vk.Device) ([]MatrixCores, error) {
-	info := dev.Info()
-	t := tune(info)
+	t := tune(dev.Info())
 	best, found := map[string]coopChoice{}, []MatrixCores(nil)
 	for _, dt := range []DType{F16, BF16} {
-		tiles := t.coop[dt]
-		if len(tiles) == 0 || !t.coopTrusted && !coopProducts.checked(dev, dt, tiles).used {
+		tiles := t.coopTiles(dev, coopProducts, dt)
+		if len(tiles) == 0 {
 			continue
 		}
 		for _, form := range []string{"nn", "nt", "tn"} {
@@ -148,31 +145,12 @@ func tilesOf(dev *vk.Device, kept map[string]coopChoice) tunedTiles {
 
 // keepTuned writes the choices, and has this process use them.
 func keepTuned(dev *vk.Device, best map[string]coopChoice) error {
-	path := dev.CachePath(tunedFile)
 	tunedOf.Lock()
 	defer tunedOf.Unlock()
-	tunedOf.by[path] = tilesOf(dev, best)
-	if path == "" {
-		return nil
-	}
+	tunedOf.by[dev.CachePath(tunedFile)] = tilesOf(dev, best)
 	data, err := json.MarshalIndent(best, "", "\t")
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	// In one piece: another process may read it, or write its own.
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".tmp*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(data, '\n'))
-	if err = cmp.Or(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
-	return err
+	return dev.WriteCache(tunedFile, append(data, '\n'))
 }

@@ -63,6 +63,15 @@ func (d *Device) CachePath(name string) string {
 	return filepath.Join(filepath.Dir(d.cacheFile), name+"-"+d.physical.pipelineCacheID)
 }
 
+// WriteCache writes the file that CachePath names, in one piece, as other processes may read it or write their own; it does
+// nothing where that is off.
+func (d *Device) WriteCache(name string, data []byte) error {
+	if path := d.CachePath(name); path != "" {
+		return writeWhole(path, data)
+	}
+	return nil
+}
+
 func (d *Device) createCache(data []byte) vulkan.Result {
 	info := vulkan.PipelineCacheCreateInfo{SType: vulkan.StructureTypePipelineCacheCreateInfo}
 	if len(data) > 0 {
@@ -112,6 +121,12 @@ func (d *Device) saveCache() {
 }
 
 func writeCache(name string, data []byte) error {
+	sum := sha256.Sum256(data)
+	return writeWhole(name, append(append([]byte(cacheMagic), sum[:]...), data...))
+}
+
+// writeWhole makes the file's folder, and the file appear there as a whole.
+func writeWhole(name string, data []byte) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
 	}
@@ -119,8 +134,7 @@ func writeCache(name string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	sum := sha256.Sum256(data)
-	_, err = f.Write(append(append([]byte(cacheMagic), sum[:]...), data...))
+	_, err = f.Write(data)
 	if closeErr := f.Close(); err == nil {
 		err = closeErr
 	}
