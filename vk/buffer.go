@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"slices"
+	"sync"
 	"unsafe"
 
 	vulkan "github.com/vulkan-go/vulkan"
@@ -37,6 +40,8 @@ const (
 	// that is tried when there is no room for it.
 	stagingSize = 16 << 20
 	minStaging  = 64 << 10
+	// minClear is the least that a processor clears.
+	minClear = 8 << 20
 )
 
 // NewBuffer returns size bytes of zeroed device memory.
@@ -140,12 +145,21 @@ func (b *Buffer) zero() error {
 		return nil
 	}
 	if b.mapped != nil && b.cached {
-		clear(b.mapped)
+		clearAll(b.mapped)
 		return nil
 	}
 	return b.device.runOnce(context.Background(), func(cmd vulkan.CommandBuffer) {
 		vulkan.CmdFillBuffer(cmd, b.handle, 0, vulkan.DeviceSize(b.capacity()), 0)
 	})
+}
+
+// clearAll clears memory with all processors: what takes the time is the system, which gives pages as they are first written.
+func clearAll(memory []byte) {
+	var threads sync.WaitGroup
+	for piece := range slices.Chunk(memory, max(minClear, len(memory)/runtime.GOMAXPROCS(0)+1)) {
+		threads.Go(func() { clear(piece) })
+	}
+	threads.Wait()
 }
 
 // Size is the size asked for, in bytes.
