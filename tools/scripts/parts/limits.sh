@@ -10,5 +10,8 @@ part_limits() {
 	for card in card unmapped; do
 		LEMNOS_LIMITS=$card on_device "$(lavapipe_icd)" go test -count=1 -vet=off -short -timeout 15m ./vk
 	done
-	LEMNOS_LIMITS=card GALLIVM_PERF=nopt on_device "$(lavapipe_icd)" go test -count=1 -vet=off -short -timeout 15m ./ops ./train
+	LEMNOS_LIMITS=card GALLIVM_PERF=nopt on_device "$(lavapipe_icd)" go test -count=1 -vet=off -short -timeout 15m ./ops \
+		-run 'NaN|NonFinite|Extremes|Transfer|Input|Params|Arena|Plan|Replay|Stage|Step|Read|Wait|Memory|Counts|Cores'
+	LEMNOS_LIMITS=card GALLIVM_PERF=nopt on_device "$(lavapipe_icd)" go test -count=1 -vet=off -short -timeout 15m ./train \
+		-run 'Memory|Plan|Resume|Checkpoint|Save|Written|Finite|Late|Misuse|Accumulate'
 }
