@@ -1,5 +1,6 @@
 // Package house checks the rules of the house that no compiler checks: which folder may import which, where the Vulkan
-// binding and the window are, that everything exported is documented, and that files stay short and finished.
+// binding and the window are, that everything exported is documented, that links in pages lead somewhere, and that files
+// stay short and finished.
 package house
 
 import (
