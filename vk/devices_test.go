@@ -2,6 +2,7 @@ package vk
 
 import (
 	"errors"
+	"strings"
 	"testing"
 )
 
@@ -100,6 +101,19 @@ func TestMemoryTypes(t *testing.T) {
 		}
 		if device >= 0 && (test.types[device].flags&hostCoherent == hostCoherent) != test.visible {
 			t.Errorf("%s: mapped %t, want %t", test.name, !test.visible, test.visible)
+		}
+	}
+}
+
+// The loader is found without asking a driver, and again.
+func TestLoader(t *testing.T) {
+	for range 2 {
+		library, version, err := Loader()
+		if errors.Is(err, ErrNoDevice) {
+			t.Skip(err)
+		}
+		if err != nil || library == "" || !strings.HasPrefix(version, "1.") {
+			t.Errorf("%q, %q, %v", library, version, err)
 		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 // instance is made once, by the first call that needs it, and stays until the process ends.
 var loaded struct {
 	sync.Mutex
-	library  bool // the function pointers are set up
+	library  string // the name that the loader was opened by; empty: the function pointers are not set up
 	instance vulkan.Instance
 }
 
@@ -48,11 +48,8 @@ func loadInstance() (vulkan.Instance, error) {
 	if loaded.instance != nil {
 		return loaded.instance, nil
 	}
-	if !loaded.library {
-		if err := loadLibrary(); err != nil {
-			return nil, err
-		}
-		loaded.library = true
+	if err := loadLibrary(); err != nil {
+		return nil, err
 	}
 	if v := instanceVersion(); v < vulkan.MakeVersion(1, 1, 0) {
 		return nil, noDevice(fmt.Sprintf("the Vulkan loader is version %s, 1.1 is needed", vulkan.Version(v)))
@@ -76,14 +73,30 @@ func loadInstance() (vulkan.Instance, error) {
 	return instance, nil
 }
 
-// loadLibrary opens the Vulkan loader and hands its vkGetInstanceProcAddr to the binding and the shim.
+// Loader returns the name of the library that the Vulkan loader is, and the newest version of Vulkan that it knows. It asks for
+// no driver; ErrNoDevice where there is no loader.
+func Loader() (library, version string, err error) {
+	loaded.Lock()
+	defer loaded.Unlock()
+	if err := loadLibrary(); err != nil {
+		return "", "", err
+	}
+	return loaded.library, vulkan.Version(instanceVersion()).String(), nil
+}
+
+// loadLibrary opens the Vulkan loader and hands its vkGetInstanceProcAddr to the binding and the shim, once. The caller holds
+// loaded's lock.
 func loadLibrary() error {
+	if loaded.library != "" {
+		return nil
+	}
 	names := libraries[runtime.GOOS]
 	if names == nil {
 		names = libraries["linux"]
 	}
 	var proc unsafe.Pointer
-	for _, name := range names {
+	var name string
+	for _, name = range names {
 		if proc = openLibrary(name); proc != nil {
 			break
 		}
@@ -98,5 +111,9 @@ func loadLibrary() error {
 	if err := vulkan.Init(); err != nil {
 		return fmt.Errorf("vk: %w", err)
 	}
-	return shimLoad(proc)
+	if err := shimLoad(proc); err != nil {
+		return err
+	}
+	loaded.library = name
+	return nil
 }

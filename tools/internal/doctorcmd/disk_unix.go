@@ -1,0 +1,14 @@
+//go:build !windows
+
+package doctorcmd
+
+import "golang.org/x/sys/unix"
+
+// freeBytes returns what this user may write on the file system of a folder.
+func freeBytes(folder string) (uint64, error) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(folder, &s); err != nil {
+		return 0, err
+	}
+	return uint64(s.Bavail) * uint64(s.Bsize), nil
+}
