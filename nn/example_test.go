@@ -11,7 +11,8 @@ import (
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
-// A Llama-like model, trained on one batch and asked to go on from a prompt.
+// A Llama-like model, trained on one text until it knows it by heart, and asked to go
+// on from its first line.
 func ExampleTransformer() {
 	ctx := context.Background()
 	dev, err := vk.Open(nil)
@@ -33,6 +34,7 @@ func ExampleTransformer() {
 		log.Fatal(err)
 	}
 	defer adamw.Release()
+	adamw.SetLR(5e-3)
 
 	text := []byte("package main\n\nfunc main() {\n\tprintln(\"hello\")\n}\n")
 	ids := make([]int32, len(text))
@@ -43,7 +45,6 @@ func ExampleTransformer() {
 	x, y := g.Input("x", ops.I32, 1, len(ids)-1), g.Input("y", ops.I32, 1, len(ids)-1)
 	loss := m.Loss(g, x, y)
 	g.Backward(loss, nil)
-	g.Output(loss)
 	update := adamw.Record(g)
 	step, err := g.Compile()
 	if err != nil {
@@ -56,7 +57,7 @@ func ExampleTransformer() {
 	if err := ops.Upload(ctx, y, ids[1:]); err != nil {
 		log.Fatal(err)
 	}
-	for range 100 {
+	for range 40 {
 		if err := update.Stage(step); err != nil {
 			log.Fatal(err)
 		}
@@ -64,22 +65,20 @@ func ExampleTransformer() {
 			log.Fatal(err)
 		}
 	}
-	l, err := ops.Item(ctx, loss)
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Printf("loss %.3f\n", l)
-
 	d, err := m.NewDecoder(64)
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer d.Close()
-	err = nn.Generate(ctx, d, &nn.Sampler{}, ids[:12], 30, func(id int32) error {
+	err = nn.Generate(ctx, d, &nn.Sampler{}, ids[:12], len(ids)-12, func(id int32) error {
 		fmt.Printf("%c", id)
 		return nil
 	})
 	if err != nil {
 		log.Fatal(err)
 	}
+	// Output:
+	// func main() {
+	// 	println("hello")
+	// }
 }

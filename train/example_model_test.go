@@ -2,7 +2,12 @@ package train_test
 
 import (
 	"context"
+	"fmt"
 	"log"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/ops"
@@ -35,10 +40,21 @@ func (m *network) Loss(g *ops.Graph, x, y *ops.Tensor) *ops.Tensor {
 	return g.CrossEntropy(logits, y, &ops.CrossEntropyOptions{IgnoreIndex: new(data.PadTarget)})
 }
 
-// Run trains a model of one's own too: it needs parameters and a loss.
+// Run trains a model of one's own too: it needs parameters and a loss. Called again it
+// goes on from its newest checkpoint, or finds the run done.
 func ExampleRun_ownModel() {
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	text := filepath.Join(dir, "corpus.txt")
+	if err := os.WriteFile(text, []byte(strings.Repeat("0123456789", 1000)), 0o666); err != nil {
+		log.Fatal(err)
+	}
 	ctx, cfg := context.Background(), train.DefaultConfig()
-	cfg.RunName, cfg.TotalSteps, cfg.WarmupIters = "own", 100, 10
+	cfg.Data, cfg.CkptDir, cfg.RunName = text, dir, "own"
+	cfg.BatchSize, cfg.ContextLen, cfg.TotalSteps, cfg.EvalEvery, cfg.WarmupIters, cfg.LRMax = 4, 32, 100, 50, 10, 1e-2
 	dev, err := vk.Open(nil)
 	if err != nil {
 		log.Fatal(err)
@@ -49,12 +65,21 @@ func ExampleRun_ownModel() {
 		log.Fatal(err)
 	}
 	defer model.Params().Release()
-	corpus, err := train.OpenData(ctx, cfg, nil)
+	corpus, err := train.OpenData(ctx, cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer corpus.Close()
-	if err := train.Run(ctx, dev, cfg, model, corpus, train.Hooks{}); err != nil {
+	hooks := train.Hooks{Logger: slog.New(slog.DiscardHandler), Progress: func(r train.Record) {
+		if r.ValLoss != nil {
+			fmt.Printf("step %d: %.1f\n", r.Step, *r.ValLoss)
+		}
+	}}
+	if err := train.Run(ctx, dev, cfg, model, corpus, hooks); err != nil {
 		log.Fatal(err)
 	}
+	// Output:
+	// step 0: 5.5
+	// step 50: 0.0
+	// step 100: 0.0
 }

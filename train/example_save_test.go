@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"log"
+	"os"
+	"path/filepath"
 
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/ops"
@@ -34,7 +36,13 @@ func ExampleSave() {
 	}
 	defer opt.Release()
 
-	const path = "state.safetensors"
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "state.safetensors")
+
 	step := 0
 	switch meta, err := train.Load(ctx, path, model.Params(), opt); {
 	case err == nil:
@@ -43,8 +51,14 @@ func ExampleSave() {
 		log.Fatal(err)
 	}
 	// … train, then:
-	err = train.Save(ctx, path, model.Params(), opt, map[string]string{"step": fmt.Sprint(step)})
+	err = train.Save(ctx, path, model.Params(), opt, map[string]string{"step": fmt.Sprint(step + 100)})
 	if err != nil {
 		log.Fatal(err)
 	}
+	meta, err := train.Load(ctx, path, model.Params(), opt) // in the next process
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("go on at step", meta["step"])
+	// Output: go on at step 100
 }

@@ -3,6 +3,7 @@ package vk_test
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log"
 	"math"
@@ -57,4 +58,30 @@ func Example() {
 		log.Fatal(err)
 	}
 	fmt.Println(math.Float32frombits(binary.LittleEndian.Uint32(values)))
+	// Output: 7
+}
+
+// What there is, and what Open can be told to open: by index, or by a part of the name.
+func ExampleDevices() {
+	devices, err := vk.Devices()
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, d := range devices {
+		fmt.Printf("%d: %s (%s), %d MiB, %s\n", d.Index, d.Name, d.Kind, d.Memory>>20, d.Driver)
+	}
+}
+
+// A card by a part of its name, and without it whatever is best here.
+func ExampleOpen() {
+	dev, err := vk.Open(&vk.Options{Device: "rtx 9999"})
+	if errors.Is(err, vk.ErrNoDevice) {
+		fmt.Println("no such card")
+		dev, err = vk.Open(nil)
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer dev.Close()
+	// Output: no such card
 }

@@ -53,6 +53,29 @@ func TestDocFitsTwoScreens(t *testing.T) {
 	}
 }
 
+// A newcomer looks for an example first: go doc and pkg.go.dev show those of a package's tests.
+func TestPackagesHaveExamples(t *testing.T) {
+	examples := map[string]bool{} // folder of a package that others import: has one
+	for _, s := range sources(t) {
+		folder := s.folder()
+		if s.ast.Name.Name == "main" || top(folder) == "tools" || strings.Contains("/"+folder+"/", "/internal/") {
+			continue
+		}
+		examples[folder] = examples[folder] || s.test() && slices.ContainsFunc(s.ast.Decls, func(d ast.Decl) bool {
+			f, ok := d.(*ast.FuncDecl)
+			return ok && f.Recv == nil && strings.HasPrefix(f.Name.Name, "Example")
+		})
+	}
+	for folder, ok := range examples {
+		if !ok {
+			t.Errorf("%s: no example: add a func Example to its tests", folder)
+		}
+	}
+	if len(examples) < 10 {
+		t.Errorf("there are only the packages %v", examples)
+	}
+}
+
 // undocumented lists the exported top-level identifiers, methods of exported types, and methods of exported interfaces
 // without a comment. A comment on a group of constants or variables, or at the end of a line, counts.
 func undocumented(file *ast.File) []string {

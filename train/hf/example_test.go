@@ -2,6 +2,7 @@ package hf_test
 
 import (
 	"context"
+	"fmt"
 	"log"
 
 	"github.com/lemnos-ml/lemnos/nn"
@@ -35,4 +36,19 @@ func Example() {
 	if err := folder.Export(ctx, "SmolLM2-135M-tuned", model.Params()); err != nil {
 		log.Fatal(err)
 	}
+}
+
+// What a folder holds is known before anything is loaded.
+func ExampleOpen() {
+	folder, err := hf.Open("testdata/llama")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer folder.Close()
+	c := folder.Config
+	fmt.Println(c.Layers, "blocks of width", c.Width, "with", c.Heads, "heads on", c.KVHeads)
+	fmt.Println(c.Norm, c.Activation, c.Positions)
+	// Output:
+	// 2 blocks of width 32 with 2 heads on 1
+	// rmsnorm swiglu rope_half
 }
