@@ -87,6 +87,17 @@ func (c TransformerConfig) Parameters() int64 {
 	return math.MaxInt64
 }
 
+// Choices lists the values of the fields that are one of a few words, by the names of
+// the fields in files.
+func Choices() map[string][]string {
+	return map[string][]string{
+		"norm":       {"rmsnorm", "layernorm"},
+		"activation": {"swiglu", "silu", "gelu", "gelu_tanh"},
+		"positions":  {"rope", "rope_half", "learned"},
+		"init":       {"truncated_normal", "gpt2"},
+	}
+}
+
 // Validate returns an error that names the first impossible field, as files call
 // it, and its value. It names no package: who calls it says whose structure it is.
 func (c TransformerConfig) Validate() error {
@@ -99,14 +110,9 @@ func (c TransformerConfig) Validate() error {
 			return fmt.Errorf("%s is %d, want %d to %d", f.name, f.v, f.least, math.MaxInt32)
 		}
 	}
-	for _, f := range []struct{ name, v, allowed string }{
-		{"norm", c.Norm, "rmsnorm or layernorm"},
-		{"activation", c.Activation, "swiglu or silu or gelu or gelu_tanh"},
-		{"positions", c.Positions, "rope or rope_half or learned"},
-		{"init", c.Init, "truncated_normal or gpt2"},
-	} {
-		if !slices.Contains(strings.Split(f.allowed, " or "), f.v) {
-			return fmt.Errorf("%s is %q, want %s", f.name, f.v, f.allowed)
+	for _, f := range []struct{ name, v string }{{"norm", c.Norm}, {"activation", c.Activation}, {"positions", c.Positions}, {"init", c.Init}} {
+		if allowed := Choices()[f.name]; !slices.Contains(allowed, f.v) {
+			return fmt.Errorf("%s is %q, want %s", f.name, f.v, strings.Join(allowed, " or "))
 		}
 	}
 	switch {

@@ -2,8 +2,10 @@ package train
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/lemnos-ml/lemnos/nn"
@@ -11,7 +13,7 @@ import (
 
 // Config is everything that a training run depends on: section 7 of
 // docs/specification.md, plus the model and the data. The same names are the keys of the
-// JSON file, the flags of tools/train and the fields of error messages.
+// JSON file, the flags of command train and the fields of error messages.
 //
 // Fields marked resume:"model" or resume:"same" define the model and the stream of
 // batches; a checkpoint is refused by a run in which one of them differs. The others,
@@ -162,22 +164,22 @@ func (c Config) checkFields() []error {
 		atLeast("eval_every", c.EvalEvery, 1),
 		countable("eval_windows", c.EvalWindows),
 		atLeast("ckpt_every", c.CkptEvery, 1),
-		oneOf("optimizer", c.Optimizer, ruleNames()...),
-		oneOf("adamw", c.AdamW, "document", "torch"),
+		oneOf("optimizer", c.Optimizer),
+		oneOf("adamw", c.AdamW),
 		within("muon_lr", c.MuonLR, 0, math.MaxFloat32),
-		oneOf("schedule", c.Schedule, scheduleNames()...),
+		oneOf("schedule", c.Schedule),
 		within("lr_max", c.LRMax, 0, math.MaxFloat32),
 		within("lr_min", c.LRMin, 0, math.MaxFloat32),
 		within("betas[0]", c.Betas[0], 0, 1),
 		within("betas[1]", c.Betas[1], 0, 1),
 		within("eps", c.Eps, 0, math.MaxFloat32),
 		within("weight_decay", c.WeightDecay, 0, math.MaxFloat32),
-		oneOf("no_decay", c.NoDecay, "none", "vectors", "vectors+embeddings"),
+		oneOf("no_decay", c.NoDecay),
 		atLeast("warmup_iters", c.WarmupIters, 0),
 		atLeast("cosine_iters", c.CosineIters, 0),
 		atLeast("decay_iters", c.DecayIters, 0),
-		oneOf("half_type", c.HalfType, "bf16", "f16"),
-		oneOf("matmul_precision", c.MatMulPrecision, "highest", "high", "medium"),
+		oneOf("half_type", c.HalfType),
+		oneOf("matmul_precision", c.MatMulPrecision),
 		countable("keep", c.Keep),
 	}
 }
@@ -242,7 +244,7 @@ func (c Config) otherFrom(before Config) string {
 
 // checkModel returns the error of a model that there is not, or can't be.
 func (c Config) checkModel() error {
-	if err := oneOf("model", c.Model, "transformer", "bigram"); err != nil {
+	if err := oneOf("model", c.Model); err != nil {
 		return fmt.Errorf("%w; for a model of your own leave it: what a run trains is what it writes", err)
 	}
 	structure := c.Transformer()
@@ -255,11 +257,26 @@ func (c Config) checkModel() error {
 	return nil
 }
 
-func oneOf(field, v string, allowed ...string) error {
-	for _, a := range allowed {
-		if v == a {
-			return nil
-		}
+// Choices lists the values of the fields that are one of a few words, by the names of
+// the fields.
+func Choices() map[string][]string {
+	all := nn.Choices()
+	maps.Copy(all, map[string][]string{
+		"model":            {"transformer", "bigram"},
+		"optimizer":        ruleNames(),
+		"adamw":            {"document", "torch"},
+		"schedule":         scheduleNames(),
+		"no_decay":         {"none", "vectors", "vectors+embeddings"},
+		"half_type":        {"bf16", "f16"},
+		"matmul_precision": {"highest", "high", "medium"},
+	})
+	return all
+}
+
+func oneOf(field, v string) error {
+	allowed := Choices()[field]
+	if slices.Contains(allowed, v) {
+		return nil
 	}
 	return fmt.Errorf("train: %s is %q, want %s", field, v, strings.Join(allowed, " or "))
 }

@@ -47,7 +47,7 @@ func baseConfig(preset, file string, assignments []string) (c Config, set map[st
 	return c, map[string]bool{}, err
 }
 
-// Configure puts a configuration together as tools/train does: [BaseConfig], below
+// Configure puts a configuration together as command train does: [BaseConfig], below
 // assignments as [Config.Override] takes them. With from, the structure of that
 // model stands between the two, see [Config.ConfigureFrom]; of a file of torch.save it
 // is that of the configuration.

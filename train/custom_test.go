@@ -102,7 +102,7 @@ func TestCustomModel(t *testing.T) {
 	openedByTools(t, cfg.Dir(), `model is "bigram", want transformer: Load reads the parameters of this one`)
 }
 
-// openedByTools does with a checkpoint what tools/sample, tools/export and tools/train
+// openedByTools does with a checkpoint what commands sample, export and train
 // -from do, which must fail.
 func openedByTools(t *testing.T, path, want string) {
 	t.Helper()

@@ -1,4 +1,4 @@
-// Gen compiles every kernel of the folder that it runs in, shaders or tools/bench, to SPIR-V with glslc:
+// Gen compiles every kernel of the folder that it runs in, shaders or tools/internal/benchcmd, to SPIR-V with glslc:
 //
 //	go generate ./shaders           # writes spv/*.spv and spv/SOURCES
 //	cd shaders && go run ./gen -check   # rebuilds into a temporary folder and compares byte for byte

@@ -23,7 +23,7 @@ import (
 )
 
 var (
-	flags      = command.Flags("kernels", "kernels [-device ...] [-only group] [-name gpu [-update]] [-json]\n       kernels -markdown report.json...")
+	flags      = command.Flags("kernels")
 	device     = flags.String("device", "", "index or part of the name; empty: $LEMNOS_DEVICE, or the best")
 	name       = flags.String("name", "", "name of the GPU in baseline/")
 	update     = flags.Bool("update", false, "write the spills to baseline/ instead of comparing them")
@@ -32,9 +32,13 @@ var (
 	asMarkdown = flags.Bool("markdown", false, "compare reports, the arguments: a table of the kernels that spill")
 )
 
-func main() {
-	command.Main("kernels", command.AtOnce(func(args []string) error {
-		if err := command.Parse(flags, args); err != nil {
+var kernels = &command.Command{
+	Name:     "kernels",
+	Usage:    "[-device ...] [-only group] [-name gpu [-update]] [-json]\n       kernels -markdown report.json...",
+	Short:    "Compile every kernel for a device, and tell what became of it",
+	Examples: []string{"lemnos kernels -only matmul"},
+	Run: command.AtOnce(func(p *command.Process) error {
+		if err := p.Parse(flags); err != nil {
 			return err
 		}
 		switch {
@@ -44,8 +48,10 @@ func main() {
 			return command.Misused(flags, "unexpected argument %q", flags.Arg(0))
 		}
 		return compile()
-	}))
+	}),
 }
+
+func main() { command.Main(kernels) }
 
 func compile() error {
 	dev, err := vk.Open(&vk.Options{Device: *device, CompileOnly: true})

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"runtime/debug"
 	"strings"
 )
 
@@ -16,15 +17,43 @@ const tools = "github.com/lemnos-ml/lemnos/tools/"
 // was built from.
 var ofGoRun = regexp.MustCompile(`[/\\]go-build[0-9]*[/\\].*[/\\]exe[/\\]$|[/\\][0-9a-f]{2}[/\\][0-9a-f]{64}-d[/\\]$`)
 
-// Call returns what calls a tool of this module in the way the process was called,
-// as os.Args[0] tells: with go run, or as a program in the same folder. Where
+// Call returns what calls a tool of this module in the way the process was called:
+// as a command of lemnos, with go run, or as a program in the same folder. Where
 // there is none it is go run too.
-func Call(called, tool string) string {
-	dir, base := filepath.Split(called)
-	own := strings.TrimSuffix(base, filepath.Ext(base)) == tool
-	if program := dir + tool + filepath.Ext(base); !ofGoRun.MatchString(dir) {
-		if _, err := exec.LookPath(program); err == nil || own {
-			return Quote(program)
+func (p *Process) Call(tool string) string {
+	if p.Whole {
+		return p.Program() + " " + tool
+	}
+	if tool == p.Name {
+		return p.Program()
+	}
+	dir, base := filepath.Split(p.Called)
+	program := dir + tool + filepath.Ext(base)
+	if _, err := exec.LookPath(program); err != nil || ofGoRun.MatchString(dir) {
+		return goRun(tool)
+	}
+	return Quote(program)
+}
+
+// Program returns what calls the program itself.
+func (p *Process) Program() string {
+	dir, _ := filepath.Split(p.Called)
+	switch {
+	case !ofGoRun.MatchString(dir):
+		return Quote(p.Called)
+	case p.Whole:
+		return goRun("lemnos")
+	}
+	return goRun(p.Name)
+}
+
+// goRun is the command that builds and runs a tool, with the build tags of this one.
+func goRun(tool string) string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "-tags" && s.Value != "" {
+				return "go run -tags " + Quote(s.Value) + " " + tools + tool
+			}
 		}
 	}
 	return "go run " + tools + tool

@@ -2,7 +2,6 @@ package command
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -18,9 +17,12 @@ import (
 // A mistake is one line that says what to write, without the usage.
 func TestMistakesAreOneLine(t *testing.T) {
 	var usage bytes.Buffer
+	process := func(args string) *Process {
+		c := &Command{Name: "tool", Usage: "[flags] file...", Short: "Do", Examples: []string{"lemnos tool a.txt"}}
+		return &Process{Command: c, Called: "./tool", Args: strings.Fields(args), Stdout: &usage}
+	}
 	set := func() *flag.FlagSet {
-		fs := Flags("tool", "tool [flags] file...")
-		fs.SetOutput(&usage)
+		fs := Flags("tool")
 		fs.Bool("bias", false, "")
 		fs.Bool("b", false, "")
 		fs.Int("total_steps", 1, "")
@@ -35,7 +37,7 @@ func TestMistakesAreOneLine(t *testing.T) {
 		{"-steps=3", "there is no flag -steps, but -steps_more, -total_steps"},
 		{"-lr-max 3", "there is no flag -lr-max, but -lr_max"},
 		{"-LRMAX 3", "there is no flag -LRMAX, but -lr_max"},
-		{"-bais", "there is no flag -bais"},
+		{"-bais", "there is no flag -bais, but -bias"},
 		{"-biad", "there is no flag -biad, but -bias"},
 		{"-zzzz", "there is no flag -zzzz"},
 		{"-total_steps many", `invalid value "many" for flag -total_steps: parse error`},
@@ -49,7 +51,7 @@ func TestMistakesAreOneLine(t *testing.T) {
 		{"-- -bias", ""},
 		{"true", ""},
 	} {
-		err := Parse(set(), strings.Fields(c.args))
+		err := process(c.args).Parse(set())
 		want := "tool: " + c.want + "; -help lists the flags"
 		if c.want == "" && err != nil || c.want != "" && (err == nil || err.Error() != want) {
 			t.Errorf("%q: %v, want %q", c.args, err, want)
@@ -58,14 +60,14 @@ func TestMistakesAreOneLine(t *testing.T) {
 			t.Errorf("%q: status %d, want %d", c.args, Status(err, &bytes.Buffer{}), Usage)
 		}
 	}
-	if err := NoOperands(set(), []string{"-bias", "x"}); err == nil || !strings.Contains(err.Error(), `unexpected argument "x"`) {
+	if err := process("-bias x").ParseFlags(set()); err == nil || !strings.Contains(err.Error(), `unexpected argument "x"`) {
 		t.Errorf("an argument where none is taken: %v", err)
 	}
 	if usage.Len() > 0 {
 		t.Errorf("mistakes have written the usage:\n%s", &usage)
 	}
-	err := Parse(set(), []string{"-bias", "-help"})
-	if !errors.Is(err, flag.ErrHelp) || Status(err, &usage) != 0 || !strings.HasPrefix(usage.String(), "usage: tool [flags] file...\n") || !strings.Contains(usage.String(), "-lr_max") {
+	err := process("-bias -help").Parse(set())
+	if !errors.Is(err, flag.ErrHelp) || Status(err, &usage) != 0 || !strings.HasPrefix(usage.String(), "usage: ./tool [flags] file...\n\nDo.\n") || !strings.Contains(usage.String(), "-lr_max") || !strings.Contains(usage.String(), "\n  ./tool a.txt\n") {
 		t.Errorf("-help: %v, and\n%s", err, &usage)
 	}
 }
@@ -74,7 +76,7 @@ func TestDistance(t *testing.T) {
 	for _, c := range []struct {
 		a, b string
 		want int
-	}{{"", "", 0}, {"", "abc", 3}, {"abc", "", 3}, {"kitten", "sitting", 3}, {"flaw", "lawn", 2}, {"abc", "abc", 0}} {
+	}{{"", "", 0}, {"", "abc", 3}, {"abc", "", 3}, {"kitten", "sitting", 3}, {"flaw", "lawn", 2}, {"abc", "abc", 0}, {"train", "trian", 1}, {"abcd", "badc", 2}, {"ab", "ba", 1}} {
 		if got := distance(c.a, c.b); got != c.want {
 			t.Errorf("%q and %q: %d, want %d", c.a, c.b, got, c.want)
 		}
@@ -82,14 +84,24 @@ func TestDistance(t *testing.T) {
 }
 
 func TestAtOnceDoesNotWait(t *testing.T) {
-	ctx, cancel := context.WithCancel(context.Background())
-	never := AtOnce(func([]string) error { cancel(); time.Sleep(time.Hour); return nil })
-	if err := never(ctx, nil); !errors.Is(err, context.Canceled) {
-		t.Errorf("interrupted: %v", err)
+	var log bytes.Buffer
+	p := &Process{Command: &Command{Name: "tool"}, Stderr: &log}
+	never := AtOnce(func(*Process) error {
+		self, _ := os.FindProcess(os.Getpid())
+		if err := self.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		return nil
+	})
+	if runtime.GOOS != "windows" { // which has no signals to send
+		if status := never(p); status != Interrupted || log.String() != "tool: interrupted\n" {
+			t.Errorf("interrupted: status %d, %q", status, log.String())
+		}
 	}
-	failed := errors.New("failed")
-	if err := AtOnce(func([]string) error { return failed })(context.Background(), nil); err != failed {
-		t.Errorf("got %v", err)
+	log.Reset()
+	if status := AtOnce(func(*Process) error { return errors.New("failed") })(p); status != Failed || log.String() != "failed\n" {
+		t.Errorf("status %d, %q", status, log.String())
 	}
 }
 
@@ -106,20 +118,31 @@ func TestCall(t *testing.T) {
 		}
 	}
 	train, sample := filepath.Join(dir, "train"+ext), filepath.Join(dir, "sample"+ext)
-	for _, c := range []struct{ called, tool, want string }{
-		{train, "sample", Quote(sample)},
-		{sample, "sample", Quote(sample)},
-		{filepath.Join("none", "sample"+ext), "sample", Quote(filepath.Join("none", "sample"+ext))},
-		{sample, "tokenize", "go run github.com/lemnos-ml/lemnos/tools/tokenize"},
-		{"no-such-tool-on-the-path", "no-such-tool", "go run github.com/lemnos-ml/lemnos/tools/no-such-tool"},
-		{"/tmp/go-build1/b001/exe/train", "train", "go run github.com/lemnos-ml/lemnos/tools/train"},
-		{`C:\cache\0a\` + strings.Repeat("0a", 32) + `-d\train.exe`, "train", "go run github.com/lemnos-ml/lemnos/tools/train"},
-		{"/opt/go-build/train", "train", "/opt/go-build/train"},
+	run := "/tmp/go-build1/b001/exe"
+	for _, c := range []struct {
+		called, name string
+		whole        bool
+		tool, want   string
+	}{
+		{train, "train", false, "sample", Quote(sample)},
+		{sample, "sample", false, "sample", Quote(sample)},
+		{filepath.Join("none", "renamed"+ext), "sample", false, "sample", Quote(filepath.Join("none", "renamed"+ext))},
+		{sample, "sample", false, "tokenize", "go run github.com/lemnos-ml/lemnos/tools/tokenize"},
+		{"no-such-tool-on-the-path", "train", false, "no-such-tool", "go run github.com/lemnos-ml/lemnos/tools/no-such-tool"},
+		{run + "/train", "train", false, "train", "go run github.com/lemnos-ml/lemnos/tools/train"},
+		{`C:\cache\0a\` + strings.Repeat("0a", 32) + `-d\train.exe`, "train", false, "train", "go run github.com/lemnos-ml/lemnos/tools/train"},
+		{"/opt/go-build/train", "train", false, "train", "/opt/go-build/train"},
+		{run + "/lemnos", "train", true, "sample", "go run github.com/lemnos-ml/lemnos/tools/lemnos sample"},
+		{"lemnos", "train", true, "train", "lemnos train"},
+		{"./lemnos", "train", true, "sample", "./lemnos sample"},
+		{"/my tools/lm", "train", true, "sample", Quote("/my tools/lm") + " sample"},
+		{`..\lemnos.exe`, "train", true, "train", `..\lemnos.exe train`},
 	} {
 		if strings.Contains(c.called, `\`) && runtime.GOOS != "windows" {
 			continue
 		}
-		if got := Call(c.called, c.tool); got != c.want {
+		p := &Process{Command: &Command{Name: c.name}, Called: c.called, Whole: c.whole}
+		if got := p.Call(c.tool); got != c.want {
 			t.Errorf("%s: %s is %s, want %s", c.called, c.tool, got, c.want)
 		}
 	}
@@ -143,7 +166,8 @@ func TestCallUnderGoRun(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v: %s", err, called)
 		}
-		if got, want := Call(string(called), "train"), "go run github.com/lemnos-ml/lemnos/tools/train"; got != want {
+		p := &Process{Command: &Command{Name: "train"}, Called: string(called)}
+		if got, want := p.Call("train"), "go run github.com/lemnos-ml/lemnos/tools/train"; got != want {
 			t.Errorf("start %d: %s is called by %q, want %s", start, called, got, want)
 		}
 	}

@@ -6,23 +6,20 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// Flags returns the flag set of a tool, for [Parse]. Its usage is a line and the
-// flags, on the standard output: it is written where it is asked for.
-func Flags(name, line string) *flag.FlagSet {
+// Flags returns the flag set of a tool, for [Process.Parse].
+func Flags(name string) *flag.FlagSet {
 	fs := flag.NewFlagSet(name, flag.ContinueOnError)
-	fs.SetOutput(os.Stdout)
-	fs.Usage = func() {
-		fmt.Fprintln(fs.Output(), "usage:", line)
-		fs.PrintDefaults()
-	}
+	fs.Usage = nil
 	return fs
 }
+
+// UsageError returns the error of arguments that are not what a tool takes: its text.
+func UsageError(text string) error { return &usageError{text} }
 
 // usageError is a mistake in the arguments.
 type usageError struct{ text string }
@@ -31,34 +28,37 @@ func (e *usageError) Error() string { return e.text }
 
 // Misused returns the error of arguments that fs does not take, in one line.
 func Misused(fs *flag.FlagSet, format string, args ...any) error {
-	text := fs.Name() + ": " + fmt.Sprintf(format, args...)
-	return &usageError{text + "; -help lists the flags"}
+	return UsageError(fs.Name() + ": " + fmt.Sprintf(format, args...) + "; -help lists the flags")
 }
 
-// Parse parses arguments, flags first. The usage is written for -help alone, with
-// the error flag.ErrHelp; a mistake is an error of one line.
-func Parse(fs *flag.FlagSet, args []string) error {
-	usage, out := fs.Usage, fs.Output()
+// Parse parses the process's arguments, flags first. For -help it calls the set's Usage,
+// or else writes the help, and returns flag.ErrHelp; a mistake is an error of one line.
+func (p *Process) Parse(fs *flag.FlagSet) error {
+	usage := fs.Usage
 	fs.Usage = func() {}
 	fs.SetOutput(io.Discard)
-	err := fs.Parse(args)
-	fs.Usage = usage
-	fs.SetOutput(out)
+	err := fs.Parse(p.Args)
 	if errors.Is(err, flag.ErrHelp) {
-		usage()
+		if usage != nil {
+			usage()
+		} else {
+			p.Help(p.Stdout, fs)
+		}
 		return err
 	}
 	if err != nil {
 		text := err.Error()
 		if name, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
 			text = "there is no flag -" + name
-			if near := nearest(fs, name); len(near) > 0 {
+			var names []string
+			fs.VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })
+			if near := Nearest(names, name); len(near) > 0 {
 				text += ", but -" + strings.Join(near, ", -")
 			}
 		}
 		return Misused(fs, "%s", text)
 	}
-	return checkOperands(fs, args)
+	return checkOperands(fs, p.Args)
 }
 
 // checkOperands reports flags among the operands, where package flag does not look.
@@ -82,9 +82,9 @@ func checkOperands(fs *flag.FlagSet, args []string) error {
 	return nil
 }
 
-// NoOperands is Parse for a tool that takes flags alone.
-func NoOperands(fs *flag.FlagSet, args []string) error {
-	err := Parse(fs, args)
+// ParseFlags is Parse for a tool that takes flags alone.
+func (p *Process) ParseFlags(fs *flag.FlagSet) error {
+	err := p.Parse(fs)
 	if err == nil && fs.NArg() > 0 {
 		return Misused(fs, "unexpected argument %q", fs.Arg(0))
 	}
@@ -102,26 +102,26 @@ func isTruth(text string) bool {
 	return err == nil
 }
 
-// mostNear is how many flags are named at most in place of one that is not there.
+// mostNear is how many names are listed at most in place of one that is not there.
 const mostNear = 3
 
-// nearest lists the flags that a name may stand for: those that hold it, or else
+// Nearest lists the names that another may stand for: those that hold it, or else
 // those that differ in the fewest letters, if these are few.
-func nearest(fs *flag.FlagSet, name string) []string {
+func Nearest(names []string, name string) []string {
 	plain := func(s string) string { return strings.ToLower(strings.NewReplacer("-", "", "_", "").Replace(s)) }
 	name = plain(name)
 	most := max(1, len(name)/3)
 	distances := map[string]int{}
 	var holding, close []string
-	fs.VisitAll(func(f *flag.Flag) {
-		other := plain(f.Name)
+	for _, n := range names {
+		other := plain(n)
 		if len(name) > 1 && strings.Contains(other, name) {
-			holding = append(holding, f.Name)
+			holding = append(holding, n)
 		}
-		if distances[f.Name] = distance(name, other); distances[f.Name] <= most {
-			close = append(close, f.Name)
+		if distances[n] = distance(name, other); distances[n] <= most {
+			close = append(close, n)
 		}
-	})
+	}
 	if len(holding) == 0 {
 		holding = close
 	}
@@ -131,22 +131,29 @@ func nearest(fs *flag.FlagSet, name string) []string {
 	return holding[:min(mostNear, len(holding))]
 }
 
-// distance is Levenshtein's: the letters to insert, remove or replace.
+// distance is Damerau's and Levenshtein's: the letters to insert, remove, replace or swap with
+// the next one.
 func distance(a, b string) int {
-	row := make([]int, len(b)+1) // of the letters of a so far, to each beginning of b
+	var rows [3][]int // of the letters of a so far, and of one and two letters fewer, to each beginning of b
+	for i := range rows {
+		rows[i] = make([]int, len(b)+1)
+	}
+	row, above, beyond := rows[0], rows[1], rows[2]
 	for j := range row {
 		row[j] = j
 	}
 	for i := range len(a) {
-		above := row[0]
+		row, above, beyond = beyond, row, above
 		row[0] = i + 1
 		for j := range len(b) {
-			replaced := above
+			replaced := above[j]
 			if a[i] != b[j] {
 				replaced++
 			}
-			above = row[j+1]
-			row[j+1] = min(replaced, above+1, row[j]+1)
+			row[j+1] = min(replaced, above[j+1]+1, row[j]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				row[j+1] = min(row[j+1], beyond[j-1]+1)
+			}
 		}
 	}
 	return row[len(b)]

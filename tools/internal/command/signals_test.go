@@ -25,11 +25,11 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(m.Run())
 	}
-	Main("tool", func(ctx context.Context, args []string) error {
-		fmt.Println("started")
+	Main(&Command{Name: "tool", Run: Interruptible(func(ctx context.Context, p *Process) error {
+		fmt.Fprintln(p.Stdout, "started")
 		<-ctx.Done()
 		return context.Cause(ctx)
-	})
+	})})
 }
 
 func TestSignalsEndATool(t *testing.T) {

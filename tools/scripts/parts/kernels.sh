@@ -33,7 +33,7 @@ part_chroots() {
 matrix_cores() {
 	local chroot=tools/scripts/chroot.sh status=0 module
 	if "$chroot" sid which spirv-val >/dev/null; then
-		for module in {shaders,tools/bench}/spv/*_coop*.spv; do
+		for module in {shaders,tools/internal/benchcmd}/spv/*_coop*.spv; do
 			"$chroot" sid spirv-val --target-env vulkan1.1 "$module" || status=1
 		done
 	else

@@ -14,18 +14,18 @@ part_windows() {
 	go vet ./...
 	go build ./...
 	local bin=$work/windows
-	go build -o "$bin/" ./tools/devices ./tools/train ./tools/sample
+	go build -o "$bin/" ./tools/lemnos
 	go test -c -o "$bin/" ./vk ./ops
 	tools/scripts/chroot.sh trixie || skip "cross-built and not run: there is no chroot with Wine"
 
-	in_wine . "$bin/devices.exe"
+	in_wine . "$bin/lemnos.exe" devices
 	# Wine's threads are too slow for a test that wants thousands of collections.
 	in_wine vk "$bin/vk.test.exe" -test.short -test.skip TestGarbageCollector
 	in_wine ops "$bin/ops.test.exe" -test.short -test.run \
 		'^(TestAddScaleCast|TestFill|TestSpec1CrossEntropyAgreesWithPyTorch|TestAttentionGolden|TestMatMulFewRows)$'
 	cat ops/*.go >"$bin/corpus.txt"
-	in_wine . "$bin/train.exe" -preset tiny -data "$bin/corpus.txt" -ckpt_dir "$bin/checkpoints" -total_steps 20 -eval_windows 1
-	in_wine . "$bin/sample.exe" -prompt "func " -n 40 "$bin/checkpoints/tiny"
+	in_wine . "$bin/lemnos.exe" train -preset tiny -data "$bin/corpus.txt" -ckpt_dir "$bin/checkpoints" -total_steps 20 -eval_windows 1
+	in_wine . "$bin/lemnos.exe" sample -prompt "func " -n 40 "$bin/checkpoints/tiny"
 }
 
 # in_wine FOLDER PROGRAM... runs a program for Windows there. A crash ends the program, without a debugger.

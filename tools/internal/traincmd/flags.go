@@ -1,0 +1,71 @@
+package traincmd
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/lemnos-ml/lemnos/tools/internal/command"
+	"github.com/lemnos-ml/lemnos/tools/internal/devicescmd"
+	"github.com/lemnos-ml/lemnos/train"
+)
+
+// options are the flags that are not part of the configuration.
+type options struct {
+	preset string
+	file   string
+	fresh  bool
+	detect bool
+	window bool
+	sample int    // tokens of a sample at each evaluation
+	prompt string // that samples continue
+}
+
+// flags declares all flags; defaults are what usage shows.
+func flags(o *options, defaults train.Config) (*flag.FlagSet, *[]string) {
+	fs := command.Flags("train")
+	fs.StringVar(&o.preset, "preset", o.preset, "configuration to start from: "+strings.Join(train.Presets(), ", ")+"; empty: the first, or finetune where -from is set")
+	fs.StringVar(&o.file, "config", o.file, "JSON file of a configuration to start from instead")
+	fs.BoolVar(&o.window, "window", false, "show the loss curve in a window; needs a build with -tags window")
+	fs.BoolVar(&o.fresh, "fresh", false, "remove the files of an earlier run from the run's folder, once all else is checked, and start over")
+	fs.BoolVar(&o.detect, "detect-anomaly", false, "run each step one operation after the other and name the first whose result is not finite; slow")
+	fs.IntVar(&o.sample, "sample", 200, "tokens of text that the model prints at each evaluation; 0: none")
+	fs.StringVar(&o.prompt, "prompt", "", "text that these samples continue")
+	return fs, train.ConfigFlags(fs, defaults)
+}
+
+// values complete the values of flags.
+func values() map[string]command.Values {
+	all := map[string]command.Values{
+		"preset": command.Words(train.Presets()...), "config": command.OrFiles(), "device": devicescmd.Names, "from": command.Runs,
+		"data": command.OrFiles(), "tokenizer": command.OrFiles("bytes", "gpt2"), "ckpt_dir": command.OrFiles(),
+	}
+	for field, words := range train.Choices() {
+		all[field] = command.Words(words...)
+	}
+	return all
+}
+
+// parse starts from a preset, or the file of -config; the other flags override it.
+// -help after one of those, or after -from, shows what it sets.
+func parse(p *command.Process, usage io.Writer) (cfg train.Config, o options, err error) {
+	fs, overrides := flags(&o, train.Config{})
+	fs.Usage = func() {
+		cfg, err := train.BaseConfig(o.preset, o.file, *overrides)
+		if err != nil {
+			fmt.Fprintln(usage, err)
+			return
+		}
+		shown, _ := flags(&options{preset: o.preset, file: o.file}, cfg)
+		p.Help(usage, shown)
+	}
+	if err := p.ParseFlags(fs); err != nil {
+		return cfg, o, err
+	}
+	if o.sample < 0 {
+		return cfg, o, fmt.Errorf("train: -sample is %d, want at least 0", o.sample)
+	}
+	cfg, err = train.Configure(o.preset, o.file, *overrides)
+	return cfg, o, err
+}

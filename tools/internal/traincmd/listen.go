@@ -1,0 +1,26 @@
+package traincmd
+
+import "github.com/lemnos-ml/lemnos/train"
+
+// listen has what shows a run told of it too, after what hooks tells already: of
+// other, the functions that are told and not asked.
+func listen(hooks *train.Hooks, other train.Hooks) {
+	hooks.Plan = both(hooks.Plan, other.Plan)
+	hooks.Progress = both(hooks.Progress, other.Progress)
+	hooks.Sample = both(hooks.Sample, other.Sample)
+	hooks.Plot = both(hooks.Plot, other.Plot)
+}
+
+// both calls two functions, of which either may be nil.
+func both[T any](first, second func(T)) func(T) {
+	if first == nil {
+		return second
+	}
+	if second == nil {
+		return first
+	}
+	return func(v T) {
+		first(v)
+		second(v)
+	}
+}

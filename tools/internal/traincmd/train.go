@@ -1,0 +1,151 @@
+// Package traincmd is the command train: it trains a transformer on a text or token file.
+package traincmd
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/lemnos-ml/lemnos/tools/internal/command"
+	"github.com/lemnos-ml/lemnos/train"
+	"github.com/lemnos-ml/lemnos/train/window"
+	"github.com/lemnos-ml/lemnos/vk"
+)
+
+// Command trains a transformer on a text or token file.
+var Command = &command.Command{
+	Name:  "train",
+	Usage: "[flags]",
+	Short: "Train a model on a text or token file, and go on where it stopped",
+	Long: `It leaves checkpoints, a metrics file and a loss plot in the run's folder. Without -data it
+trains on the Go standard library's source. Started again, it goes on where it was; -fresh
+starts over. -help after -preset, -config or -from shows what that sets.
+
+SIGINT (Ctrl-C), SIGTERM and SIGHUP (a closed terminal) save the state and end the process
+with status 130; a second one ends it at once, and the last checkpoint stays whole. Before
+the first step there is nothing to save, and the first signal ends it at once.
+`,
+	Examples: []string{
+		"lemnos train",
+		"lemnos train -preset shakespeare-char -data tinyshakespeare.txt",
+		"lemnos train -preset gpt2-124m -data corpus.train.bin -run_name first",
+		"lemnos train -from ./SmolLM2-135M -data notes.txt    # fine-tune a Hugging Face model",
+	},
+	Flags: func() *flag.FlagSet {
+		cfg, _ := train.BaseConfig("", "", nil) // the first preset is there
+		fs, _ := flags(new(options), cfg)
+		return fs
+	},
+	Values: values(),
+	Run:    tool,
+}
+
+// tool runs the command and returns its exit status.
+func tool(p *command.Process) int {
+	stdout, stderr := newOutput(p.Stdout), newOutput(p.Stderr)
+	report := func(err error) (status int) {
+		stdout.flush()
+		defer stderr.flush()
+		status = command.Status(err, stderr)
+		if !errors.Is(err, train.ErrInterrupted) {
+			return status
+		}
+		fmt.Fprintf(stderr, "resume with:\n  %s\n", resumeCommand(p))
+		return command.Interrupted
+	}
+	in := &interrupts{exit: func(err error) { os.Exit(report(err)) }, notice: func(text string) { fmt.Fprintln(stderr, text) }}
+	return report(run(in, p, stdout))
+}
+
+func run(in *interrupts, p *command.Process, stdout io.Writer) error {
+	cfg, o, err := parse(p, stdout)
+	if err != nil {
+		return err
+	}
+	if done, err := finished(cfg, o, stdout); done || err != nil {
+		return err
+	}
+	ctx := in.watch()
+	log := slog.New(slog.NewTextHandler(stdout, nil))
+
+	dev, err := open(cfg.Device)
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	log.Info("loading data", "data", cfg.Data, "tokenizer", cfg.Tokenizer)
+	data, err := train.OpenData(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer data.Close()
+	model, start, err := train.ReserveModel(dev, cfg)
+	if err != nil {
+		return err
+	}
+	defer model.Params().Release()
+
+	hooks := train.Hooks{Logger: log, Fresh: o.fresh, DetectAnomaly: o.detect, Begun: func() { in.begun.Store(true) }, Start: start}
+	listen(&hooks, train.Hooks{Plan: func(p train.MemoryPlan) { fmt.Fprint(stdout, p) }})
+	s, err := newSampler(ctx, model, cfg, o, data.Tokenizer, stdout)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	if s != nil {
+		listen(&hooks, train.Hooks{Sample: s.print})
+	}
+	err = besideWindow(o.window, cfg.RunName, &hooks, func() error { return train.Run(ctx, dev, cfg, model, data, hooks) })
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "done: checkpoints, metrics and loss.png are in %s\n", cfg.Dir())
+	if s != nil {
+		fmt.Fprintf(stdout, "sample from it with:\n  %s\n", sampleCommand(p, o.prompt, cfg.Dir(), data.Tokenizer == nil))
+	}
+	return nil
+}
+
+func open(device string) (*vk.Device, error) {
+	if device == "auto" {
+		device = "" // leaves $LEMNOS_DEVICE its say
+	}
+	return vk.Open(&vk.Options{Device: device})
+}
+
+// finished says so if the run has nothing to do. Its error is why it can't go on.
+func finished(cfg train.Config, o options, stdout io.Writer) (bool, error) {
+	if err := cfg.CheckFolder(o.fresh, o.file); err != nil || o.fresh {
+		return false, err
+	}
+	step, done, err := cfg.CheckResume()
+	if done {
+		fmt.Fprintf(stdout, "the run is at step %d already, nothing to do: total_steps is %d\n", step, cfg.TotalSteps)
+	}
+	return done, err
+}
+
+// besideWindow trains, with the loss curve in a window if one is wanted. The
+// window needs the main thread; training never waits for it.
+func besideWindow(wanted bool, title string, hooks *train.Hooks, run func() error) (err error) {
+	if !wanted {
+		return run()
+	}
+	w, err := window.Open("Lemnos: " + title)
+	if err != nil {
+		hooks.Logger.Warn("training without the window", "error", err)
+	}
+	defer w.Close()
+	listen(hooks, train.Hooks{Plot: w.Show})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		err = run()
+	}()
+	w.Run(done)
+	<-done
+	return err
+}

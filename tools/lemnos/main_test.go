@@ -1,0 +1,131 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/lemnos-ml/lemnos/tools/internal/command"
+)
+
+// asTool makes the test binary the program, so that tests can start it as a process.
+const asTool = "LEMNOS_TEST_AS_LEMNOS"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asTool) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// result is what the program said, and the status that it ended with.
+type result struct {
+	out, log string
+	status   int
+}
+
+func lemnos(args ...string) result {
+	var out, log strings.Builder
+	status := run(&command.Process{Called: "lemnos", Whole: true, Args: args, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &log})
+	return result{out.String(), log.String(), status}
+}
+
+// Every command has a help with examples, three ways to ask for it, and the statuses 0, 1 and 2.
+func TestCommands(t *testing.T) {
+	overview := lemnos()
+	if overview.status != 0 || overview != lemnos("help") || overview != lemnos("-help") || !strings.Contains(overview.out, command.Statuses) {
+		t.Errorf("without arguments: %+v", overview)
+	}
+	for _, name := range names() {
+		help := lemnos(name, "-help")
+		if help.status != 0 || help.log != "" || help != lemnos("help", name) || help != lemnos(name, "--help") || help != lemnos(name, "-h") {
+			t.Errorf("%s: help differs, or fails: %+v", name, help)
+		}
+		for _, want := range []string{"usage: lemnos " + name + " ", "\nexamples:\n", "lemnos " + name + " ", command.Statuses} {
+			if !strings.Contains(help.out, want) {
+				t.Errorf("%s: the help has no %q:\n%s", name, want, help.out)
+			}
+		}
+		if !regexp.MustCompile(`(?m)^  ` + name + ` +[A-Z]`).MatchString(overview.out) {
+			t.Errorf("%s is not in the overview", name)
+		}
+		for _, bad := range [][]string{{"-nothing"}, {"-no-such-flag=1"}} {
+			wrong := lemnos(append([]string{name}, bad...)...)
+			if wrong.status != command.Usage || wrong.out != "" || strings.Count(wrong.log, "\n") != 1 || !strings.HasPrefix(wrong.log, name+": there is no flag -no") {
+				t.Errorf("%s %s: %+v", name, bad, wrong)
+			}
+		}
+	}
+	gone := filepath.Join(t.TempDir(), "none")
+	for _, args := range [][]string{
+		{"train", "-data", gone, "-ckpt_dir", gone, "-device", gone}, {"sample", gone}, {"tokenize", gone}, {"export", gone, gone},
+		{"bench", "-results", gone}, {"bench", "-device", gone},
+	} {
+		if failed := lemnos(args...); failed.status != command.Failed || failed.log == "" {
+			t.Errorf("%q: %+v", args, failed)
+		}
+	}
+}
+
+func TestMistypedCommands(t *testing.T) {
+	for args, want := range map[string]string{
+		"trian":          "there is no command trian, but train;",
+		"help smaple":    "there is no command smaple, but sample;",
+		"TRAIN":          "there is no command TRAIN, but train;",
+		"frobnicate":     "there is no command frobnicate;",
+		"-verison":       "there is no flag -verison, but -version;",
+		"completion csh": `"csh" is no shell`,
+	} {
+		if got := lemnos(strings.Fields(args)...); got.status != command.Usage || !strings.Contains(got.log, want) || strings.Count(got.log, "\n") != 1 || got.out != "" {
+			t.Errorf("%s: %+v, want %s", args, got, want)
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	for _, flag := range []string{"-version", "--version"} {
+		if got := lemnos(flag); got.status != 0 || !regexp.MustCompile(`^lemnos \S+.*, go1\.\S+ \w+/\w+\n$`).MatchString(got.out) {
+			t.Errorf("%s: %+v", flag, got)
+		}
+	}
+}
+
+// What cobra's scripts ask the program.
+func TestCompletionsAsked(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"tr"}, "train\tTrain a model on a text or token file, and go on where it stopped\n:4\n"},
+		{[]string{"help", "sam"}, "sample\n:4\n"},
+		{[]string{"completion", ""}, "bash\nzsh\nfish\npowershell\n:4\n"},
+		{[]string{"-v"}, "-version\tprint the version of the program\n:4\n"},
+		{[]string{"train", "-weight"}, "-weight_decay\tweight decay; decoupled but for sgd\n:4\n"},
+		{[]string{"train", "-preset", "gpt"}, "gpt2-124m\n:4\n"},
+		{[]string{"train", "-tied", "-schedule=w"}, "wsd\n:4\n"},
+		{[]string{"train", "-optimizer", ""}, "adamw\nlion\nmuon\nsgd\n:4\n"},
+		{[]string{"train", "-data", ""}, ":0\n"},
+		{[]string{"train", "-layers", ""}, ":4\n"},
+		{[]string{"train", ""}, ":4\n"},
+		{[]string{"sample", "-dtype", "b"}, "bf16\n:4\n"},
+		{[]string{"sample", "-dtype", "bf16", "check"}, ":0\n"},
+		{[]string{"nothing", ""}, ":4\n"},
+	} {
+		if got := lemnos(append([]string{"__complete"}, c.args...)...); got.out != c.want {
+			t.Errorf("%q: %q, want %q", c.args, got.out, c.want)
+		}
+	}
+}
+
+// A command on the path, as people call it.
+func TestPrograms(t *testing.T) {
+	p := exec.Command(os.Args[0], "tokenize")
+	p.Env = append(os.Environ(), asTool+"=1")
+	out, err := p.CombinedOutput()
+	if p.ProcessState.ExitCode() != command.Usage || string(out) != "tokenize: no text file given; -help lists the flags\n" {
+		t.Errorf("%v: %q", err, out)
+	}
+}
