@@ -11,6 +11,7 @@ import (
 	"github.com/lemnos-ml/lemnos/tools/internal/benchcmd"
 	"github.com/lemnos-ml/lemnos/tools/internal/command"
 	"github.com/lemnos-ml/lemnos/tools/internal/devicescmd"
+	"github.com/lemnos-ml/lemnos/tools/internal/doctorcmd"
 	"github.com/lemnos-ml/lemnos/tools/internal/exportcmd"
 	"github.com/lemnos-ml/lemnos/tools/internal/samplecmd"
 	"github.com/lemnos-ml/lemnos/tools/internal/tokenizecmd"
@@ -25,6 +26,7 @@ var commands = []*command.Command{
 	exportcmd.Command,
 	benchcmd.Command,
 	devicescmd.Command,
+	doctorcmd.Command,
 }
 
 func main() {

@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"maps"
@@ -40,38 +41,67 @@ var probes = map[string]probe{
 // deviceProbes need a device, in the order of the report.
 var deviceProbes = []string{"precision", "memory", "product", "matrix cores", "training"}
 
-// run is the command.
-func run(ctx context.Context, args []string, stdout io.Writer) error {
-	fs := command.Flags("doctor", "doctor [flags]")
-	fs.SetOutput(stdout)
-	asJSON := fs.Bool("json", false, "write one JSON object, for a bug report")
-	folder := fs.String("dir", "checkpoints", "folder where checkpoints are to go")
-	alone := fs.String("check", "", "run this check alone, in this process: "+strings.Join(slices.Sorted(maps.Keys(probes)), ", "))
-	if err := command.NoOperands(fs, args); err != nil {
+// Command finds out why training does not work on a machine, or not as fast as it could. It is a command of lemnos alone,
+// which it starts again for what asks a driver.
+var Command = &command.Command{
+	Name:  "doctor",
+	Usage: "[flags]",
+	Short: "Find out why training does not work on this machine, or is slow",
+	Long: `It looks at the system, the Vulkan loader, the drivers and the devices, and tries what training does: precision, memory,
+products, a few steps. What asks a driver runs in a process of its own, with a time limit. It fails where training does not work.
+`,
+	Examples: []string{
+		"lemnos doctor",
+		"lemnos doctor -json >report.json    # for a bug report",
+	},
+	Flags:  func() *flag.FlagSet { return flags(new(options)) },
+	Values: map[string]command.Values{"check": command.Words(slices.Sorted(maps.Keys(probes))...), "dir": command.OrFiles()},
+	Run:    command.Interruptible(run),
+}
+
+// options are the flags.
+type options struct {
+	json  bool
+	dir   string
+	check string
+}
+
+func flags(o *options) *flag.FlagSet {
+	fs := command.Flags("doctor")
+	fs.BoolVar(&o.json, "json", false, "write one JSON object, for a bug report")
+	fs.StringVar(&o.dir, "dir", "checkpoints", "folder where checkpoints are to go")
+	fs.StringVar(&o.check, "check", "", "run this check alone, in this process: "+strings.Join(slices.Sorted(maps.Keys(probes)), ", "))
+	return fs
+}
+
+func run(ctx context.Context, p *command.Process) error {
+	var o options
+	fs, stdout := flags(&o), p.Stdout
+	if err := p.ParseFlags(fs); err != nil {
 		return err
 	}
-	if *alone != "" {
-		p, known := probes[*alone]
+	if o.check != "" {
+		alone, known := probes[o.check]
 		if !known {
-			return command.Misused(fs, "-check is %q", *alone)
+			return command.Misused(fs, "-check is %q", o.check)
 		}
-		return write(stdout, *asJSON, p.run(ctx))
+		return write(stdout, o.json, alone.run(ctx))
 	}
 	r := &Report{Format: 1, Works: true}
 	show := func(checks ...Check) {
 		before := len(r.Checks)
 		r.add(checks...)
 		for _, c := range r.private().Checks[before:] {
-			if !*asJSON {
+			if !o.json {
 				c.text(stdout)
 			}
 		}
 	}
-	examine(ctx, *folder, show)
+	examine(ctx, o.dir, show)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if *asJSON {
+	if o.json {
 		if err := r.writeJSON(stdout); err != nil {
 			return err
 		}

@@ -2,7 +2,6 @@ package doctorcmd
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -36,7 +35,7 @@ func TestMain(m *testing.M) {
 	case "chatter":
 		fmt.Println("hello from the driver")
 	}
-	os.Exit(command.Status(run(context.Background(), os.Args[2:], os.Stdout), os.Stderr))
+	os.Exit(Command.Run(&command.Process{Command: Command, Called: os.Args[0], Whole: true, Args: os.Args[2:], Stdout: os.Stdout, Stderr: os.Stderr}))
 }
 
 // doctor runs the command in a process of its own.
@@ -186,7 +185,7 @@ func TestArguments(t *testing.T) {
 		"there is no flag -nothing": {"-nothing"},
 		"help requested":            {"-help"},
 	} {
-		err := run(t.Context(), args, &bytes.Buffer{})
+		err := run(t.Context(), &command.Process{Command: Command, Args: args, Stdout: &bytes.Buffer{}})
 		if err == nil || !strings.Contains(err.Error(), want) || errors.Is(err, flag.ErrHelp) != (want == "help requested") {
 			t.Errorf("%q: got %v, want %q", args, err, want)
 		}
