@@ -3,7 +3,6 @@ package train
 import (
 	"context"
 	"fmt"
-	"log/slog"
 
 	"github.com/lemnos-ml/lemnos/train/data"
 	"github.com/lemnos-ml/lemnos/train/internal/fault"
@@ -12,14 +11,15 @@ import (
 
 // OpenData opens what cfg.Data names as [data.Open] does, which says what that may be,
 // and which tokenizer counts: [Config.ConfigureFrom] sets cfg.Tokenizer to the model's.
-// Where its file is gone, a run that is resumed takes the copy in its folder.
-func OpenData(ctx context.Context, cfg Config, log *slog.Logger) (data.Corpus, error) {
+// Where its file is gone, a run that is resumed takes the copy in its folder. The listener
+// may be nil.
+func OpenData(ctx context.Context, cfg Config, l *data.Listener) (data.Corpus, error) {
 	o := data.Options{Path: cfg.Data, Vocab: cfg.Vocab, Context: cfg.ContextLen, ValFraction: cfg.ValFraction,
 		TokenWidth: cfg.TokenWidth, Tokenizer: cfg.Tokenizer, From: cfg.From}
 	if begun, _, err := Latest(cfg.Dir()); err == nil && begun != "" {
 		o.TokenizerCopy = tokenizerIn(cfg.Dir())
 	}
-	return data.Open(ctx, o, log)
+	return data.Open(ctx, o, l)
 }
 
 // identityKey is the key of a checkpoint's metadata.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -187,6 +186,6 @@ func TestErrorsOfRuns(t *testing.T) {
 	c.TotalSteps = 4
 	corpus := data.Corpus{Train: data.TextTokens([]byte(strings.Repeat("abc", 99))), Val: data.TextTokens([]byte(strings.Repeat("abc", 99)))}
 	m, _ := bigramAndData(t, dev, c)
-	err = train.Run(ctx, dev, c, dropping{m, c.Dropout}, corpus, train.Hooks{Logger: slog.New(slog.DiscardHandler)})
+	err = train.Run(ctx, dev, c, dropping{m, c.Dropout}, corpus, train.Hooks{})
 	wantKind(t, "other data", err, train.ErrMismatched)
 }

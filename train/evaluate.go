@@ -8,6 +8,7 @@ import (
 
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/train/data"
+	"github.com/lemnos-ml/lemnos/train/internal/meter"
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
@@ -75,7 +76,10 @@ func (e *Evaluator) Windows() int64 { return e.windows.Count() }
 // Loss returns the mean loss over the windows, in nats per token: of a model whose loss
 // is a cross-entropy over all targets that it does not ignore, be there fewer in one batch
 // than in another. It looks at ctx between two batches of windows.
-func (e *Evaluator) Loss(ctx context.Context) (float64, error) {
+func (e *Evaluator) Loss(ctx context.Context) (float64, error) { return e.measure(ctx, nil) }
+
+// measure is Loss; m counts the windows.
+func (e *Evaluator) measure(ctx context.Context, m *meter.Meter) (float64, error) {
 	n := e.cfg.BatchSize * e.cfg.ContextLen
 	x, y := make([]int32, n), make([]int32, n)
 	var sum, total float64
@@ -114,6 +118,7 @@ func (e *Evaluator) Loss(ctx context.Context) (float64, error) {
 			sum, total = sum+float64(loss), total+float64(count)
 		}
 		first += int64(rows)
+		m.Add(rows)
 	}
 	if total == 0 {
 		return 0, errors.New("train: evaluation: the model ignores every held-out target, the mean of nothing is undefined")
@@ -126,6 +131,11 @@ func (e *Evaluator) Loss(ctx context.Context) (float64, error) {
 // one added to each count): what a model reaches that knows how often each
 // token occurs and nothing about what comes next.
 func (e *Evaluator) UnigramEntropy(ctx context.Context, training *data.Tokens, vocab int) (float64, error) {
+	return e.unigramEntropy(ctx, training, vocab, nil)
+}
+
+// unigramEntropy is UnigramEntropy; m counts the training tokens.
+func (e *Evaluator) unigramEntropy(ctx context.Context, training *data.Tokens, vocab int, m *meter.Meter) (float64, error) {
 	if training == nil || vocab < 1 {
 		return 0, fmt.Errorf("train: unigram entropy: no tokens to count, or a vocabulary of %d", vocab)
 	}
@@ -135,6 +145,7 @@ func (e *Evaluator) UnigramEntropy(ctx context.Context, training *data.Tokens, v
 	}
 	total := float64(vocab) + float64(training.Len())
 	err := training.Each(ctx, 0, training.Len(), func(ids []int32) error {
+		m.Add(len(ids))
 		return eachCount(counts, ids, func(count *float64) { *count++ })
 	})
 	if err != nil {

@@ -3,7 +3,6 @@ package train_test
 import (
 	"errors"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -20,7 +19,7 @@ func TestRunWithoutEvaluation(t *testing.T) {
 	c := smallRun(t, t.TempDir())
 	c.ValFraction = 0
 	samples := []int64{}
-	h := train.Hooks{Logger: slog.New(slog.DiscardHandler), Sample: func(step int64) { samples = append(samples, step) }}
+	h := train.Hooks{Sample: func(step int64) { samples = append(samples, step) }}
 	must(t, runHooked(ctx, dev, c, h))
 	records, err := train.ReadMetrics(filepath.Join(c.Dir(), "metrics.jsonl"))
 	must(t, err)
@@ -66,7 +65,7 @@ func TestModelOfOnesOwn(t *testing.T) {
 	m, err := newNetwork(dev, ops.F32, c.Vocab, 16, 1)
 	must(t, err)
 	defer m.Params().Release()
-	quiet := train.Hooks{Logger: slog.New(slog.DiscardHandler)}
+	quiet := train.Hooks{}
 	must(t, train.Run(ctx, dev, c, m, data, quiet))
 	c.RunName = "unaware"
 	mustFail(t, train.Run(ctx, dev, c, unaware{m}, data, quiet), "IgnoreIndex: new(data.PadTarget)")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -65,12 +64,12 @@ func ExampleRun_ownModel() {
 		log.Fatal(err)
 	}
 	defer model.Params().Release()
-	corpus, err := train.OpenData(ctx, cfg, slog.New(slog.DiscardHandler))
+	corpus, err := train.OpenData(ctx, cfg, nil)
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer corpus.Close()
-	hooks := train.Hooks{Logger: slog.New(slog.DiscardHandler), Progress: func(r train.Record) {
+	hooks := train.Hooks{Logger: nil, Progress: func(r train.Record) {
 		if r.ValLoss != nil {
 			fmt.Printf("step %d: %.1f\n", r.Step, *r.ValLoss)
 		}

@@ -3,7 +3,6 @@ package train
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"maps"
 	"path/filepath"
 	"testing"
@@ -23,7 +22,7 @@ func faultRun(dev *vk.Device, cfg Config, data data.Corpus, files output.System)
 		return err
 	}
 	defer model.Params().Release()
-	return Run(context.Background(), dev, cfg, model, data, Hooks{Logger: slog.New(slog.DiscardHandler), files: files})
+	return Run(context.Background(), dev, cfg, model, data, Hooks{files: files})
 }
 
 // TestRunSurvivesFileFailures fails each operation on files of a run in turn,

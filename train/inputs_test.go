@@ -4,7 +4,6 @@ package train
 
 import (
 	"errors"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -36,7 +35,7 @@ func TestReadersWaitForNobody(t *testing.T) {
 	open := func(path string) error {
 		c := DefaultConfig()
 		c.Data, c.Vocab, c.CkptDir = path, 256, t.TempDir()
-		_, err := OpenData(t.Context(), c, slog.New(slog.DiscardHandler))
+		_, err := OpenData(t.Context(), c, nil)
 		return err
 	}
 	for name, read := range map[string]func() error{

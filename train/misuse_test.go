@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"math"
 	"path/filepath"
 	"slices"
@@ -30,7 +29,7 @@ func TestNilArguments(t *testing.T) {
 	must(t, err)
 	defer m.Params().Release()
 	tokens := data.TextTokens(text(1000))
-	corpus, quiet := data.Corpus{Train: tokens, Val: tokens}, train.Hooks{Logger: slog.New(slog.DiscardHandler)}
+	corpus, quiet := data.Corpus{Train: tokens, Val: tokens}, train.Hooks{}
 	var none *nn.Transformer // in an interface it is not nil
 	for want, err := range map[string]error{
 		"train: new trainer: " + noDevice:                          errorOf(train.NewTrainer(nil, c, m, tokens)),
@@ -124,7 +123,7 @@ func TestEndedContext(t *testing.T) {
 	for what, err := range map[string]error{
 		"Restore":  tr.Restore(ended, checkpoint),
 		"Snapshot": errorOf(tr.Snapshot(ended)),
-		"OpenData": errorOf(train.OpenData(ended, c, slog.New(slog.DiscardHandler))),
+		"OpenData": errorOf(train.OpenData(ended, c, nil)),
 	} {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v, want context.Canceled", what, err)
@@ -146,7 +145,7 @@ func reserved(t *testing.T, dev *vk.Device, c train.Config) (starts int, err err
 	m, start, err := train.ReserveModel(dev, c)
 	must(t, err)
 	defer m.Params().Release()
-	err = train.Run(ctx, dev, c, m, data, train.Hooks{Logger: slog.New(slog.DiscardHandler),
+	err = train.Run(ctx, dev, c, m, data, train.Hooks{
 		Start: func(ctx context.Context) error { starts++; return start(ctx) }})
 	return starts, err
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -56,7 +55,7 @@ func trainRun(t *testing.T, c Config) map[string][]float32 {
 	t.Helper()
 	dev := vktest.Open(t)
 	m, data := modelAndData(t, dev, c)
-	if err := Run(context.Background(), dev, c, m, data, Hooks{Logger: slog.New(slog.DiscardHandler)}); err != nil {
+	if err := Run(context.Background(), dev, c, m, data, Hooks{}); err != nil {
 		t.Fatal(err)
 	}
 	return valuesOf(t, m.Params())

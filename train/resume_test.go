@@ -2,7 +2,6 @@ package train
 
 import (
 	"errors"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,7 +30,7 @@ func runTo(t *testing.T, c Config, steps int64) error {
 	}
 	defer m.Params().Release()
 	c.TotalSteps = steps
-	return Run(t.Context(), dev, c, m, data, Hooks{Logger: slog.New(slog.DiscardHandler)})
+	return Run(t.Context(), dev, c, m, data, Hooks{})
 }
 
 // A run goes on with the same data, whatever they are called now, and refuses others

@@ -4,59 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"image"
-	"log/slog"
-	"math"
 	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/lemnos-ml/lemnos/train/data"
-	"github.com/lemnos-ml/lemnos/train/internal/output"
+	"github.com/lemnos-ml/lemnos/train/internal/meter"
 	"github.com/lemnos-ml/lemnos/train/tokenizer"
 	"github.com/lemnos-ml/lemnos/vk"
 )
-
-// Hooks are called by Run at each log and evaluation; nil ones are not.
-type Hooks struct {
-	// Progress receives every record written to the metrics file.
-	Progress func(Record)
-	// Plan receives the memory that the run will hold, before it does.
-	Plan func(MemoryPlan)
-	// Start gives a model whose parameters are reserved, as of [ReserveModel], the values
-	// that it starts with, unless those of a checkpoint or of From do: the memory plan is
-	// known to fit by then.
-	Start func(context.Context) error
-	// Begun is called when the first step of this call is done: until then
-	// nothing is lost when the process ends.
-	Begun func()
-	// Sample is called after each evaluation, between two steps; what it runs on
-	// the device must leave the parameters as they are.
-	Sample func(step int64)
-	// Plot receives the loss curve at each evaluation.
-	Plot func(image.Image)
-	// Logger receives the same as messages; nil is slog.Default.
-	Logger *slog.Logger
-	// Fresh starts over: once everything else is opened and checked, the files of
-	// an earlier run are removed from the run's folder, and no others.
-	Fresh bool
-	// Reduce are called as in [NewTrainer].
-	Reduce []Reduce
-	// DetectAnomaly is that of [Trainer.DetectAnomaly].
-	DetectAnomaly bool
-
-	files output.System // for tests; nil is output.OS
-}
-
-func (h Hooks) withDefaults() Hooks {
-	if h.Logger == nil {
-		h.Logger = slog.Default()
-	}
-	if h.files == nil {
-		h.files = output.OS{}
-	}
-	return h
-}
 
 // Run trains model from the newest checkpoint of cfg.RunName in cfg.CkptDir, or
 // from the start when there is none, until cfg.TotalSteps. It logs, evaluates
@@ -114,21 +70,15 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, corpus da
 	}
 	defer func() { err = errors.Join(err, lock.release()) }()
 	h.files = lockedFiles{h.files, lock}
-	if err := compileKernels(ctx, dev, h.Logger, 2*time.Second); err != nil {
+	if err := compileKernels(ctx, dev, h.start("compiling kernels", 0, "kernels")); err != nil {
 		return err
 	}
 	if err := t.compile(); err != nil {
 		return err
 	}
-	unigram := math.NaN()
-	if eval != nil {
-		if err := eval.compile(); err != nil {
-			return err
-		}
-		h.Logger.Info("counting tokens", "training", corpus.Train.Len(), "held_out", corpus.Val.Len())
-		if unigram, err = eval.UnigramEntropy(ctx, corpus.Train, cfg.Vocab); err != nil {
-			return beforeSteps(ctx, err)
-		}
+	unigram, err := eval.ready(ctx, corpus.Train, cfg.Vocab, h)
+	if err != nil {
+		return err
 	}
 	r := &runner{hooks: h, lock: lock, trainer: t, eval: eval, tokenizer: corpus.Tokenizer, unigram: unigram}
 	defer func() { err = errors.Join(err, r.finish()) }()
@@ -151,8 +101,9 @@ type runner struct {
 	metrics   *metricsFile
 	first     int64      // steps done before this call
 	saving    chan error // the write of the last checkpoint; nil when none was begun
-	since     time.Time  // last log
-	logged    int64      // step of the last log
+	written   *meter.Meter
+	since     time.Time // last log
+	logged    int64     // step of the last log
 }
 
 // path returns the path of one of the run's files.
@@ -171,10 +122,9 @@ func (r *runner) resume(ctx context.Context) error {
 		err = r.restore(ctx, path, step)
 	case r.trainer.cfg.From != "":
 		r.hooks.Logger.Info("starting", "from", r.trainer.cfg.From)
-		err = r.trainer.StartFrom(ctx, r.trainer.cfg.From)
+		err = r.whole("loading model", func() error { return r.trainer.StartFrom(ctx, r.trainer.cfg.From) })
 	case r.hooks.Start != nil:
-		r.hooks.Logger.Info("initializing parameters")
-		err = r.hooks.Start(ctx)
+		err = r.whole("initializing", func() error { return r.hooks.Start(ctx) })
 	case r.trainer.empty != "":
 		err = fmt.Errorf("train: run: parameter %q was reserved and has no value: set Hooks.Start to a function that initializes the model, or do it before Run", r.trainer.empty)
 	}
@@ -196,6 +146,16 @@ func (r *runner) resume(ctx context.Context) error {
 	return err
 }
 
+// whole makes a phase of what can't be counted.
+func (r *runner) whole(name string, f func() error) error {
+	m := r.hooks.start(name, 0, "")
+	err := f()
+	if err == nil {
+		m.End()
+	}
+	return err
+}
+
 // describe writes what says how the run was made.
 func (r *runner) describe() error {
 	if err := r.trainer.cfg.write(r.hooks.files, r.path(configName)); err != nil {
@@ -211,9 +171,11 @@ func (r *runner) describe() error {
 func (r *runner) restore(ctx context.Context, path string, step int64) error {
 	log := r.hooks.Logger
 	log.Info("resuming", "checkpoint", path)
-	if err := r.trainer.Restore(ctx, path); err != nil {
+	m := r.hooks.start("restoring", stateBytes(r.trainer.tensors()), "bytes")
+	if err := r.trainer.restore(ctx, path, m); err != nil {
 		return err
 	}
+	m.End()
 	if err := r.keepFrom(); err != nil {
 		return err
 	}
@@ -247,25 +209,15 @@ func (r *runner) loop(ctx context.Context) error {
 	t, total := r.trainer, r.trainer.cfg.TotalSteps
 	r.since, r.logged = time.Now(), r.first
 	if r.unmeasured() {
-		r.hooks.Logger.Info("evaluating", "windows", r.eval.Windows())
 		if err := r.log(ctx, true); err != nil {
 			return err
 		}
 	}
 	for t.Iteration() < total && ctx.Err() == nil {
-		if t.Iteration() == r.first {
-			r.hooks.Logger.Info("first step", "note", "a driver may compile the kernels only now")
-		}
-		if err := t.Step(); err != nil {
+		if err := r.step(ctx); err != nil {
 			return err
 		}
 		n, last := t.Iteration(), t.Iteration() == total
-		if n == r.first+1 && r.hooks.Begun != nil {
-			if err := t.Wait(context.WithoutCancel(ctx)); err != nil {
-				return err
-			}
-			r.hooks.Begun()
-		}
 		evaluate := last || n%r.trainer.cfg.EvalEvery == 0
 		if evaluate || n%r.trainer.cfg.LogEvery == 0 {
 			if err := r.log(ctx, evaluate); err != nil {
@@ -280,6 +232,36 @@ func (r *runner) loop(ctx context.Context) error {
 	}
 	if ctx.Err() != nil {
 		return r.interrupted(ctx)
+	}
+	return nil
+}
+
+// step submits a step. The first is waited for: a driver may compile the kernels only now.
+func (r *runner) step(ctx context.Context) error {
+	t := r.trainer
+	if t.Iteration() > r.first {
+		if len(r.saving) > 0 { // it has ended
+			r.warn("checkpoint not saved", r.saved())
+		}
+		if err := t.Step(); err != nil {
+			return err
+		}
+	} else {
+		err := r.whole("first step", func() error {
+			if err := t.Step(); err != nil {
+				return err
+			}
+			return t.Wait(context.WithoutCancel(ctx))
+		})
+		if err != nil {
+			return err
+		}
+		if r.hooks.Begun != nil {
+			r.hooks.Begun()
+		}
+	}
+	if r.hooks.Step != nil {
+		r.hooks.Step(t.Iteration())
 	}
 	return nil
 }
@@ -308,14 +290,15 @@ func (r *runner) interrupted(ctx context.Context) error {
 // save copies the state off the device and writes it while training goes on. The
 // metrics up to it are made durable first.
 func (r *runner) save() error {
+	r.warn("checkpoint not saved", r.saved()) // one write at a time, oldest first
+	written := r.hooks.start("saving", stateBytes(r.trainer.tensors()), "bytes")
 	s, err := r.trainer.Snapshot(context.Background())
 	if err != nil {
 		return err
 	}
-	r.warn("checkpoint not saved", r.saved()) // one write at a time, oldest first
 	r.warn("nothing is written", r.keepFolder())
 	r.warn("metrics not written", r.metrics.sync())
-	r.saving = make(chan error, 1)
+	r.saving, r.written = make(chan error, 1), written
 	go func() {
 		path, err := saveCheckpoint(r.hooks.files, r.trainer.cfg.Dir(), s.Iteration, s.meta, s.entries, r.trainer.cfg.Keep)
 		if path != "" && err != nil { // saved, but an old one is still there
@@ -334,6 +317,9 @@ func (r *runner) saved() error {
 	}
 	err := <-r.saving
 	r.saving = nil
+	if err == nil {
+		r.written.End()
+	}
 	return err
 }
 

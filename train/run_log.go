@@ -30,9 +30,11 @@ func (r *runner) log(ctx context.Context, evaluate bool) error {
 		}
 	}
 	if evaluate && r.eval != nil {
-		val, err := r.eval.Loss(ctx)
+		m := r.hooks.start("evaluating", r.eval.Windows(), "windows")
+		val, err := r.eval.measure(ctx, m)
 		switch {
 		case err == nil:
+			m.End()
 			rec.ValLoss = &val
 		case ctx.Err() == nil:
 			return err
@@ -40,9 +42,10 @@ func (r *runner) log(ctx context.Context, evaluate bool) error {
 	}
 	r.warn("nothing is written", r.keepFolder())
 	r.warn("metrics not written", r.metrics.Append(rec))
-	r.hooks.Logger.Info("step", attrs(rec)...)
 	if r.hooks.Progress != nil {
 		r.hooks.Progress(rec)
+	} else {
+		r.hooks.Logger.Info("step", attrs(rec)...)
 	}
 	if rec.ValLoss != nil || evaluate && r.eval == nil {
 		r.warn("loss curve not written", r.plot())

@@ -4,17 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"time"
+	"math"
 
 	"github.com/lemnos-ml/lemnos/train/data"
+	"github.com/lemnos-ml/lemnos/train/internal/meter"
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
 // accept checks the data against the configuration, and writes there what they are.
 func accept(ctx context.Context, cfg *Config, corpus *data.Corpus, h Hooks) error {
 	if corpus.Identity() == nil {
-		if err := corpus.Check(ctx, cfg.Vocab, cfg.ContextLen, h.Logger); err != nil {
+		if err := corpus.Check(ctx, cfg.Vocab, cfg.ContextLen, &data.Listener{Logger: h.Logger, Phase: h.Phase}); err != nil {
 			return beforeSteps(ctx, err)
 		}
 	}
@@ -57,20 +57,31 @@ func beforeSteps(ctx context.Context, err error) error {
 	return fmt.Errorf("%w before a step was done: %w", ErrInterrupted, context.Cause(ctx))
 }
 
-// compileKernels compiles those of all graphs, and logs every so often how far it is.
-func compileKernels(ctx context.Context, dev *vk.Device, log *slog.Logger, every time.Duration) error {
-	log.Info("compiling kernels", "device", dev.Info().Name)
-	last := time.Now()
-	err := dev.Compile(ctx, func(done, total int) {
-		if time.Since(last) >= every {
-			last = time.Now()
-			log.Info("compiling kernels", "done", done, "of", total)
-		}
-	})
+// compileKernels compiles those of all graphs.
+func compileKernels(ctx context.Context, dev *vk.Device, m *meter.Meter) error {
+	err := dev.Compile(ctx, func(done, total int) { m.Set(int64(done), int64(total)) })
 	if err != nil {
 		return beforeSteps(ctx, fmt.Errorf("train: %w", err))
 	}
+	m.End()
 	return nil
+}
+
+// ready compiles the evaluation and returns the unigram entropy, NaN where there is no evaluation.
+func (e *Evaluator) ready(ctx context.Context, training *data.Tokens, vocab int, h Hooks) (float64, error) {
+	if e == nil {
+		return math.NaN(), nil
+	}
+	if err := e.compile(); err != nil {
+		return 0, err
+	}
+	m := h.start("counting tokens", training.Len(), "tokens")
+	unigram, err := e.unigramEntropy(ctx, training, vocab, m)
+	if err != nil {
+		return 0, beforeSteps(ctx, err)
+	}
+	m.End()
+	return unigram, nil
 }
 
 // plan tells the plan of the memory, and refuses one that does not fit.
@@ -85,9 +96,10 @@ func plan(t *Trainer, eval *Evaluator, before vk.DeviceStats, h Hooks) error {
 		}
 	}
 	info := t.dev.Info()
-	h.Logger.Info("memory plan", "device_bytes", plan.Total(), "host_bytes", plan.Host, "there", info.Memory)
 	if h.Plan != nil {
 		h.Plan(plan)
+	} else {
+		h.Logger.Info("memory plan", "device_bytes", plan.Total(), "host_bytes", plan.Host, "there", info.Memory)
 	}
 	return plan.fits(info)
 }

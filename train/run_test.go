@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -87,7 +86,6 @@ func runHooked(ctx context.Context, dev *vk.Device, cfg train.Config, h train.Ho
 	if b, ok := model.(*nn.Bigram); ok {
 		model = dropping{b, cfg.Dropout}
 	}
-	h.Logger = slog.New(slog.DiscardHandler)
 	return train.Run(ctx, dev, cfg, model, data, h)
 }
 

@@ -101,7 +101,7 @@ func Load(ctx context.Context, path string, params *ops.Params, opt *optim.Optim
 	if err := checkTensors(f, tensors, st, opt == nil); err != nil {
 		return fail(err)
 	}
-	if err := restore(ctx, f, tensors, opt, st); err != nil {
+	if err := restore(ctx, f, tensors, opt, st, nil); err != nil {
 		return fail(err)
 	}
 	delete(meta, formatKey)

@@ -3,7 +3,6 @@ package train_test
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"math"
 	"strings"
 	"testing"
@@ -149,7 +148,6 @@ func runAdapted(ctx context.Context, dev *vk.Device, c train.Config, h train.Hoo
 	}
 	defer m.thin.Release()
 	defer m.Params().Release()
-	h.Logger = slog.New(slog.DiscardHandler)
 	return train.Run(ctx, dev, c, m, data, h)
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/lemnos-ml/lemnos/train/internal/dtype"
 	"github.com/lemnos-ml/lemnos/train/internal/fault"
 	"github.com/lemnos-ml/lemnos/train/internal/input"
+	"github.com/lemnos-ml/lemnos/train/internal/meter"
 	"github.com/lemnos-ml/lemnos/train/internal/output"
 	"github.com/lemnos-ml/lemnos/train/internal/transfer"
 	"github.com/lemnos-ml/lemnos/train/safetensors"
@@ -46,6 +47,18 @@ func stateTensors(opt *optim.Optimizer, sets ...*ops.Params) []stateTensor {
 		}
 	}
 	return all
+}
+
+// stateBytes is what a checkpoint holds of them.
+func stateBytes(all []stateTensor) (n int64) {
+	for _, x := range all {
+		n += x.bytes()
+	}
+	return n
+}
+
+func (x stateTensor) bytes() int64 {
+	return int64(x.Len()) * dtype.Size[transfer.DType(x.DType())]
 }
 
 // checkNames refuses parameters that no checkpoint could hold under their names, before a run has anything to save.
@@ -132,7 +145,10 @@ func (s *Snapshot) Save(dir string, keep int) (path string, err error) {
 // on bit for bit. The file is checked whole (checksum, names, shapes, types,
 // configuration) before anything changes. The next Step is the one after the
 // checkpoint's iteration.
-func (t *Trainer) Restore(ctx context.Context, path string) error {
+func (t *Trainer) Restore(ctx context.Context, path string) error { return t.restore(ctx, path, nil) }
+
+// restore is Restore; m counts the bytes of the state.
+func (t *Trainer) restore(ctx context.Context, path string, m *meter.Meter) error {
 	if err := t.open(); err != nil {
 		return err
 	}
@@ -145,7 +161,7 @@ func (t *Trainer) Restore(ctx context.Context, path string) error {
 	if err != nil {
 		return fmt.Errorf("train: checkpoint %s: %w", path, err)
 	}
-	if err := restore(ctx, f, t.tensors(), t.opt, st); err != nil {
+	if err := restore(ctx, f, t.tensors(), t.opt, st, m); err != nil {
 		return fmt.Errorf("train: checkpoint %s: %w", path, err)
 	}
 	t.iter, t.origin, t.before = iter, originOf(f.Meta()), before

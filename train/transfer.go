@@ -7,12 +7,13 @@ import (
 
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/optim"
+	"github.com/lemnos-ml/lemnos/train/internal/meter"
 	"github.com/lemnos-ml/lemnos/train/safetensors"
 )
 
 // restore uploads the state from a checked file, all of it or, where ctx has ended
-// already, nothing.
-func restore(ctx context.Context, f *safetensors.File, tensors []stateTensor, opt *optim.Optimizer, st optim.State) error {
+// already, nothing. m counts the bytes.
+func restore(ctx context.Context, f *safetensors.File, tensors []stateTensor, opt *optim.Optimizer, st optim.State, m *meter.Meter) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
@@ -21,6 +22,7 @@ func restore(ctx context.Context, f *safetensors.File, tensors []stateTensor, op
 		if err := restoreTensor(ctx, f, x); err != nil {
 			return fmt.Errorf("%s: %w", x.name, err)
 		}
+		m.Add(int(x.bytes()))
 	}
 	if opt == nil {
 		return nil

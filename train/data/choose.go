@@ -34,7 +34,7 @@ func (l *loader) openTokenizer(name string) (*tokenizer.Tokenizer, error) {
 	if !errors.Is(err, fs.ErrNotExist) || l.o.TokenizerCopy == "" {
 		return tok, err
 	}
-	l.log.Warn("the tokenizer is gone: its copy is used", "tokenizer", name, "copy", l.o.TokenizerCopy)
+	l.Logger.Warn("the tokenizer is gone: its copy is used", "tokenizer", name, "copy", l.o.TokenizerCopy)
 	return tokenizer.Open(l.o.TokenizerCopy)
 }
 
@@ -49,7 +49,7 @@ func (l *loader) tokenTokenizer(about *sidecar) (*tokenizer.Tokenizer, error) {
 		name = about.tokenizerName(o.Path)
 	}
 	if name == "" {
-		l.log.Warn("what the tokens mean is not known: samples are ids", "data", o.Path)
+		l.Logger.Warn("what the tokens mean is not known: samples are ids", "data", o.Path)
 		return nil, nil
 	}
 	tok, err := l.openTokenizer(name)
@@ -57,7 +57,7 @@ func (l *loader) tokenTokenizer(about *sidecar) (*tokenizer.Tokenizer, error) {
 	case err != nil && errors.Is(err, fs.ErrNotExist) && o.Tokenizer != "":
 		return nil, fmt.Errorf("data: %w", err)
 	case err != nil: // training needs none
-		l.log.Warn("what the tokens mean can't be told: samples are ids", "error", err)
+		l.Logger.Warn("what the tokens mean can't be told: samples are ids", "error", err)
 		return nil, nil
 	case about != nil && about.Tokenizer.SHA256 != tok.ID().SHA256:
 		return nil, fault.Mismatchedf("data: %s was made with another tokenizer (%s %.8s) than %s (%s %.8s): tokenize the text again",

@@ -8,11 +8,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"path/filepath"
 	"strings"
 
 	"github.com/lemnos-ml/lemnos/train/internal/fault"
+	"github.com/lemnos-ml/lemnos/train/internal/meter"
 	"github.com/lemnos-ml/lemnos/train/tokenizer"
 )
 
@@ -63,17 +63,14 @@ type Options struct {
 // A text without a tokenizer is an error, and so is a token file of another
 // tokenizer than the one of o.
 //
-// What is being done goes to log, which may be nil for [slog.Default]. Open
-// returns soon after ctx ends.
-func Open(ctx context.Context, o Options, log *slog.Logger) (Corpus, error) {
-	l := &loader{o: o, log: log}
-	if l.log == nil {
-		l.log = slog.Default()
-	}
+// The listener, which may be nil, is told what is being done. Open returns soon after
+// ctx ends.
+func Open(ctx context.Context, o Options, listener *Listener) (Corpus, error) {
+	l := &loader{o: o, Listener: listener.orSilent()}
 	l.corpus.name, l.corpus.valFraction = cmp.Or(o.Path, "the Go standard library's source"), o.ValFraction
 	err := l.open(ctx)
 	if err == nil {
-		err = l.corpus.Check(ctx, o.Vocab, o.Context, l.log)
+		err = l.corpus.Check(ctx, o.Vocab, o.Context, &l.Listener)
 	}
 	if err != nil {
 		return Corpus{}, errors.Join(err, l.corpus.Close())
@@ -92,12 +89,14 @@ func (c Corpus) Close() error {
 
 // loader is one call of Open.
 type loader struct {
-	o      Options
-	log    *slog.Logger
-	corpus Corpus
+	o Options
+	Listener
+	loading *meter.Meter // until the tokens, or the text, are open
+	corpus  Corpus
 }
 
 func (l *loader) open(ctx context.Context) error {
+	l.loading = l.start("loading data", 0, "")
 	if ext := strings.ToLower(filepath.Ext(l.o.Path)); ext == ".npy" || ext == ".bin" {
 		return l.openTokens()
 	}
@@ -150,6 +149,7 @@ func (l *loader) openTokens() error {
 			return fmt.Errorf("data: the held-out tokens of %s are missing: %w", path, err)
 		}
 	}
+	l.loading.End()
 	l.corpus.Tokenizer, err = l.tokenTokenizer(all.about)
 	return err
 }
@@ -173,7 +173,7 @@ func (l *loader) encode(ctx context.Context) (*Tokens, error) {
 		}
 		text, size = bytes.NewReader(source), int64(len(source))
 	} else {
-		file, length, err := openText(l.o.Path, l.log)
+		file, length, err := openText(l.o.Path, l.Logger)
 		if err != nil {
 			return nil, fmt.Errorf("data: %w", err)
 		}
@@ -191,9 +191,10 @@ func (l *loader) encode(ctx context.Context) (*Tokens, error) {
 
 func encodeTokens[T uint8 | uint16 | int32](ctx context.Context, text io.Reader, l *loader, size int64) (*Tokens, error) {
 	var all []T
-	p := &progress{log: l.log, what: "tokenizing", total: size}
+	l.loading.End()
+	m := l.start("tokenizing", size, "bytes")
 	err := l.corpus.Tokenizer.EncodeReader(ctx, text, func(ids []int32, read int) error {
-		p.add(read)
+		m.Add(read)
 		for _, id := range ids {
 			all = append(all, T(id))
 		}
@@ -202,6 +203,7 @@ func encodeTokens[T uint8 | uint16 | int32](ctx context.Context, text io.Reader,
 	if err != nil {
 		return nil, fmt.Errorf("data: %s: %w", l.corpus.name, err)
 	}
+	m.End()
 	tokens := NewTokens(all)
 	tokens.name = l.corpus.name
 	return tokens, nil

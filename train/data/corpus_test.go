@@ -5,7 +5,6 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -277,19 +276,5 @@ func TestOpenEnds(t *testing.T) {
 	tokens := NewTokens(make([]uint16, 1<<20))
 	if _, err := tokens.check(ctx, 10, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("checking: %v", err)
-	}
-}
-
-// A file that takes long says how far it is.
-func TestProgress(t *testing.T) {
-	var log bytes.Buffer
-	p := &progress{log: slog.New(slog.NewJSONHandler(&log, nil)), what: "tokenizing", total: 200}
-	p.add(50)
-	p.last = p.last.Add(-progressEvery)
-	p.add(20)
-	p.add(20)
-	var line struct{ Msg, Done string }
-	if err := json.Unmarshal(log.Bytes(), &line); err != nil || line.Msg != "tokenizing" || line.Done != "35%" {
-		t.Errorf("the log is %q", log.String())
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log"
-	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -24,7 +23,7 @@ func ExampleOpen() {
 		log.Fatal(err)
 	}
 	o := data.Options{Path: path, Vocab: 256, Context: 3, ValFraction: 0.1}
-	corpus, err := data.Open(context.Background(), o, slog.New(slog.DiscardHandler))
+	corpus, err := data.Open(context.Background(), o, nil)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -53,7 +52,7 @@ func ExampleTokenize() {
 		log.Fatal(err)
 	}
 	name := filepath.Join(dir, "corpus") // corpus.train.bin and corpus.val.bin
-	if _, err := data.Tokenize(context.Background(), tok, name, 0.2, slog.New(slog.DiscardHandler), path); err != nil {
+	if _, err := data.Tokenize(context.Background(), tok, name, 0.2, nil, path); err != nil {
 		log.Fatal(err)
 	}
 	tokens, err := data.OpenTokens(name+".train.bin", nil)

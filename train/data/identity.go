@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 
@@ -60,8 +59,8 @@ func (c Corpus) Name() string { return c.name }
 
 // Check reads every token once: it must be below the vocabulary, and the files
 // those that their sidecars describe. Both parts must have a window of this context.
-// It sets the identity.
-func (c *Corpus) Check(ctx context.Context, vocab, window int, log *slog.Logger) error {
+// It sets the identity. The listener may be nil.
+func (c *Corpus) Check(ctx context.Context, vocab, window int, l *Listener) error {
 	if c.Train == nil {
 		return errors.New("data: there are no tokens to train on")
 	}
@@ -71,9 +70,14 @@ func (c *Corpus) Check(ctx context.Context, vocab, window int, log *slog.Logger)
 			c.files = append(c.files, c.Val)
 		}
 	}
+	var total int64
+	for _, tokens := range c.files {
+		total += tokens.Len()
+	}
+	m := l.orSilent().start("checking tokens", total, "tokens")
 	id := &Identity{Name: cmp.Or(c.name, c.Train.Name())}
 	for _, tokens := range c.files {
-		sum, err := tokens.check(ctx, vocab, &progress{log: log, what: "checking tokens", total: tokens.Len()})
+		sum, err := tokens.check(ctx, vocab, m)
 		if tok := c.Tokenizer; err != nil && tok != nil && tok.Vocab() > vocab {
 			return fmt.Errorf("%w; the tokenizer, %s, has %d ids", err, tok.Name(), tok.Vocab())
 		}
@@ -85,6 +89,7 @@ func (c *Corpus) Check(ctx context.Context, vocab, window int, log *slog.Logger)
 		}
 		id.Files = append(id.Files, sum)
 	}
+	m.End()
 	if about := c.files[0].about; c.Val != nil && about != nil && about.HeldOut != nil && *about.HeldOut != id.Files[len(id.Files)-1] {
 		return fault.Mismatchedf("data: %s does not belong to %s: tokenize the text again", c.Val.Name(), c.files[0].Name())
 	}

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -81,7 +80,7 @@ func TestTextThroughAPipe(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	begun := time.Now()
-	if _, err := Open(ctx, c, slog.New(slog.DiscardHandler)); !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) > 5*time.Second {
+	if _, err := Open(ctx, c, nil); !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) > 5*time.Second {
 		t.Errorf("nobody writes: %v after %v, want %v", err, time.Since(begun), context.DeadlineExceeded)
 	}
 	c.Path = filepath.Join(t.TempDir(), "pipe")
@@ -92,7 +91,7 @@ func TestTextThroughAPipe(t *testing.T) {
 		time.Sleep(50 * time.Millisecond)
 		os.WriteFile(c.Path, []byte(someText), 0)
 	}()
-	d, err := Open(t.Context(), c, slog.New(slog.DiscardHandler))
+	d, err := Open(t.Context(), c, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

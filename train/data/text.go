@@ -4,12 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
 	"os"
-	"time"
 	"unicode/utf8"
 
 	"github.com/lemnos-ml/lemnos/train/internal/fault"
@@ -153,34 +151,4 @@ func mostlyUTF8(text []byte) bool {
 		at += size
 	}
 	return bad*50 <= len(text)
-}
-
-// progress logs how far something is that takes long.
-type progress struct {
-	log         *slog.Logger
-	what        string
-	done, total int64 // bytes, or tokens; total is 0 where it isn't known
-	last        time.Time
-}
-
-// progressEvery is the time between two lines of the log.
-const progressEvery = 2 * time.Second
-
-func (p *progress) add(n int) {
-	if p == nil {
-		return
-	}
-	p.done += int64(n)
-	if p.last.IsZero() {
-		p.last = time.Now()
-	}
-	if time.Since(p.last) < progressEvery {
-		return
-	}
-	p.last = time.Now()
-	if p.total > 0 {
-		p.log.Info(p.what, "done", fmt.Sprintf("%d%%", min(100, 100*p.done/p.total)))
-	} else {
-		p.log.Info(p.what, "done", p.done)
-	}
 }

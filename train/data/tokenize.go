@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
@@ -37,17 +36,15 @@ const (
 // token where the vocabulary allows, else 4, with the JSON files name.train.bin.json
 // and name.val.bin.json that say so, and which tokenizer it was. The last valFraction
 // of the tokens is held out; with 0 there is no name.val.bin, and one that was there
-// is removed. Files and pipes of any size, and the standard input as the path "-", pass through little memory; what was there
-// before is replaced only when all is written and checked, and not by empty texts; where the process ends while it is being
-// replaced, [Open] refuses what is left. A nil log is slog.Default.
-func Tokenize(ctx context.Context, tok *tokenizer.Tokenizer, name string, valFraction float64, log *slog.Logger, paths ...string) (Tokenized, error) {
+// is removed. Files and pipes of any size, and the standard input as the path "-", pass
+// through little memory; what was there before is replaced only when all is written and
+// checked, and not by empty texts; where the process ends while it is being replaced,
+// [Open] refuses what is left. The listener may be nil.
+func Tokenize(ctx context.Context, tok *tokenizer.Tokenizer, name string, valFraction float64, l *Listener, paths ...string) (Tokenized, error) {
 	if tok == nil {
 		return Tokenized{}, errors.New("data: tokenize: the tokenizer is nil")
 	}
-	if log == nil {
-		log = slog.Default()
-	}
-	t := &tokenizing{Tokenized: Tokenized{TrainPath: name + trainExt, Width: tokenWidth(tok.Vocab())}, tok: tok, log: log, valPath: name + valExt, files: output.OS{}}
+	t := &tokenizing{Tokenized: Tokenized{TrainPath: name + trainExt, Width: tokenWidth(tok.Vocab())}, tok: tok, Listener: l.orSilent(), valPath: name + valExt, files: output.OS{}}
 	if !(valFraction >= 0 && valFraction < 1) {
 		return t.Tokenized, fmt.Errorf("data: val_fraction is %v, want a number in [0, 1)", valFraction)
 	}
@@ -64,8 +61,8 @@ func Tokenize(ctx context.Context, tok *tokenizer.Tokenizer, name string, valFra
 // tokenizing is one call of Tokenize.
 type tokenizing struct {
 	Tokenized
-	tok     *tokenizer.Tokenizer
-	log     *slog.Logger
+	tok *tokenizer.Tokenizer
+	Listener
 	valPath string // also when it is not to be
 	files   output.System
 
@@ -151,14 +148,14 @@ func (t *tokenizing) write(ctx context.Context, valFraction float64, paths []str
 func (t *tokenizing) encode(ctx context.Context, file *os.File, paths []string) (total int64, err error) {
 	out := bufio.NewWriterSize(file, 1<<16)
 	var one [4]byte
+	m := t.start("tokenizing", sizes(paths), "bytes")
 	for _, path := range paths {
-		text, size, err := openText(path, t.log)
+		text, _, err := openText(path, t.Logger)
 		if err != nil {
 			return 0, err
 		}
-		p := &progress{log: t.log, what: "tokenizing " + path, total: size}
 		err = t.tok.EncodeReader(ctx, text, func(ids []int32, read int) error {
-			p.add(read)
+			m.Add(read)
 			t.Bytes += int64(read)
 			total += int64(len(ids))
 			for _, id := range ids {
@@ -176,7 +173,20 @@ func (t *tokenizing) encode(ctx context.Context, file *os.File, paths []string) 
 			return 0, err
 		}
 	}
+	m.End()
 	return total, out.Flush()
+}
+
+// sizes adds up the lengths of files, 0 where one is a pipe.
+func sizes(paths []string) (total int64) {
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if err != nil || !info.Mode().IsRegular() {
+			return 0
+		}
+		total += info.Size()
+	}
+	return total
 }
 
 // describe reads all tokens and writes the sidecars; that of the training tokens says
@@ -188,14 +198,14 @@ func (t *tokenizing) describe(ctx context.Context, total int64) error {
 	}
 	defer file.Close()
 	all := &Tokens{source: &tokenFile{file, npyArray{n: total, width: t.Width}}, name: t.train, n: total}
-	p := &progress{log: t.log, what: "checking " + t.TrainPath, total: total}
-	sum, err := all.Slice(0, t.TrainTokens).check(ctx, t.tok.Vocab(), p)
+	m := t.start("checking tokens", total, "tokens")
+	sum, err := all.Slice(0, t.TrainTokens).check(ctx, t.tok.Vocab(), m)
 	if err != nil {
 		return err
 	}
 	about := newSidecar(t.TrainPath, t.tok, t.Width, sum)
 	if t.ValPath != "" {
-		held, err := all.Slice(t.TrainTokens, total).check(ctx, t.tok.Vocab(), p)
+		held, err := all.Slice(t.TrainTokens, total).check(ctx, t.tok.Vocab(), m)
 		if err != nil {
 			return err
 		}
@@ -204,6 +214,7 @@ func (t *tokenizing) describe(ctx context.Context, total int64) error {
 			return err
 		}
 	}
+	m.End()
 	return about.write(t.train)
 }
 

@@ -9,6 +9,7 @@ import (
 	"math"
 
 	"github.com/lemnos-ml/lemnos/train/internal/fault"
+	"github.com/lemnos-ml/lemnos/train/internal/meter"
 )
 
 // Tokens is a flat array of token ids, in memory or in a memory-mapped file that is never read whole.
@@ -145,8 +146,8 @@ func (t *Tokens) CheckVocab(v int) error {
 	return err
 }
 
-// check is CheckVocab, and tells these tokens from others. p may be nil.
-func (t *Tokens) check(ctx context.Context, v int, p *progress) (Sum, error) {
+// check is CheckVocab, and tells these tokens from others. m may be nil.
+func (t *Tokens) check(ctx context.Context, v int, m *meter.Meter) (Sum, error) {
 	if t.err != nil {
 		return Sum{}, t.err
 	}
@@ -162,7 +163,7 @@ func (t *Tokens) check(ctx context.Context, v int, p *progress) (Sum, error) {
 			i++
 		}
 		sum = crc32.Update(sum, castagnoli, raw)
-		p.add(len(ids))
+		m.Add(len(ids))
 		return nil
 	})
 	return Sum{t.n, fmt.Sprintf("%08x", sum)}, err

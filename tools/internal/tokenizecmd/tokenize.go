@@ -71,7 +71,7 @@ func run(ctx context.Context, p *command.Process) error {
 	if err != nil {
 		return err
 	}
-	t, err := data.Tokenize(ctx, tok, o.name, o.fraction, slog.New(slog.NewTextHandler(p.Stderr, nil)), fs.Args()...)
+	t, err := data.Tokenize(ctx, tok, o.name, o.fraction, &data.Listener{Logger: slog.New(slog.NewTextHandler(p.Stderr, nil))}, fs.Args()...)
 	if err != nil {
 		return err
 	}

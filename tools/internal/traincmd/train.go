@@ -11,6 +11,7 @@ import (
 
 	"github.com/lemnos-ml/lemnos/tools/internal/command"
 	"github.com/lemnos-ml/lemnos/train"
+	"github.com/lemnos-ml/lemnos/train/data"
 	"github.com/lemnos-ml/lemnos/train/window"
 	"github.com/lemnos-ml/lemnos/vk"
 )
@@ -77,11 +78,11 @@ func run(in *interrupts, p *command.Process, stdout io.Writer) error {
 	}
 	defer dev.Close()
 	log.Info("loading data", "data", cfg.Data, "tokenizer", cfg.Tokenizer)
-	data, err := train.OpenData(ctx, cfg, log)
+	corpus, err := train.OpenData(ctx, cfg, &data.Listener{Logger: log})
 	if err != nil {
 		return err
 	}
-	defer data.Close()
+	defer corpus.Close()
 	model, start, err := train.ReserveModel(dev, cfg)
 	if err != nil {
 		return err
@@ -90,7 +91,7 @@ func run(in *interrupts, p *command.Process, stdout io.Writer) error {
 
 	hooks := train.Hooks{Logger: log, Fresh: o.fresh, DetectAnomaly: o.detect, Begun: func() { in.begun.Store(true) }, Start: start}
 	listen(&hooks, train.Hooks{Plan: func(p train.MemoryPlan) { fmt.Fprint(stdout, p) }})
-	s, err := newSampler(ctx, model, cfg, o, data.Tokenizer, stdout)
+	s, err := newSampler(ctx, model, cfg, o, corpus.Tokenizer, stdout)
 	if err != nil {
 		return err
 	}
@@ -98,13 +99,13 @@ func run(in *interrupts, p *command.Process, stdout io.Writer) error {
 	if s != nil {
 		listen(&hooks, train.Hooks{Sample: s.print})
 	}
-	err = besideWindow(o.window, cfg.RunName, &hooks, func() error { return train.Run(ctx, dev, cfg, model, data, hooks) })
+	err = besideWindow(o.window, cfg.RunName, &hooks, func() error { return train.Run(ctx, dev, cfg, model, corpus, hooks) })
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(stdout, "done: checkpoints, metrics and loss.png are in %s\n", cfg.Dir())
 	if s != nil {
-		fmt.Fprintf(stdout, "sample from it with:\n  %s\n", sampleCommand(p, o.prompt, cfg.Dir(), data.Tokenizer == nil))
+		fmt.Fprintf(stdout, "sample from it with:\n  %s\n", sampleCommand(p, o.prompt, cfg.Dir(), corpus.Tokenizer == nil))
 	}
 	return nil
 }

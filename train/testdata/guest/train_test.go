@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"log/slog"
 	"os"
 	"strings"
 	"testing"
@@ -129,12 +128,10 @@ func run(ctx context.Context, t *testing.T, dev *vk.Device, name string, reserve
 	must(t, err)
 	defer m.Params().Release()
 	cfg := config(name)
-	log := slog.New(slog.DiscardHandler)
-	text, err := train.OpenData(ctx, cfg, log)
+	text, err := train.OpenData(ctx, cfg, nil)
 	must(t, err)
 	defer text.Close()
 	err = train.Run(ctx, dev, cfg, m, text, train.Hooks{
-		Logger:   log,
 		Start:    func(ctx context.Context) error { return m.Initialize(ctx, cfg.Seed) },
 		Sample:   func(int64) { sample = generate(t, m) },
 		Progress: progress,

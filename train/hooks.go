@@ -1,0 +1,70 @@
+package train
+
+import (
+	"context"
+	"image"
+	"log/slog"
+
+	"github.com/lemnos-ml/lemnos/train/data"
+	"github.com/lemnos-ml/lemnos/train/internal/meter"
+	"github.com/lemnos-ml/lemnos/train/internal/output"
+)
+
+// Phase says how far something is that takes long and is no step.
+type Phase = data.Phase
+
+// Hooks are called by Run from the goroutine that called it, between two steps; nil ones
+// are not. Training waits for them.
+type Hooks struct {
+	// Progress receives every record written to the metrics file.
+	Progress func(Record)
+	// Step is called when a step was submitted, with the steps done so far. What waits for
+	// the device there makes training slower.
+	Step func(step int64)
+	// Phase is told what the run does besides steps: "checking tokens" of data that were
+	// not opened with [OpenData], "compiling kernels", "counting tokens", "initializing",
+	// "restoring" a checkpoint or "loading model", "first step", which some drivers compile
+	// for, "evaluating", and "saving", which goes on beside steps and evaluations.
+	Phase func(Phase)
+	// Plan receives the memory that the run will hold, before it does.
+	Plan func(MemoryPlan)
+	// Start gives a model whose parameters are reserved, as of [ReserveModel], the values
+	// that it starts with, unless those of a checkpoint or of From do: the memory plan is
+	// known to fit by then.
+	Start func(context.Context) error
+	// Begun is called when the first step of this call is done: until then
+	// nothing is lost when the process ends.
+	Begun func()
+	// Sample is called after each evaluation, between two steps; what it runs on
+	// the device must leave the parameters as they are.
+	Sample func(step int64)
+	// Plot receives the loss curve at each evaluation.
+	Plot func(image.Image)
+	// Logger receives warnings and messages, and what Progress, Phase and Plan would have
+	// been told where they are nil; a nil Logger is silent.
+	Logger *slog.Logger
+	// Fresh starts over: once everything else is opened and checked, the files of
+	// an earlier run are removed from the run's folder, and no others.
+	Fresh bool
+	// Reduce are called as in [NewTrainer].
+	Reduce []Reduce
+	// DetectAnomaly is that of [Trainer.DetectAnomaly].
+	DetectAnomaly bool
+
+	files output.System // for tests; nil is output.OS
+}
+
+func (h Hooks) withDefaults() Hooks {
+	if h.Logger == nil {
+		h.Logger = slog.New(slog.DiscardHandler)
+	}
+	if h.files == nil {
+		h.files = output.OS{}
+	}
+	return h
+}
+
+// start begins a phase.
+func (h Hooks) start(name string, total int64, unit string) *meter.Meter {
+	return meter.Start(h.Phase, h.Logger, name, total, unit)
+}
