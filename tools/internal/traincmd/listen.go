@@ -7,6 +7,8 @@ import "github.com/lemnos-ml/lemnos/train"
 func listen(hooks *train.Hooks, other train.Hooks) {
 	hooks.Plan = both(hooks.Plan, other.Plan)
 	hooks.Progress = both(hooks.Progress, other.Progress)
+	hooks.Phase = both(hooks.Phase, other.Phase)
+	hooks.Step = both(hooks.Step, other.Step)
 	hooks.Sample = both(hooks.Sample, other.Sample)
 	hooks.Plot = both(hooks.Plot, other.Plot)
 }
