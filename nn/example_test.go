@@ -57,7 +57,7 @@ func ExampleTransformer() {
 	if err := ops.Upload(ctx, y, ids[1:]); err != nil {
 		log.Fatal(err)
 	}
-	for range 40 {
+	for range 60 {
 		if err := update.Stage(step); err != nil {
 			log.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package house
 
 import (
 	"fmt"
+	"go/ast"
 	"os"
 	"path"
 	"path/filepath"
@@ -135,5 +136,35 @@ func TestBrokenLinksAreFound(t *testing.T) {
 		if !slices.Equal(got, c.want) {
 			t.Errorf("broken links of %s: got %q, want %q", c.page, got, c.want)
 		}
+	}
+}
+
+// A page that names a test as what holds its word names one that there is.
+func TestPagesNameTestsThatExist(t *testing.T) {
+	tests, named := map[string]bool{}, 0
+	for _, s := range sources(t) {
+		for _, d := range s.ast.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil && s.test() {
+				tests[f.Name.Name] = true
+			}
+		}
+	}
+	name := regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z]\w+`)
+	walk(t, func(page string) {
+		if path.Ext(page) != ".md" || strings.Contains("/"+page, "/testdata/") {
+			return
+		}
+		text, err := os.ReadFile(filepath.Join(root, page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range name.FindAllString(string(text), -1) {
+			if named++; !tests[n] {
+				t.Errorf("%s: there is no %s", page, n)
+			}
+		}
+	})
+	if named < 20 {
+		t.Errorf("pages name %d tests: this test does not see them", named)
 	}
 }
