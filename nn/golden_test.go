@@ -17,8 +17,9 @@ import (
 )
 
 // goldenTolerance is not much more than rounding each stored tensor costs in 16
-// bits: up to 1.6e-2 in bf16, simulated in PyTorch. f16 rounds by an eighth.
-var goldenTolerance = map[ops.DType]float64{ops.F32: 2e-5, ops.F16: 2e-2 / 8, ops.BF16: 2e-2}
+// bits: in bf16 the furthest gradient of GPT-2 is 1.5e-2 off at the median of the ways
+// to round, 2.2e-2 in one of a hundred (testdata/rounding.py). f16 rounds by an eighth.
+var goldenTolerance = map[ops.DType]float64{ops.F32: 2e-5, ops.F16: 2.5e-2 / 8, ops.BF16: 2.5e-2}
 
 // TestTransformerGolden trains the architectures for ten steps and holds
 // logits, losses, gradient norms, the first step's gradients and the trained
