@@ -76,6 +76,17 @@ func TestAccumulate(t *testing.T) {
 					for k := range passes {
 						pass(k)
 					}
+					for i, x := range p.All() { // what the update is to read
+						sum := download(t, update.Gradient(x))
+						if scaler != nil {
+							for j := range sum {
+								sum[j] /= 1024
+							}
+						}
+						if e := opstest.RelL2(sum, want[i]); !(e <= 1e-6) || dt != ops.F32 && e != 0 {
+							t.Errorf("step %d, %s: Gradient is off by %.3g: %v, want %v", step, x.Name(), e, sum, want[i])
+						}
+					}
 					update.run(t)
 					for i, x := range p.All() {
 						m, _, _ := moments(a, x)

@@ -291,3 +291,17 @@ func (a *Optimizer) settle(ctx context.Context) error {
 	}
 	return a.last.account()
 }
+
+// Gradient returns what the update reads as the gradient of parameter t: of the loss times
+// the loss scale, and before clipping. Where passes are accumulated it is their sum, which
+// the update makes zeros; else it stays until the next pass. It is nil where the update does not
+// move t.
+func (u *Update) Gradient(t *ops.Tensor) *ops.Tensor {
+	for _, p := range u.parts {
+		if slices.Contains(p.reached, t) {
+			_, off4, _ := p.set.Place(t)
+			return p.set.PartAt(p.grads(), t, off4)
+		}
+	}
+	return nil
+}

@@ -74,6 +74,8 @@ type Config struct {
 	CkptDir string `json:"ckpt_dir" resume:"free" usage:"folder of the runs"`
 	RunName string `json:"run_name" resume:"free" usage:"folder of this run in ckpt_dir"`
 	Keep    int    `json:"keep" resume:"free" usage:"newest checkpoints to keep"`
+
+	TensorBoard bool `json:"tensorboard" resume:"free" usage:"write event files for TensorBoard too: curves, configuration and samples, and at each evaluation histograms of parameters and gradients, for which these are read off the device"`
 }
 
 // ClipNorm is the largest norm of a gradient. +Inf, which files and flags call

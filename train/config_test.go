@@ -81,6 +81,7 @@ var fieldCases = []fieldCase{
 	{"ckpt_dir", `"./checkpoints"`, `"runs"`, `runs`, `[]`, []string{`""`}, true},
 	{"run_name", `"cs336_lm_run"`, `"second try"`, `second try`, `1`, []string{`""`, `"."`, `".."`, `"a/b"`, `"a\\b"`, `"a/"`}, true},
 	{"keep", `3`, `1`, `1`, `1.5`, []string{`0`, `-1`}, true},
+	{"tensorboard", `false`, `true`, `true`, `1`, nil, true},
 }
 
 func TestSpec7EveryFieldHasACase(t *testing.T) {

@@ -5,11 +5,15 @@ import (
 	"errors"
 	"maps"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/train/data"
+	"github.com/lemnos-ml/lemnos/train/internal/eventtest"
 	"github.com/lemnos-ml/lemnos/train/internal/output"
 	"github.com/lemnos-ml/lemnos/train/safetensors"
 	"github.com/lemnos-ml/lemnos/vk"
@@ -35,7 +39,7 @@ func TestRunSurvivesFileFailures(t *testing.T) {
 	c.Model, c.Vocab, c.BatchSize, c.ContextLen, c.MixedPrecision = "bigram", 16, 2, 8, false
 	c.TotalSteps, c.WarmupIters, c.CosineIters = 4, 1, 4
 	c.LogEvery, c.EvalEvery, c.EvalWindows, c.CkptEvery, c.Keep = 1, 4, 2, 2, 1
-	c.RunName = "run"
+	c.RunName, c.TensorBoard = "run", true
 	ids := make([]uint16, 200)
 	for i := range ids {
 		ids[i] = uint16(i * i % 16)
@@ -90,6 +94,9 @@ func TestRunSurvivesFileFailures(t *testing.T) {
 			if got := metricSteps(t, c); got != wantMetrics {
 				t.Errorf("%s fails (operation %d, crash %v): metrics of steps %s, want %s", operation, failAt, crash, got, wantMetrics)
 			}
+			if got := eventSteps(t, c); got != wantMetrics {
+				t.Errorf("%s fails (operation %d, crash %v): events of steps %s, want %s", operation, failAt, crash, got, wantMetrics)
+			}
 			for _, name := range namesIn(t, c.Dir()) {
 				if _, isTemp := output.CutTemp(name); isTemp {
 					t.Errorf("%s fails (operation %d, crash %v): %s is left after the second start", operation, failAt, crash, name)
@@ -123,4 +130,16 @@ func metricSteps(t *testing.T, c Config) string {
 		t.Fatal(err)
 	}
 	return stepsOf(records)
+}
+
+// eventSteps lists the steps of the losses in the event files.
+func eventSteps(t *testing.T, c Config) string {
+	t.Helper()
+	var words []string
+	for _, e := range eventtest.Run(t, c.Dir()) {
+		if slices.ContainsFunc(e.Values, func(v eventtest.Value) bool { return strings.HasPrefix(v.Tag, "loss/") }) {
+			words = append(words, strconv.FormatInt(e.Step, 10))
+		}
+	}
+	return strings.Join(words, " ")
 }

@@ -30,7 +30,8 @@ var overwritten = []string{metricsName, plotName, tokenizer.FileName, generation
 // run uses is copied beside them, with its BOS and EOS in generation_config.json. Files
 // appear whole or not at all. What they say of the model is what was trained: the
 // structure of a transformer, or the name and the structure that a custom one says,
-// see [Describer]. An empty run.lock is what the process that trains holds.
+// see [Describer]. An empty run.lock is what the process that trains holds. With TensorBoard
+// each start of the run adds an event file.
 func (c Config) Dir() string { return filepath.Join(c.CkptDir, c.RunName) }
 
 // CheckFolder reports why a run of c can't use its folder: it is no folder,
@@ -153,7 +154,8 @@ func isInside(dir, path string) bool {
 func isRunFile(name string) bool {
 	base, _ := output.CutTemp(name)
 	_, isCheckpoint := stepOf(base)
-	return isCheckpoint || base == configName || slices.Contains(overwritten, base)
+	_, isEvents := eventTime(name)
+	return isCheckpoint || isEvents || base == configName || slices.Contains(overwritten, base)
 }
 
 // removeRun removes the files of an earlier run from a folder, or only those

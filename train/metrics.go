@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 
 	"github.com/lemnos-ml/lemnos/train/internal/fault"
@@ -17,7 +18,7 @@ import (
 
 // Record is what is known about a run at one step, one line of its metrics file:
 //
-//	{"step":500,"loss":2.91,"val_loss":2.95,"lr":0.0003,"grad_norm":0.4,"tokens_per_s":81000}
+//	{"step":500,"loss":2.91,"val_loss":2.95,"lr":0.0003,"grad_norm":0.4,"tokens_per_s":81000,"elapsed_s":100}
 //
 // A nil field was not measured and is left out. JSON has no NaN and no infinity:
 // the file holds the strings "NaN", "+Inf" and "-Inf" for them.
@@ -28,6 +29,7 @@ type Record struct {
 	LR         *float64 // learning rate of the last step
 	GradNorm   *float64 // norm of the gradient before clipping
 	TokensPerS *float64 // training tokens per second since the last record
+	ElapsedS   *float64 // seconds that the run has trained, from its first step on; pauses between its starts are none of them
 	Skipped    int64    // steps so far that changed nothing, as their gradient's norm was not finite, or 2^64 or more after clipping
 }
 
@@ -39,6 +41,7 @@ type line struct {
 	LR         *number `json:"lr,omitempty"`
 	GradNorm   *number `json:"grad_norm,omitempty"`
 	TokensPerS *number `json:"tokens_per_s,omitempty"`
+	ElapsedS   *number `json:"elapsed_s,omitempty"`
 	Skipped    int64   `json:"skipped,omitempty"`
 }
 
@@ -47,7 +50,7 @@ type number float64
 
 // MarshalJSON implements json.Marshaler; see [Record] for the form.
 func (r Record) MarshalJSON() ([]byte, error) {
-	return json.Marshal(line{r.Step, (*number)(r.Loss), (*number)(r.ValLoss), (*number)(r.LR), (*number)(r.GradNorm), (*number)(r.TokensPerS), r.Skipped})
+	return json.Marshal(line{r.Step, (*number)(r.Loss), (*number)(r.ValLoss), (*number)(r.LR), (*number)(r.GradNorm), (*number)(r.TokensPerS), (*number)(r.ElapsedS), r.Skipped})
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -56,7 +59,7 @@ func (r *Record) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &l); err != nil {
 		return err
 	}
-	*r = Record{l.Step, (*float64)(l.Loss), (*float64)(l.ValLoss), (*float64)(l.LR), (*float64)(l.GradNorm), (*float64)(l.TokensPerS), l.Skipped}
+	*r = Record{l.Step, (*float64)(l.Loss), (*float64)(l.ValLoss), (*float64)(l.LR), (*float64)(l.GradNorm), (*float64)(l.TokensPerS), (*float64)(l.ElapsedS), l.Skipped}
 	return nil
 }
 
@@ -72,6 +75,16 @@ func (n *number) UnmarshalJSON(data []byte) error {
 	v, err := strconv.ParseFloat(string(bytes.Trim(data, `"`)), 64)
 	*n = number(v)
 	return err
+}
+
+// elapsed returns for how many seconds the run of records has trained.
+func elapsed(records []Record) float64 {
+	for _, r := range slices.Backward(records) {
+		if r.ElapsedS != nil {
+			return *r.ElapsedS
+		}
+	}
+	return 0
 }
 
 // metricsFile is the metrics file of a run, JSON lines in the order of the steps,

@@ -10,6 +10,7 @@ import (
 
 	"github.com/lemnos-ml/lemnos/train/data"
 	"github.com/lemnos-ml/lemnos/train/internal/meter"
+	"github.com/lemnos-ml/lemnos/train/tensorboard"
 	"github.com/lemnos-ml/lemnos/train/tokenizer"
 	"github.com/lemnos-ml/lemnos/vk"
 )
@@ -102,8 +103,11 @@ type runner struct {
 	first     int64      // steps done before this call
 	saving    chan error // the write of the last checkpoint; nil when none was begun
 	written   *meter.Meter
-	since     time.Time // last log
-	logged    int64     // step of the last log
+	since     time.Time           // last log
+	logged    int64               // step of the last log
+	events    *eventLog           // nil: none are written
+	gradients []tensorboard.Value // of the step to evaluate after
+	began     time.Time           // as if there had been no start before
 }
 
 // path returns the path of one of the run's files.
@@ -142,8 +146,12 @@ func (r *runner) resume(ctx context.Context) error {
 	if err := r.describe(); err != nil {
 		return err
 	}
-	r.metrics, err = openMetrics(r.hooks.files, r.path(metricsName), r.first)
-	return err
+	if r.metrics, err = openMetrics(r.hooks.files, r.path(metricsName), r.first); err != nil || !r.trainer.cfg.TensorBoard {
+		return err
+	}
+	r.events = &eventLog{files: r.hooks.files, dir: r.trainer.cfg.Dir()}
+	r.warn("events not written", r.events.begin(r.first, r.trainer.cfg, r.metrics.Records()))
+	return nil
 }
 
 // whole makes a phase of what can't be counted.
@@ -208,17 +216,21 @@ func (r *runner) keepFrom() (err error) {
 func (r *runner) loop(ctx context.Context) error {
 	t, total := r.trainer, r.trainer.cfg.TotalSteps
 	r.since, r.logged = time.Now(), r.first
+	r.began = r.since.Add(-seconds(elapsed(r.metrics.Records())))
 	if r.unmeasured() {
 		if err := r.log(ctx, true); err != nil {
 			return err
 		}
 	}
 	for t.Iteration() < total && ctx.Err() == nil {
+		n, last := t.Iteration()+1, t.Iteration()+1 == total
+		evaluate := last || n%r.trainer.cfg.EvalEvery == 0
+		if err := r.inspectNext(context.WithoutCancel(ctx), evaluate); err != nil {
+			return err
+		}
 		if err := r.step(ctx); err != nil {
 			return err
 		}
-		n, last := t.Iteration(), t.Iteration() == total
-		evaluate := last || n%r.trainer.cfg.EvalEvery == 0
 		if evaluate || n%r.trainer.cfg.LogEvery == 0 {
 			if err := r.log(ctx, evaluate); err != nil {
 				return err
@@ -298,6 +310,7 @@ func (r *runner) save() error {
 	}
 	r.warn("nothing is written", r.keepFolder())
 	r.warn("metrics not written", r.metrics.sync())
+	r.warn("events not written", r.events.sync())
 	r.saving, r.written = make(chan error, 1), written
 	go func() {
 		path, err := saveCheckpoint(r.hooks.files, r.trainer.cfg.Dir(), s.Iteration, s.meta, s.entries, r.trainer.cfg.Keep)
@@ -328,5 +341,6 @@ func (r *runner) finish() error {
 	if r.metrics != nil {
 		r.warn("metrics not written", r.metrics.Close())
 	}
+	r.warn("events not written", r.events.finish())
 	return err
 }

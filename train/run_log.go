@@ -29,6 +29,7 @@ func (r *runner) log(ctx context.Context, evaluate bool) error {
 			rec.TokensPerS = &rate
 		}
 	}
+	rec.ElapsedS = new(time.Since(r.began).Seconds())
 	if evaluate && r.eval != nil {
 		m := r.hooks.start("evaluating", r.eval.Windows(), "windows")
 		val, err := r.eval.measure(ctx, m)
@@ -42,6 +43,7 @@ func (r *runner) log(ctx context.Context, evaluate bool) error {
 	}
 	r.warn("nothing is written", r.keepFolder())
 	r.warn("metrics not written", r.metrics.Append(rec))
+	r.warn("events not written", r.events.record(rec))
 	if r.hooks.Progress != nil {
 		r.hooks.Progress(rec)
 	} else {
@@ -49,6 +51,9 @@ func (r *runner) log(ctx context.Context, evaluate bool) error {
 	}
 	if rec.ValLoss != nil || evaluate && r.eval == nil {
 		r.warn("loss curve not written", r.plot())
+		if err := r.logHistograms(whole); err != nil {
+			return err
+		}
 		if r.hooks.Sample != nil {
 			r.hooks.Sample(rec.Step)
 		}
@@ -83,7 +88,7 @@ func (r *runner) keepFolder() error {
 		return errors.Join(gone, err)
 	}
 	r.hooks.Logger.Warn("the run's folder is gone: it is made anew", "error", gone)
-	return errors.Join(r.describe(), r.metrics.Close(), r.metrics.rewrite())
+	return errors.Join(r.describe(), r.metrics.Close(), r.metrics.rewrite(), r.events.renew(r.trainer.Iteration(), r.trainer.cfg, r.metrics.Records()))
 }
 
 // rescue saves what this call trained where an error ends the run that is none of

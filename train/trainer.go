@@ -51,6 +51,7 @@ type Trainer struct {
 	before   Config            // of the checkpoint that was restored
 	origin   hf.Origin
 	from     *modelIdentity // of the model that training started from, or nil
+	inspect  func() error   // called in each step that has its gradients whole, before an update that is apart; nil for nothing
 }
 
 // Reduce is called once a step, after the backward pass and before the update, by
@@ -266,6 +267,11 @@ func (t *Trainer) Step() error {
 	for _, reduce := range t.reduce {
 		if err := reduce(append(t.opt.Gradients(), t.total)); err != nil {
 			return fmt.Errorf("train: step %d: reduce: %w", t.iter, err)
+		}
+	}
+	if t.inspect != nil {
+		if err := t.inspect(); err != nil {
+			return err
 		}
 	}
 	if t.apply != nil {

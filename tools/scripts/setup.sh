@@ -39,6 +39,7 @@ missing() {
 	has_command aarch64-linux-gnu-gcc || printf '%s\n' gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 	has_command debootstrap || echo debootstrap
 	has_command xz || echo xz-utils
+	python3 -c 'import venv, ensurepip' 2>/dev/null || echo python3-venv
 }
 
 # quietly runs a command with its output in the log.
