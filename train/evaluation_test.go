@@ -19,7 +19,7 @@ func TestRunWithoutEvaluation(t *testing.T) {
 	c := smallRun(t, t.TempDir())
 	c.ValFraction = 0
 	samples := []int64{}
-	h := train.Hooks{Sample: func(step int64) { samples = append(samples, step) }}
+	h := train.Hooks{Sample: func(step int64) string { samples = append(samples, step); return "" }}
 	must(t, runHooked(ctx, dev, c, h))
 	records, err := train.ReadMetrics(filepath.Join(c.Dir(), "metrics.jsonl"))
 	must(t, err)

@@ -136,6 +136,14 @@ func (l *eventLog) add(step int64, values ...tensorboard.Value) error {
 	return l.flush()
 }
 
+// sample writes a sample as it is, whatever it means in Markdown.
+func (l *eventLog) sample(step int64, text string) error {
+	if text == "" {
+		return nil
+	}
+	return l.add(step, tensorboard.Text("sample", "    "+strings.ReplaceAll(strings.ToValidUTF8(text, "\ufffd"), "\n", "\n    ")))
+}
+
 // flush writes the queue. A record that was written in part is written again, to
 // another file: readers leave the part out.
 func (l *eventLog) flush() error {

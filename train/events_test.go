@@ -184,17 +184,25 @@ func TestEventsAfterResume(t *testing.T) {
 	}
 }
 
-// The text is what TensorBoard shows of the configuration, whose fields may have any characters.
-func TestEventsTellTheConfiguration(t *testing.T) {
+// Configuration and samples are as they are, whatever characters they have.
+func TestEventsHaveTexts(t *testing.T) {
 	dev := vktest.Open(t)
 	c := smallRun(t, t.TempDir())
 	c.RunName, c.TensorBoard, c.TotalSteps = "a|b_c*", true, 20
-	must(t, runHooked(ctx, dev, c, train.Hooks{}))
+	must(t, runHooked(ctx, dev, c, train.Hooks{Sample: func(step int64) string {
+		if step == 0 {
+			return ""
+		}
+		return "# no *title*\n\nand \xff"
+	}}))
 	var texts []string
 	for _, e := range eventtest.Run(t, c.Dir()) {
 		for _, v := range e.Values {
 			if v.Text != "" {
 				texts = append(texts, v.Tag+" of "+v.Plugin)
+			}
+			if v.Tag == "sample" && v.Text != "    # no *title*\n    \n    and \ufffd" {
+				t.Errorf("sample %q", v.Text)
 			}
 			if v.Tag != "configuration" {
 				continue
@@ -206,7 +214,7 @@ func TestEventsTellTheConfiguration(t *testing.T) {
 			}
 		}
 	}
-	if want := []string{"configuration of text", "custom_scalars__config__ of custom_scalars"}; !slices.Equal(texts, want) {
+	if want := []string{"configuration of text", "custom_scalars__config__ of custom_scalars", "sample of text"}; !slices.Equal(texts, want) {
 		t.Errorf("texts %q, want %q", texts, want)
 	}
 }

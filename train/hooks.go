@@ -36,8 +36,9 @@ type Hooks struct {
 	// nothing is lost when the process ends.
 	Begun func()
 	// Sample is called after each evaluation, between two steps; what it runs on
-	// the device must leave the parameters as they are.
-	Sample func(step int64)
+	// the device must leave the parameters as they are. TensorBoard is given the text that
+	// it returns, if any.
+	Sample func(step int64) (text string)
 	// Plot receives the loss curve at each evaluation.
 	Plot func(image.Image)
 	// Logger receives warnings and messages, and what Progress, Phase and Plan would have

@@ -36,7 +36,7 @@ func TestPeakMemoryIsThePlan(t *testing.T) {
 			var atPlan, atSample vk.DeviceStats
 			must(t, runHooked(ctx, dev, *c, train.Hooks{
 				Plan:   func(p train.MemoryPlan) { plan, atPlan = p, dev.Stats() },
-				Sample: func(int64) { atSample = dev.Stats() },
+				Sample: func(int64) string { atSample = dev.Stats(); return "" },
 			}))
 			if got, want := dev.Stats().PeakBytes, plan.Total(); got != want {
 				t.Errorf("at most %d bytes on the device, planned %d:\n%v", got, want, plan)

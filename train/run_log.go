@@ -55,7 +55,7 @@ func (r *runner) log(ctx context.Context, evaluate bool) error {
 			return err
 		}
 		if r.hooks.Sample != nil {
-			r.hooks.Sample(rec.Step)
+			r.warn("events not written", r.events.sample(rec.Step, r.hooks.Sample(rec.Step)))
 		}
 	}
 	r.since, r.logged = time.Now(), rec.Step

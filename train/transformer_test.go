@@ -103,7 +103,7 @@ func TestTransformerPeakMemoryIsThePlan(t *testing.T) {
 			c.TotalSteps, c.CkptEvery = 3, 2
 			var plan train.MemoryPlan
 			var at vk.DeviceStats
-			must(t, runHooked(ctx, dev, c, train.Hooks{Plan: func(p train.MemoryPlan) { plan = p }, Sample: func(int64) { at = dev.Stats() }}))
+			must(t, runHooked(ctx, dev, c, train.Hooks{Plan: func(p train.MemoryPlan) { plan = p }, Sample: func(int64) string { at = dev.Stats(); return "" }}))
 			if got, want := dev.Stats().PeakBytes, plan.Total(); got != want || at.HostBytes != plan.Host {
 				t.Errorf("at most %d bytes on the device and %d on the host, planned %d:\n%v", got, at.HostBytes, want, plan)
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/train"
@@ -37,14 +38,17 @@ func newSampler(ctx context.Context, model train.Model, cfg train.Config, o opti
 }
 
 // print writes one sample, always with the same choices, so that what changes
-// from one to the next is the model.
-func (s *sampler) print(step int64) {
+// from one to the next is the model, and returns its text.
+func (s *sampler) print(step int64) string {
+	var text strings.Builder
+	text.WriteString(s.prompt)
 	fmt.Fprintf(s.out, "--- sample of step %d\n%s", step, s.prompt)
-	_, err := train.Generate(s.ctx, s.text, &nn.Sampler{Temperature: 0.8, Seed: 1}, s.tok, s.prompt, s.tokens, s.out)
+	_, err := train.Generate(s.ctx, s.text, &nn.Sampler{Temperature: 0.8, Seed: 1}, s.tok, s.prompt, s.tokens, io.MultiWriter(s.out, &text))
 	if err != nil && s.ctx.Err() == nil {
 		fmt.Fprintf(s.out, "\nno sample: %v", err)
 	}
 	fmt.Fprint(s.out, "\n---\n")
+	return text.String()
 }
 
 // close frees the sequence; a nil sampler has none.

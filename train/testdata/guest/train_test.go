@@ -133,7 +133,7 @@ func run(ctx context.Context, t *testing.T, dev *vk.Device, name string, reserve
 	defer text.Close()
 	err = train.Run(ctx, dev, cfg, m, text, train.Hooks{
 		Start:    func(ctx context.Context) error { return m.Initialize(ctx, cfg.Seed) },
-		Sample:   func(int64) { sample = generate(t, m) },
+		Sample:   func(int64) string { sample = generate(t, m); return sample },
 		Progress: progress,
 	})
 	return sample, err
