@@ -1,0 +1,80 @@
+package page
+
+import (
+	"reflect"
+	"sync"
+
+	"github.com/lemnos-ml/lemnos/train"
+	"github.com/lemnos-ml/lemnos/vk"
+)
+
+// Watch makes the page one that h tells of the run, after those that are told already: call it when
+// all others are there. The samples are the texts that Sample returns. On a run that goes on, the
+// curves begin with what it wrote before.
+func (p *Page) Watch(h *train.Hooks, device vk.Info) {
+	if p == nil {
+		return
+	}
+	s := p.state
+	s.describe(func(a *about) {
+		a.Memory = device.Memory
+		a.Device = []field{{"device", device.Name}, {"kind", device.Kind.String()}, {"driver", device.Driver}, {"Vulkan", device.API}}
+	})
+	var once sync.Once
+	h.Progress = after(h.Progress, func(r train.Record) {
+		once.Do(func() { s.record(p.history(&r)...) })
+		s.record(r)
+	})
+	h.Begun = both(h.Begun, func() { once.Do(func() { s.record(p.history(nil)...) }) })
+	h.Plan = after(h.Plan, func(m train.MemoryPlan) { s.describe(func(a *about) { a.Plan = parts(m) }) })
+	h.Step = after(h.Step, s.step)
+	h.Phase = after(h.Phase, p.Phase)
+	if sample := h.Sample; sample != nil {
+		h.Sample = func(step int64) string {
+			text := sample(step)
+			if text != "" {
+				s.sample(step, text)
+			}
+			return text
+		}
+	}
+}
+
+// Phase tells the page what happens besides steps, such as the reading of data before [train.Run].
+func (p *Page) Phase(now train.Phase) {
+	if p != nil {
+		p.state.setPhase(phase(now))
+	}
+}
+
+// history returns what the run wrote before the record first, which is in the file already unless it is nil.
+func (p *Page) history(first *train.Record) []train.Record {
+	records, err := train.ReadMetrics(p.others.metrics(p.others.live))
+	if err != nil { // the curve begins here
+		return nil
+	}
+	if n := len(records); first != nil && n > 0 && reflect.DeepEqual(records[n-1], *first) {
+		records = records[:n-1]
+	}
+	return records
+}
+
+// after returns a function that calls one, if there is one, and then another.
+func after[T any](one, other func(T)) func(T) {
+	if one == nil {
+		return other
+	}
+	return func(v T) {
+		one(v)
+		other(v)
+	}
+}
+
+func both(one, other func()) func() {
+	f := after(func(struct{}) {
+		if one != nil {
+			one()
+		}
+	}, func(struct{}) { other() })
+	return func() { f(struct{}{}) }
+}
