@@ -12,6 +12,7 @@ import (
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/tools/internal/command"
 	"github.com/lemnos-ml/lemnos/tools/internal/devicescmd"
+	"github.com/lemnos-ml/lemnos/tools/internal/progress"
 	"github.com/lemnos-ml/lemnos/train"
 	"github.com/lemnos-ml/lemnos/train/tokenizer"
 	"github.com/lemnos-ml/lemnos/vk"
@@ -112,6 +113,9 @@ func run(ctx context.Context, p *command.Process) error {
 		return err
 	}
 	defer dev.Close()
+	shown := progress.New(p.Stderr)
+	defer shown.Close()
+	shown.Phase(train.Phase{Name: "loading model"})
 	model, _, err := train.OpenModel(ctx, dev, o.path, dt)
 	if err != nil {
 		return err
@@ -122,6 +126,7 @@ func run(ctx context.Context, p *command.Process) error {
 		return err
 	}
 	defer decoder.Close()
+	shown.Close() // the text begins
 
 	if _, err := io.WriteString(p.Stdout, o.prompt); err != nil {
 		return err

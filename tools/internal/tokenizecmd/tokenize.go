@@ -6,11 +6,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"log/slog"
 	"path/filepath"
 	"strings"
 
 	"github.com/lemnos-ml/lemnos/tools/internal/command"
+	"github.com/lemnos-ml/lemnos/tools/internal/progress"
 	"github.com/lemnos-ml/lemnos/train"
 	"github.com/lemnos-ml/lemnos/train/data"
 	"github.com/lemnos-ml/lemnos/train/tokenizer"
@@ -71,7 +71,9 @@ func run(ctx context.Context, p *command.Process) error {
 	if err != nil {
 		return err
 	}
-	t, err := data.Tokenize(ctx, tok, o.name, o.fraction, &data.Listener{Logger: slog.New(slog.NewTextHandler(p.Stderr, nil))}, fs.Args()...)
+	shown := progress.New(p.Stderr)
+	t, err := data.Tokenize(ctx, tok, o.name, o.fraction, shown.Listener(), fs.Args()...)
+	shown.Close()
 	if err != nil {
 		return err
 	}

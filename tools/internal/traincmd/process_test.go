@@ -277,9 +277,9 @@ func TestSignalWhileLoading(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := r.process("-data", pipe).start()
-	for end := time.Now().Add(patience); !strings.Contains(p.out.String(), "loading"); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(patience); !strings.Contains(p.out.String(), "tokenizing"); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatal("it does not say that it loads")
+			t.Fatal("it does not say that it reads")
 		}
 	}
 	p.Process.Signal(syscall.SIGTERM)

@@ -6,12 +6,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 
 	"github.com/lemnos-ml/lemnos/tools/internal/command"
+	"github.com/lemnos-ml/lemnos/tools/internal/progress"
 	"github.com/lemnos-ml/lemnos/train"
-	"github.com/lemnos-ml/lemnos/train/data"
 	"github.com/lemnos-ml/lemnos/train/window"
 	"github.com/lemnos-ml/lemnos/vk"
 )
@@ -46,10 +45,11 @@ the first step there is nothing to save, and the first signal ends it at once.
 
 // tool runs the command and returns its exit status.
 func tool(p *command.Process) int {
-	stdout, stderr := newOutput(p.Stdout), newOutput(p.Stderr)
+	stdout, stderr := progress.New(p.Stdout), progress.New(p.Stderr)
+	defer stdout.Close() // also when something panics
 	report := func(err error) (status int) {
-		stdout.flush()
-		defer stderr.flush()
+		stdout.Close()
+		defer stderr.Close()
 		status = command.Status(err, stderr)
 		if !errors.Is(err, train.ErrInterrupted) {
 			return status
@@ -57,11 +57,15 @@ func tool(p *command.Process) int {
 		fmt.Fprintf(stderr, "resume with:\n  %s\n", resumeCommand(p))
 		return command.Interrupted
 	}
-	in := &interrupts{exit: func(err error) { os.Exit(report(err)) }, notice: func(text string) { fmt.Fprintln(stderr, text) }}
+	notices := stderr
+	if stdout.Live() && stderr.Live() { // one terminal, in all likelihood
+		notices = stdout
+	}
+	in := &interrupts{exit: func(err error) { os.Exit(report(err)) }, notice: func(text string) { fmt.Fprintln(notices, text) }}
 	return report(run(in, p, stdout))
 }
 
-func run(in *interrupts, p *command.Process, stdout io.Writer) error {
+func run(in *interrupts, p *command.Process, stdout *progress.Display) error {
 	cfg, o, err := parse(p, stdout)
 	if err != nil {
 		return err
@@ -70,15 +74,12 @@ func run(in *interrupts, p *command.Process, stdout io.Writer) error {
 		return err
 	}
 	ctx := in.watch()
-	log := slog.New(slog.NewTextHandler(stdout, nil))
-
 	dev, err := open(cfg.Device)
 	if err != nil {
 		return err
 	}
 	defer dev.Close()
-	log.Info("loading data", "data", cfg.Data, "tokenizer", cfg.Tokenizer)
-	corpus, err := train.OpenData(ctx, cfg, &data.Listener{Logger: log})
+	corpus, err := train.OpenData(ctx, cfg, stdout.Listener())
 	if err != nil {
 		return err
 	}
@@ -89,7 +90,8 @@ func run(in *interrupts, p *command.Process, stdout io.Writer) error {
 	}
 	defer model.Params().Release()
 
-	hooks := train.Hooks{Logger: log, Fresh: o.fresh, DetectAnomaly: o.detect, Begun: func() { in.begun.Store(true) }, Start: start}
+	hooks := train.Hooks{Logger: stdout.Logger(), Fresh: o.fresh, DetectAnomaly: o.detect, Begun: func() { in.begun.Store(true) }, Start: start}
+	listen(&hooks, stdout.Hooks(cfg.TotalSteps))
 	listen(&hooks, train.Hooks{Plan: func(p train.MemoryPlan) { fmt.Fprint(stdout, p) }})
 	s, err := newSampler(ctx, model, cfg, o, corpus.Tokenizer, stdout)
 	if err != nil {
