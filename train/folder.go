@@ -18,15 +18,16 @@ const (
 	configName     = "config.json"
 	metricsName    = "metrics.jsonl"
 	plotName       = "loss.png"
+	svgName        = "loss.svg"
 	generationName = "generation_config.json"
 	lockName       = "run.lock" // empty; the process that trains holds a lock on it
 )
 
 // overwritten are those that a run writes anew, beside its configuration.
-var overwritten = []string{metricsName, plotName, tokenizer.FileName, generationName}
+var overwritten = []string{metricsName, plotName, svgName, tokenizer.FileName, generationName}
 
 // Dir returns the folder of the run: config.json, metrics.jsonl (a [Record] per line),
-// loss.png and the newest Keep checkpoints, see [Snapshot]. A tokenizer.json that the
+// loss.png, loss.svg and the newest Keep checkpoints, see [Snapshot]. A tokenizer.json that the
 // run uses is copied beside them, with its BOS and EOS in generation_config.json. Files
 // appear whole or not at all. What they say of the model is what was trained: the
 // structure of a transformer, or the name and the structure that a custom one says,

@@ -60,6 +60,7 @@ func TestCheckFolder(t *testing.T) {
 		{"a configuration that is a folder", map[string]string{"config.json": `dir`}, false, "config.json that no run wrote"},
 		{"another's metrics", map[string]string{"metrics.jsonl": "{}"}, false, "metrics.jsonl that no run wrote"},
 		{"another's plot", map[string]string{"loss.png": ""}, false, "loss.png that no run wrote"},
+		{"another's drawing", map[string]string{"loss.svg": ""}, false, "loss.svg that no run wrote"},
 		{"metrics that lead out", map[string]string{"config.json": "ours", "metrics.jsonl": "-> ../away"}, false, "metrics.jsonl that no run wrote"},
 	} {
 		cfg := runFolder(t, c.files)
@@ -158,11 +159,11 @@ func TestFreshRefusesWhatTheRunReads(t *testing.T) {
 }
 
 func TestRemoveRun(t *testing.T) {
-	foreign := map[string]string{"notes.txt": "x", "sub": "dir", "model.safetensors": "", "run-00000007.safetensors": "", ".notes.txt.00ff.tmp": "", "checkpoint-7.safetensors": "",
+	foreign := map[string]string{"notes.txt": "x", "sub": "dir", "model.safetensors": "", "run-00000007.safetensors": "", ".notes.txt.00ff.tmp": "", "checkpoint-7.safetensors": "", "events.out.tfevents.1790000000.host.1.0": "", "events.out.tfevents.7.lemnos": "",
 		"checkpoint-00000009.safetensors": "-> ../outside", "checkpoint-00000010.safetensors": "dir"}
 	stay := []string{"config.json", "run.lock"}
 	half := []string{".checkpoint-00000008.safetensors.00ff.tmp", ".loss.png.1234567890abcdef.tmp", ".metrics.jsonl.12.tmp", ".config.json.12.tmp"}
-	run := []string{someCheckpoint, "metrics.jsonl", "loss.png"}
+	run := []string{someCheckpoint, "metrics.jsonl", "loss.png", "loss.svg", "events.out.tfevents.1790000000.lemnos"}
 	for _, all := range []bool{false, true} {
 		cfg := runFolder(t, foreign)
 		if err := os.WriteFile(filepath.Join(cfg.CkptDir, "outside"), nil, 0o666); err != nil {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lemnos-ml/lemnos/train/figure"
 	"github.com/lemnos-ml/lemnos/train/internal/output"
 )
 
@@ -22,7 +23,7 @@ func madeUpRun(n int64) []Record {
 		smooth := 2.5 + 3.05*math.Exp(-float64(step)/1200)
 		r := Record{Step: step}
 		if step > 0 {
-			r.Loss = new(smooth + 0.05*rng.NormFloat64())
+			r.Loss, r.LR = new(smooth+0.05*rng.NormFloat64()), new(3e-4*(1-float64(step)/float64(n)))
 		}
 		if step%500 == 0 {
 			r.ValLoss = new(smooth + 0.03)
@@ -47,9 +48,10 @@ func countPixels(img image.Image, want color.RGBA) int {
 }
 
 func TestLossPlotFile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "run", "loss.png")
+	dir := filepath.Join(t.TempDir(), "run")
+	path := filepath.Join(dir, "loss.png")
 	for range 2 { // the second replaces the first
-		if err := writeTestPlot(path); err != nil {
+		if err := writeTestPlot(dir); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -62,19 +64,28 @@ func TestLossPlotFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := img.Bounds(), image.Rect(0, 0, plotWidth, plotHeight); got != want {
+	if got, want := img.Bounds(), image.Rect(0, 0, figure.Width, figure.Height); got != want {
 		t.Errorf("size %v, want %v", got, want)
 	}
 	// A curve a thousand pixels wide has at least as many of its color.
-	for name, c := range map[string]color.RGBA{"training": trainColor, "validation": valColor} {
+	for name, c := range map[string]color.RGBA{"training": figure.Blue, "validation": figure.Vermilion} {
 		if n := countPixels(img, c); n < 1000 {
 			t.Errorf("%s curve: %d pixels", name, n)
 		}
 	}
-	if n := countPixels(img, unigramColor); n < 300 {
+	if n := countPixels(img, figure.Green); n < 1000 {
+		t.Errorf("learning rate: %d pixels", n)
+	}
+	if n := countPixels(img, figure.PaleBlue); n < 50 {
+		t.Errorf("losses as measured: %d pixels", n)
+	}
+	if text, err := os.ReadFile(filepath.Join(dir, "loss.svg")); err != nil || !strings.Contains(string(text), ">learning rate</text>") {
+		t.Errorf("loss.svg: %.100q, %v", text, err)
+	}
+	if n := countPixels(img, figure.Slate); n < 300 {
 		t.Errorf("unigram line: %d pixels", n)
 	}
-	if n := countPixels(img, color.RGBA{255, 255, 255, 255}); n < plotWidth*plotHeight/2 {
+	if n := countPixels(img, color.RGBA{255, 255, 255, 255}); n < figure.Width*figure.Height/2 {
 		t.Errorf("%d white pixels: the background is not white", n)
 	}
 }
@@ -91,16 +102,16 @@ func TestLossPlotOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	row := func(want color.RGBA) int {
-		x := plotWidth / 2 // left of the legend, right of the labels
-		for y := range plotHeight {
+		x := figure.Width / 2 // left of the legend, right of the labels
+		for y := range figure.Height {
 			if color.RGBAModel.Convert(img.At(x, y)) == want {
 				return y
 			}
 		}
 		return -1
 	}
-	train, val := row(trainColor), row(valColor)
-	if !(train > 0 && val > train+plotHeight/2) {
+	train, val := row(figure.Blue), row(figure.Vermilion)
+	if !(train > 0 && val > train+figure.Height/2) {
 		t.Errorf("rows: training %d, validation %d", train, val)
 	}
 }
@@ -127,45 +138,24 @@ func TestLossPlotWithoutCurves(t *testing.T) {
 			t.Errorf("%s: %v", c.name, err)
 			continue
 		}
-		if got := countPixels(img, trainColor) > 0; got != c.train {
+		if got := countPixels(img, figure.Blue) > 0; got != c.train {
 			t.Errorf("%s: training curve drawn: %v", c.name, got)
 		}
-		if got := countPixels(img, valColor) > 0; got != c.val {
+		if got := countPixels(img, figure.Vermilion) > 0; got != c.val {
 			t.Errorf("%s: validation curve drawn: %v", c.name, got)
 		}
-		if got := countPixels(img, unigramColor) > 0; got != !math.IsNaN(c.unigram) {
+		if got := countPixels(img, figure.Slate) > 0; got != !math.IsNaN(c.unigram) {
 			t.Errorf("%s: unigram line drawn: %v", c.name, got)
 		}
 	}
 }
 
-func TestRoundTicks(t *testing.T) {
-	for _, c := range []struct {
-		low, high float64
-		want      string
-	}{
-		{0, 10000, "0 2000 4000 6000 8000 10000"},
-		{0, 1, "0 0.2 0.4 0.6 0.8 1"},
-		{2.2, 5.7, "2.5 3 3.5 4 4.5 5 5.5"},
-		{2.4, 2.9, "2.4 2.5 2.6 2.7 2.8 2.9"},
-		{-0.1, 0.3, "-0.1 -0.05 0 0.05 0.1 0.15 0.2 0.25 0.3"},
-		{0, 5e8, "0 1e+08 2e+08 3e+08 4e+08 5e+08"},
-	} {
-		var labels []string
-		for _, tick := range roundTicks(c.low, c.high) {
-			labels = append(labels, tick.Label)
-		}
-		if got := strings.Join(labels, " "); got != c.want {
-			t.Errorf("%v to %v: got %q, want %q", c.low, c.high, got, c.want)
-		}
-	}
-}
-
 // writeTestPlot writes the curves of a made-up run.
-func writeTestPlot(path string) error {
-	img, err := LossPlot("cs336_lm_run", madeUpRun(10000), 3.31)
+func writeTestPlot(dir string) error {
+	f := lossFigure("cs336_lm_run", madeUpRun(10000), 3.31)
+	img, err := f.Image()
 	if err != nil {
 		return err
 	}
-	return writePNG(output.OS{}, path, img)
+	return writePlots(output.OS{}, func(name string) string { return filepath.Join(dir, name) }, f, img)
 }

@@ -17,7 +17,7 @@ import (
 
 // Run trains model from the newest checkpoint of cfg.RunName in cfg.CkptDir, or
 // from the start when there is none, until cfg.TotalSteps. It logs, evaluates
-// and saves as often as cfg says, and keeps metrics.jsonl and loss.png beside
+// and saves as often as cfg says, and keeps metrics.jsonl, loss.png and loss.svg beside
 // the checkpoints; it holds a lock on the folder, so that another process is
 // refused with [ErrRunning], and makes the folder anew where it is taken away. When
 // ctx ends it saves and returns an error that wraps [ErrInterrupted].

@@ -130,16 +130,17 @@ func (r *runner) warn(what string, err error) {
 	}
 }
 
-// plot draws the loss curve for the hook, and to loss.png.
+// plot draws the loss curve for the hook, and to loss.svg and loss.png.
 func (r *runner) plot() error {
-	img, err := LossPlot(r.trainer.cfg.RunName, r.metrics.Records(), r.unigram)
+	f := lossFigure(r.trainer.cfg.RunName, r.metrics.Records(), r.unigram)
+	img, err := f.Image()
 	if err != nil {
-		return err
+		return fmt.Errorf("train: plot: %w", err)
 	}
 	if r.hooks.Plot != nil {
 		r.hooks.Plot(img)
 	}
-	return writePNG(r.hooks.files, r.path(plotName), img)
+	return writePlots(r.hooks.files, r.path, f, img)
 }
 
 // attrs are the measured fields of a record, for a log line.

@@ -50,6 +50,8 @@ var rooms = map[string][]string{
 	"train/safetensors": {"train/internal"},
 	"train/torch":       {"train/internal"},
 	"train/tokenizer":   {"train/internal"},
+	"train/tensorboard": {},
+	"train/figure":      {},
 	"train/data":        {"train/internal", "train/safetensors", "train/torch", "train/tokenizer"},
 	"train/hf":          {"train/internal", "train/safetensors", "train/torch", "train/tokenizer", "vk", "ops", "nn"},
 	"train/page":        {"train", "vk"},
@@ -57,7 +59,7 @@ var rooms = map[string][]string{
 }
 
 // testSupport are packages for tests: only test files and each other import them.
-var testSupport = []string{"internal/vktest", "internal/opstest", "train/internal/check", "train/internal/hostile", "train/internal/hftest", "train/internal/torchtest"}
+var testSupport = []string{"internal/vktest", "internal/opstest", "train/internal/check", "train/internal/hostile", "train/internal/hftest", "train/internal/torchtest", "train/internal/eventtest"}
 
 // leftovers are what unfinished work and careless commits leave, and paths of one person's machine.
 var leftovers = []string{
