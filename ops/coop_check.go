@@ -2,12 +2,16 @@ package ops
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"hash/crc32"
 	"math"
+	"os"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/lemnos-ml/lemnos/shaders"
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
@@ -25,10 +29,11 @@ type MatrixCores struct {
 // types: the best shape for each type that it has any of. Whether they are used was
 // found out by running them: the results must be those of the other kernels, bit for
 // bit where sums are exact, and come sooner, since a driver may list matrices that
-// its device does not have. Graphs ask once for each device and type, when the first
-// such operation is recorded, and those of that process go the same way from then
-// on. The variable LEMNOS_MATRIX_CORES of the environment spares them the question:
-// with "on" they use what the device lists, with "off" nothing.
+// its device does not have. Graphs ask once for each device, driver and type, when the
+// first such operation is recorded. How much sooner they came is kept beside the pipeline
+// cache, so that a run which is resumed goes the way on which it began: the last bits of
+// results differ. The variable LEMNOS_MATRIX_CORES of the environment spares graphs the
+// question: with "on" they use what the device lists, with "off" nothing.
 func CheckMatrixCores(dev *vk.Device) []MatrixCores {
 	var all []MatrixCores
 	info := dev.Info()
@@ -120,7 +125,7 @@ func (w coopWork) checked(dev *vk.Device, dt DType, tiles []coopTiling) coopVerd
 	defer coopVerdicts.Unlock()
 	v, known := coopVerdicts.by[key]
 	if !known {
-		factor, err := w.compare(dev, dt, tiles)
+		factor, err := w.factor(dev, dt, tiles)
 		v = coopVerdict{factor > 1, fmt.Sprintf("%.2g times as fast as without", factor)}
 		if err != nil {
 			v = coopVerdict{false, err.Error()}
@@ -128,6 +133,35 @@ func (w coopWork) checked(dev *vk.Device, dt DType, tiles []coopTiling) coopVerd
 		coopVerdicts.by[key] = v
 	}
 	return v
+}
+
+// coopFile is the name of what is kept beside the pipeline cache: factors by work, type and version of the kernels, as JSON.
+const coopFile = "matrix-cores"
+
+// factor is compare's, or what that was before. Results that are wrong, and files that can't be read or written, are not kept.
+func (w coopWork) factor(dev *vk.Device, dt DType, tiles []coopTiling) (float64, error) {
+	kernel := map[coopWork]string{coopProducts: "matmul_coop", coopAttention: "attention_coop"}[w] + "." + dt.String()
+	code, err := shaders.Load(kernel)
+	if err != nil {
+		return 0, err
+	}
+	name := fmt.Sprintf("%s %08x", kernel, crc32.ChecksumIEEE(code))
+	var kept map[string]float64
+	if data, err := os.ReadFile(dev.CachePath(coopFile)); err != nil || json.Unmarshal(data, &kept) != nil || kept == nil {
+		kept = map[string]float64{}
+	}
+	if factor, known := kept[name]; known {
+		return factor, nil
+	}
+	factor, err := w.compare(dev, dt, tiles)
+	if err != nil {
+		return 0, err
+	}
+	kept[name] = factor
+	if data, err := json.MarshalIndent(kept, "", "\t"); err == nil {
+		_ = dev.WriteCache(coopFile, append(data, '\n')) // the next process asks again
+	}
+	return factor, nil
 }
 
 // compare returns how many times as fast as without the work is with cooperative matrices.

@@ -1,6 +1,8 @@
 package ops_test
 
 import (
+	"encoding/json"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -81,5 +83,57 @@ func TestMatrixCoresChecked(t *testing.T) {
 	}
 	if list := dev.Info().Caps.Matrices; (n == 0) != (len(list) == 0) {
 		t.Errorf("%d rows for matrices, the device lists %v", n, list)
+	}
+}
+
+// What was found out once is what later processes go by.
+func TestMatrixCoresKept(t *testing.T) {
+	t.Setenv("LEMNOS_MATRIX_CORES", "")
+	t.Setenv("LEMNOS_CACHE", t.TempDir())
+	vktest.Limit(t, vktest.Limits{GPU: true})
+	dev := vktest.Open(t)
+	t.Cleanup(ops.ForgetMatrixCores)
+	again := func() []ops.MatrixCores {
+		ops.ForgetMatrixCores()
+		return ops.CheckMatrixCores(dev)
+	}
+	found, path := again(), dev.CachePath("matrix-cores")
+	if len(found) == 0 {
+		t.Skip("the device has no cooperative matrices of 16-bit floats")
+	}
+	var kept map[string]float64
+	data, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(data, &kept)
+	}
+	if err != nil || len(kept) != len(found) {
+		t.Fatalf("%s is kept of %v: %v", data, found, err)
+	}
+	if next := again(); !slices.Equal(found, next) {
+		t.Errorf("first %v, then %v", found, next)
+	}
+	for name, factor := range kept {
+		kept[name] = 1 / factor // the other way
+	}
+	if data, err = json.Marshal(kept); err == nil {
+		err = os.WriteFile(path, data, 0o666)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, m := range again() {
+		if m.Used == found[i].Used {
+			t.Errorf("%s tells %+v", data, m)
+		}
+	}
+	for _, text := range []string{"null", "[", `{"matmul_coop.f16": "x"}`, ""} {
+		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range again() {
+			if !strings.HasSuffix(m.Why, " times as fast as without") {
+				t.Errorf("after %q: %+v", text, m)
+			}
+		}
 	}
 }

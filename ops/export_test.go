@@ -121,6 +121,13 @@ func TuneChoices() map[TileChoice]bool {
 	return fit
 }
 
+// ForgetMatrixCores makes this process ask for matrix cores, or read what is kept, again.
+func ForgetMatrixCores() {
+	coopVerdicts.Lock()
+	defer coopVerdicts.Unlock()
+	clear(coopVerdicts.by)
+}
+
 // ForgetTuned makes this process read again what Tune kept.
 func ForgetTuned() { clear(tunedOf.by) }
 
