@@ -10,6 +10,7 @@ import (
 
 	"github.com/lemnos-ml/lemnos/tools/internal/benchcmd"
 	"github.com/lemnos-ml/lemnos/tools/internal/command"
+	"github.com/lemnos-ml/lemnos/tools/internal/comparecmd"
 	"github.com/lemnos-ml/lemnos/tools/internal/devicescmd"
 	"github.com/lemnos-ml/lemnos/tools/internal/doctorcmd"
 	"github.com/lemnos-ml/lemnos/tools/internal/exportcmd"
@@ -27,6 +28,7 @@ var commands = []*command.Command{
 	benchcmd.Command,
 	devicescmd.Command,
 	doctorcmd.Command,
+	comparecmd.Command,
 }
 
 func main() {

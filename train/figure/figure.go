@@ -3,6 +3,7 @@ package figure
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"image"
 	"image/color"
@@ -37,6 +38,7 @@ type Panel struct {
 	YLabel string
 	Levels []Curve // horizontal dashed lines, at the first value of Y
 	Curves []Curve
+	Share  float64 // of the height, where it is not the first; 0: a fifth
 }
 
 // Curve is a line through points. Points that are not finite are none.
@@ -72,9 +74,6 @@ func (f Figure) SVG(w io.Writer) error {
 	return err
 }
 
-// lowerShare is the part of the height of each panel but the first.
-const lowerShare = 0.22
-
 func (f Figure) draw(c draw.Canvas) error {
 	panels := slices.Clone(f.Panels)
 	for i := len(panels) - 1; i > 0; i-- {
@@ -87,47 +86,57 @@ func (f Figure) draw(c draw.Canvas) error {
 	margin := vg.Points(8)
 	c = draw.Crop(c, margin, -2*margin, margin, -margin)
 	var plots []*plot.Plot
-	right := 0.0 // the end of the common axis
+	last := 0.0 // on the common axis
 	for i, panel := range panels {
 		p, err := panel.plot(i == 0)
 		if err != nil {
 			return err
 		}
 		if p.X.Max > 0 && !math.IsInf(p.X.Max, 0) {
-			right = max(right, p.X.Max)
+			last = max(last, p.X.Max)
 		}
 		plots = append(plots, p)
 	}
-	if right == 0 {
-		right = 1
+	if last == 0 {
+		last = 1
 	}
 	plots[0].Title.Text = f.Title
 	plots[len(plots)-1].X.Label.Text = f.XLabel
 	var tiles []draw.Canvas
-	left := vg.Length(0)
+	left, right := vg.Length(0), c.Max.X // of all panels
 	height := c.Size().Y
 	top := vg.Length(0) // above the tile
 	for i, p := range plots {
-		p.X.Min, p.X.Max = 0, right
-		share := vg.Length(lowerShare)
+		p.X.Min, p.X.Max = 0, last
+		share := vg.Length(panels[i].share())
 		if i == 0 {
-			share = 1 - lowerShare*vg.Length(len(plots)-1)
+			share = 1
+			for _, lower := range panels[1:] {
+				share -= vg.Length(lower.share())
+			}
 		}
 		tile := draw.Crop(c, 0, 0, height-top-share*height, -top)
 		top += share * height
 		tiles = append(tiles, tile)
-		left = max(left, p.DataCanvas(tile).Min.X)
+		inner := p.DataCanvas(tile)
+		left, right = max(left, inner.Min.X), min(right, inner.Max.X)
 	}
-	for i, p := range plots { // axes begin below each other
-		p.Draw(draw.Crop(tiles[i], left-p.DataCanvas(tiles[i]).Min.X, 0, 0, 0))
+	for i, p := range plots { // steps are below each other
+		inner := p.DataCanvas(tiles[i])
+		p.Draw(draw.Crop(tiles[i], left-inner.Min.X, right-inner.Max.X, 0, 0))
 	}
 	return nil
 }
 
+func (panel Panel) share() float64 { return cmp.Or(panel.Share, 0.22) }
+
 func (panel Panel) plot(first bool) (*plot.Plot, error) {
 	p := plot.New()
 	p.Y.Label.Text = panel.YLabel
-	style(p, first)
+	style(p)
+	if !first && panel.share() < 0.3 {
+		p.Y.Tick.Marker = ticks(2)
+	}
 	grid := plotter.NewGrid()
 	grid.Horizontal.Color, grid.Vertical.Color = gridColor, gridColor
 	p.Add(grid)

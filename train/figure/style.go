@@ -38,7 +38,7 @@ const face = "font-family:Liberation Sans"
 
 // style sets one sans-serif face for all text and puts the legend into the
 // corner that falling curves leave free.
-func style(p *plot.Plot, first bool) {
+func style(p *plot.Plot) {
 	for _, s := range []struct {
 		text *plottext.Style
 		size float64
@@ -56,9 +56,6 @@ func style(p *plot.Plot, first bool) {
 	p.Title.Padding = vg.Points(6)
 	p.X.Padding, p.Y.Padding = 0, 0
 	p.X.Tick.Marker, p.Y.Tick.Marker = ticks(5), ticks(5)
-	if !first {
-		p.Y.Tick.Marker = ticks(2)
-	}
 	p.Legend.Top = true
 	p.Legend.XOffs, p.Legend.YOffs = -vg.Points(6), -vg.Points(6)
 	p.Legend.Padding = vg.Points(2)

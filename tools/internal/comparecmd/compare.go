@@ -1,0 +1,97 @@
+// Package comparecmd is the command compare: it puts runs beside each other.
+package comparecmd
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"image/png"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/lemnos-ml/lemnos/tools/internal/command"
+)
+
+// Command draws the losses of runs over each other, and says in what the runs differ.
+var Command = &command.Command{
+	Name:  "compare",
+	Usage: "[flags] run...",
+	Short: "Draw the losses of runs over each other, and tell in what they differ",
+	Long: `A run is its folder or its metrics.jsonl; a folder of such folders stands for all of
+them. The table has the last and the best validation loss, and the fields of the configurations
+that are not the same. No device is needed, and runs may be training.
+`,
+	Examples: []string{
+		"lemnos compare checkpoints",
+		"lemnos compare -o losses.png -x tokens checkpoints/small checkpoints/large",
+		"lemnos compare -o= checkpoints/tiny   # the table alone",
+	},
+	Flags:    func() *flag.FlagSet { fs, _ := flags(); return fs },
+	Values:   map[string]command.Values{"x": command.Words(axisNames()...), "o": command.OrFiles()},
+	Operands: command.Runs,
+	Run:      command.AtOnce(run),
+}
+
+// options are the flags.
+type options struct{ out, x string }
+
+func flags() (*flag.FlagSet, *options) {
+	o := new(options)
+	fs := command.Flags("compare")
+	fs.StringVar(&o.out, "o", "compare.svg", "`file` to draw to, .svg or .png; empty: none")
+	fs.StringVar(&o.x, "x", "step", "what the horizontal axis has: "+strings.Join(axisNames(), ", "))
+	return fs, o
+}
+
+func run(p *command.Process) error {
+	fs, o := flags()
+	if err := p.Parse(fs); err != nil {
+		return err
+	}
+	x, known := axes[o.x]
+	ext := filepath.Ext(o.out)
+	switch {
+	case fs.NArg() == 0:
+		return command.Misused(fs, "name the folders of runs, or a folder that holds them")
+	case !known:
+		return command.Misused(fs, "-x is %q, want %s", o.x, strings.Join(axisNames(), ", "))
+	case o.out != "" && ext != ".svg" && ext != ".png":
+		return command.Misused(fs, "-o is %q, want a name that ends in .svg or .png", o.out)
+	}
+	runs, err := open(fs.Args())
+	if err != nil {
+		return err
+	}
+	if err := printTables(p.Stdout, runs); err != nil || o.out == "" {
+		return err
+	}
+	data, err := picture(runs, x, ext)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(o.out, data, 0o666); err != nil {
+		return fmt.Errorf("compare: %w", err)
+	}
+	fmt.Fprintf(p.Stdout, "\nthe losses are drawn in %s\n", o.out)
+	return nil
+}
+
+// picture draws runs.
+func picture(runs []*runData, x axis, ext string) ([]byte, error) {
+	f, err := draw(runs, x)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	if ext == ".svg" {
+		err = f.SVG(&b)
+		return b.Bytes(), err
+	}
+	img, err := f.Image()
+	if err != nil {
+		return nil, err
+	}
+	err = png.Encode(&b, img)
+	return b.Bytes(), err
+}

@@ -1,0 +1,99 @@
+package comparecmd
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/lemnos-ml/lemnos/train"
+	"github.com/lemnos-ml/lemnos/train/figure"
+)
+
+// axis is what the horizontal axis may have.
+type axis struct {
+	label string
+	// of returns where a record is, and false where that is not known.
+	of func(*runData, train.Record) (float64, bool)
+	// unknown says why, and what to do.
+	unknown string
+}
+
+var axes = map[string]axis{
+	"step": {"step", func(_ *runData, r train.Record) (float64, bool) { return float64(r.Step), true }, ""},
+	"tokens": {"training tokens", func(d *runData, r train.Record) (float64, bool) {
+		n := d.stepTokens()
+		return float64(r.Step * n), n > 0
+	}, "how many tokens a step has is in its config.json, which is not there: draw by step"},
+	"time": {"seconds of training", func(_ *runData, r train.Record) (float64, bool) {
+		if r.ElapsedS == nil {
+			return 0, false
+		}
+		return *r.ElapsedS, true
+	}, "its records have no elapsed_s, which older versions did not write: draw by step"},
+}
+
+func axisNames() []string {
+	names := slices.Sorted(maps.Keys(axes))
+	slices.SortStableFunc(names, func(a, b string) int { // the default first
+		switch {
+		case a == "step":
+			return -1
+		case b == "step":
+			return 1
+		}
+		return 0
+	})
+	return names
+}
+
+// manyLosses is from how many points on a curve is smoothed, over a share of it.
+const (
+	manyLosses  = 200
+	smoothShare = 50
+)
+
+// draw draws validation losses, and below them training losses.
+func draw(runs []*runData, x axis) (figure.Figure, error) {
+	validation, training := figure.Panel{YLabel: "validation loss"}, figure.Panel{YLabel: "training loss", Share: 0.5}
+	for i, r := range runs {
+		val, err := r.curve(x, valLoss)
+		if err != nil {
+			return figure.Figure{}, err
+		}
+		tr, err := r.curve(x, loss)
+		if err != nil {
+			return figure.Figure{}, err
+		}
+		color, dashed := figure.Distinct(i)
+		val.Color, val.Dashed, val.Dots = color, dashed, true
+		tr.Color, tr.Dashed = color, dashed
+		if len(tr.Y) >= manyLosses {
+			tr.Y = figure.Smooth(tr.Y, len(tr.Y)/smoothShare)
+		}
+		validation.Curves, training.Curves = append(validation.Curves, val), append(training.Curves, tr)
+	}
+	panels := []figure.Panel{validation, training}
+	if !slices.ContainsFunc(validation.Curves, func(c figure.Curve) bool { return len(c.Y) > 0 }) {
+		panels = panels[1:]
+	}
+	for i := range runs {
+		panels[0].Curves[i].Name = runs[i].name
+	}
+	return figure.Figure{Title: "losses in nats per token", XLabel: x.label, Panels: panels}, nil
+}
+
+// curve returns the finite values of a field.
+func (r *runData) curve(x axis, of func(train.Record) *float64) (c figure.Curve, err error) {
+	for _, rec := range r.records {
+		y := of(rec)
+		if y == nil || *y-*y != 0 {
+			continue
+		}
+		at, known := x.of(r, rec)
+		if !known {
+			return c, fmt.Errorf("compare: run %s: %s", r.name, x.unknown)
+		}
+		c.X, c.Y = append(c.X, at), append(c.Y, *y)
+	}
+	return c, nil
+}
