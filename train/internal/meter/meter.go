@@ -66,7 +66,7 @@ func (m *Meter) Add(n int) {
 	}
 }
 
-// Set says how far it is. It tells that only so often.
+// Set says how far it is. It tells that only so often, and leaves the end to End.
 func (m *Meter) Set(done, total int64) {
 	if m == nil {
 		return
@@ -75,7 +75,7 @@ func (m *Meter) Set(done, total int64) {
 	if total > 0 {
 		m.now.Done = min(done, total)
 	}
-	if time.Since(m.last) >= m.Every {
+	if (total == 0 || done < total) && time.Since(m.last) >= m.Every {
 		m.say()
 	}
 }
