@@ -5,6 +5,7 @@ import (
 	"image"
 	"log/slog"
 
+	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/train/data"
 	"github.com/lemnos-ml/lemnos/train/internal/meter"
 	"github.com/lemnos-ml/lemnos/train/internal/output"
@@ -28,6 +29,8 @@ type Hooks struct {
 	Phase func(Phase)
 	// Plan receives the memory that the run will hold, before it does.
 	Plan func(MemoryPlan)
+	// Counts receives what a step does on the device, once it is recorded.
+	Counts func([]ops.OpCount)
 	// Start gives a model whose parameters are reserved, as of [ReserveModel], the values
 	// that it starts with, unless those of a checkpoint or of From do: the memory plan is
 	// known to fit by then.

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/lemnos-ml/lemnos/internal/vktest"
+	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/train"
 )
 
@@ -23,9 +24,11 @@ func TestHooksAreTold(t *testing.T) {
 	c.TotalSteps, c.LogEvery, c.EvalEvery, c.CkptEvery = 6, 2, 3, 3
 	var steps []int64
 	var ended []string
+	var counts []ops.OpCount
 	open := map[string]train.Phase{}
 	h := train.Hooks{
-		Step: func(step int64) { steps = append(steps, step) },
+		Counts: func(step []ops.OpCount) { counts = step },
+		Step:   func(step int64) { steps = append(steps, step) },
 		Phase: func(p train.Phase) {
 			last, is := open[p.Name]
 			if is && (p.Done < last.Done || last.Total > 0 && p.Total != last.Total) || p.Total > 0 && p.Done > p.Total || !is && p.Done != 0 {
@@ -52,6 +55,13 @@ func TestHooksAreTold(t *testing.T) {
 	slices.Sort(ended[2:]) // a save ends when it likes
 	if want := []string{"compiling kernels", "counting tokens", "evaluating", "evaluating", "first step", "saving", "saving"}; !slices.Equal(ended, want) {
 		t.Errorf("phases %q, want %q", ended, want)
+	}
+	var moved, dispatches int
+	for _, n := range counts {
+		moved, dispatches = moved+int(n.Bytes), dispatches+n.Dispatches
+	}
+	if moved == 0 || dispatches == 0 {
+		t.Errorf("a step is %+v", counts)
 	}
 	steps, ended, h.Progress = nil, nil, nil
 	var log bytes.Buffer

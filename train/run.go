@@ -71,10 +71,7 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, corpus da
 	}
 	defer func() { err = errors.Join(err, lock.release()) }()
 	h.files = lockedFiles{h.files, lock}
-	if err := compileKernels(ctx, dev, h.start("compiling kernels", 0, "kernels")); err != nil {
-		return err
-	}
-	if err := t.compile(); err != nil {
+	if err := t.ready(ctx, h); err != nil {
 		return err
 	}
 	unigram, err := eval.ready(ctx, corpus.Train, cfg.Vocab, h)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/train/data"
 	"github.com/lemnos-ml/lemnos/train/internal/meter"
 	"github.com/lemnos-ml/lemnos/vk"
@@ -55,6 +56,34 @@ func beforeSteps(ctx context.Context, err error) error {
 		return err
 	}
 	return fmt.Errorf("%w before a step was done: %w", ErrInterrupted, context.Cause(ctx))
+}
+
+// ready compiles all kernels, and records the step.
+func (t *Trainer) ready(ctx context.Context, h Hooks) error {
+	if err := compileKernels(ctx, t.dev, h.start("compiling kernels", 0, "kernels")); err != nil {
+		return err
+	}
+	if err := t.compile(); err != nil {
+		return err
+	}
+	if h.Counts != nil {
+		h.Counts(t.counts())
+	}
+	return nil
+}
+
+// counts is what a step does: that of all its passes, and of the update.
+func (t *Trainer) counts() []ops.OpCount {
+	all := t.pass.step.Counts()
+	for i := range all {
+		n, c := t.cfg.GradAccum, &all[i]
+		c.Times, c.Dispatches, c.Barriers = n*c.Times, n*c.Dispatches, n*c.Barriers
+		c.Bytes, c.Least, c.FLOPs = int64(n)*c.Bytes, int64(n)*c.Least, int64(n)*c.FLOPs
+	}
+	if t.apply != nil {
+		all = append(all, t.apply.step.Counts()...)
+	}
+	return all
 }
 
 // compileKernels compiles those of all graphs.

@@ -26,6 +26,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lemnos-ml/lemnos/tools/internal/ceilings"
 	"github.com/lemnos-ml/lemnos/tools/internal/command"
 	"github.com/lemnos-ml/lemnos/tools/internal/devicescmd"
 	"github.com/lemnos-ml/lemnos/vk"
@@ -38,7 +39,8 @@ var Command = &command.Command{
 	Short: "Measure every kernel on one device",
 	Long: `Every result is checked against the host before it is timed; one that differs is marked,
 and makes bench fail at its end. Times are the device's own, medians of several runs. On a
-processor the rows that take it long are measured where -run asks for them.
+processor the rows that take it long are measured where -run asks for them. The ceilings of
+the device, which come first, are kept: train tells what share of them a run reaches.
 
 With -counts it measures nothing: it plans the training steps and prints what each has to
 do, by operation. No hardware is needed for that where the driver can do without, as
@@ -271,7 +273,7 @@ func measureAll(dev *vk.Device, c config, kernels []benchmark, steps []model, wa
 
 // measureCeilings measures what the other rows are held against.
 func measureCeilings(dev *vk.Device, c config, copies *yardsticks, wanted func(row string) bool, r *report) error {
-	found := ceilings{Matrix: map[string]float64{}}
+	found := ceilings.Ceilings{Matrix: map[string]float64{}}
 	for _, k := range ceilingCases(c, dev.Info()) {
 		rows, err := measure(dev, k.benchmark, copies, c)
 		if errors.Is(err, vk.ErrDeviceLost) {
@@ -290,8 +292,11 @@ func measureCeilings(dev *vk.Device, c config, copies *yardsticks, wanted func(r
 		}
 	}
 	r.ceilings = found
+	if !c.quick {
+		r.fail(found.Keep(dev)) // for training, which tells its share of them
+	}
 	r.encode(struct {
-		Ceilings ceilings `json:"ceilings"`
+		Ceilings ceilings.Ceilings `json:"ceilings"`
 	}{found})
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/shaders"
+	"github.com/lemnos-ml/lemnos/tools/internal/ceilings"
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
@@ -15,42 +16,6 @@ import (
 
 //go:embed spv
 var spv embed.FS
-
-// ceilings are the most that the device was seen to do, in the fastest of several runs. Zeros are not known yet.
-type ceilings struct {
-	Copy   float64            `json:"copy_gb_per_s"`
-	FMA    float64            `json:"fma_gflop_per_s"`              // f32, without matrix cores
-	Matrix map[string]float64 `json:"matrix_gflop_per_s,omitempty"` // by the type of the factors
-}
-
-// raise makes c the higher ones of c's and others.
-func (c *ceilings) raise(others *ceilings) {
-	c.Copy, c.FMA = max(c.Copy, others.Copy), max(c.FMA, others.FMA)
-	for dt, rate := range others.Matrix {
-		if c.Matrix == nil {
-			c.Matrix = map[string]float64{}
-		}
-		c.Matrix[dt] = max(c.Matrix[dt], rate)
-	}
-}
-
-// least is how many nanoseconds the device needs at least for so many bytes and FLOPs, side by side; 0 where that is not
-// known. matrix is the type of the factors on matrix cores, "" without them.
-func (c *ceilings) least(bytes, flops float64, matrix string) float64 {
-	rate := c.FMA
-	if matrix != "" {
-		rate = c.Matrix[matrix]
-	}
-	switch {
-	case bytes > 0 && c.Copy == 0 || flops > 0 && rate == 0:
-		return 0
-	case flops == 0:
-		return bytes / c.Copy
-	case bytes == 0:
-		return flops / rate
-	}
-	return max(bytes/c.Copy, flops/rate)
-}
 
 // matrixOf is the type of the factors of a kernel that uses cooperative matrices: "f16" of "matmul_coop.f16_f32"; "" of others.
 func matrixOf(kernel string) string {
@@ -63,7 +28,7 @@ func matrixOf(kernel string) string {
 // ceilingCase is a benchmark that a ceiling is taken from; take may be nil.
 type ceilingCase struct {
 	benchmark
-	take func(c *ceilings, x row)
+	take func(c *ceilings.Ceilings, x row)
 }
 
 // ceilingCases lists copies, the yardsticks of the memory-bound kernels among them, and loops of arithmetic. Small tensors
@@ -74,14 +39,14 @@ func ceilingCases(c config, info vk.Info) []ceilingCase {
 	for i, size := range sizes {
 		k := ceilingCase{benchmark: fastestCopy(size)}
 		if i >= len(sizes)-2 {
-			k.take = func(c *ceilings, x row) { c.Copy = max(c.Copy, x.bytes/x.fastest) }
+			k.take = func(c *ceilings.Ceilings, x row) { c.Copy = max(c.Copy, x.bytes/x.fastest) }
 		}
 		list = append(list, k)
 	}
-	list = append(list, ceilingCase{fmaCase(c), func(c *ceilings, x row) { c.FMA = x.flops / x.fastest }})
+	list = append(list, ceilingCase{fmaCase(c), func(c *ceilings.Ceilings, x row) { c.FMA = x.flops / x.fastest }})
 	for _, dt := range []ops.DType{ops.F16, ops.BF16} {
 		if m := largestMatrix(info, dt); m.M > 0 {
-			list = append(list, ceilingCase{matrixCase(c, info, dt, m), func(c *ceilings, x row) { c.Matrix[dt.String()] = x.flops / x.fastest }})
+			list = append(list, ceilingCase{matrixCase(c, info, dt, m), func(c *ceilings.Ceilings, x row) { c.Matrix[dt.String()] = x.flops / x.fastest }})
 		}
 	}
 	return list

@@ -11,6 +11,7 @@ import (
 
 	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/tools/internal/ceilings"
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
@@ -36,7 +37,7 @@ func TestKernelsAreFresh(t *testing.T) {
 }
 
 func TestLeast(t *testing.T) {
-	c := ceilings{Copy: 10, FMA: 100, Matrix: map[string]float64{"f16": 1000}}
+	c := ceilings.Ceilings{Copy: 10, FMA: 100, Matrix: map[string]float64{"f16": 1000}}
 	for _, test := range []struct {
 		bytes, flops float64
 		matrix       string
@@ -45,12 +46,12 @@ func TestLeast(t *testing.T) {
 		{bytes: 50, want: 5}, {flops: 200, want: 2}, {flops: 2000, matrix: "f16", want: 2},
 		{bytes: 50, flops: 200, want: 5}, {bytes: 10, flops: 200, want: 2}, {}, {flops: 200, matrix: "bf16", want: 0},
 	} {
-		if got := c.least(test.bytes, test.flops, test.matrix); got != test.want {
+		if got := c.Least(test.bytes, test.flops, test.matrix); got != test.want {
 			t.Errorf("%+v: %v", test, got)
 		}
 	}
-	var unknown ceilings
-	if got := unknown.least(50, 200, ""); got != 0 {
+	var unknown ceilings.Ceilings
+	if got := unknown.Least(50, 200, ""); got != 0 {
 		t.Errorf("with ceilings that are not known: %v", got)
 	}
 	for kernel, want := range map[string]string{"matmul_coop.f16_f32": "f16", "attention_coop_dkv.bf16": "bf16", "matmul_shared.f16": "", "copy": ""} {
@@ -66,7 +67,7 @@ func TestLeastOfAStep(t *testing.T) {
 		times:  []ops.KernelTime{{Op: "linear", Kernel: "matmul_coop.f16"}, {Op: "linear", Kernel: "columnsum.f32"}, {Op: "add", Kernel: "binary.f32"}},
 		counts: []ops.OpCount{{Op: "linear", Bytes: 20, FLOPs: 3000}, {Op: "add", Bytes: 40}},
 	}
-	c := ceilings{Copy: 10, FMA: 100, Matrix: map[string]float64{"f16": 1000}}
+	c := ceilings.Ceilings{Copy: 10, FMA: 100, Matrix: map[string]float64{"f16": 1000}}
 	if got := x.least(&c); got != 3+4 {
 		t.Errorf("%v ns, want 7", got)
 	}

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/lemnos-ml/lemnos/tools/internal/ceilings"
 )
 
 // summarized are the rows of the table of -results, of those that -json wrote: by their names and what their shapes end in.
@@ -49,7 +51,7 @@ var summarized = []struct{ label, name, shape string }{
 // result is a file that -json wrote.
 type result struct {
 	head
-	ceilings
+	ceilings.Ceilings
 	rows []resultRow
 }
 
@@ -70,7 +72,7 @@ func readResult(name string) (*result, error) {
 		var x struct {
 			head
 			resultRow
-			Ceilings *ceilings
+			Ceilings *ceilings.Ceilings
 		}
 		if err := json.Unmarshal(line, &x); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
@@ -81,7 +83,7 @@ func readResult(name string) (*result, error) {
 		case x.Device != "":
 			r.head = x.head
 		case x.Ceilings != nil:
-			r.ceilings.raise(x.Ceilings)
+			r.Ceilings.Raise(x.Ceilings)
 		case x.Nanos > 0 && x.Wrong == "":
 			r.rows = append(r.rows, x.resultRow)
 		}

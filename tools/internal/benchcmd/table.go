@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/tools/internal/ceilings"
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
@@ -24,7 +25,7 @@ type report struct {
 	before   *earlier // nil without -compare
 	peers    *peers   // nil without -peers
 	trace    *trace   // nil without -trace
-	ceilings ceilings
+	ceilings ceilings.Ceilings
 	failed   []error // what was wrong, missing or not written
 	left     int     // rows that -limit left no time for
 }
@@ -87,15 +88,12 @@ type stepRow struct {
 }
 
 // least is how long the step takes where each operation is at the device's ceiling for its bytes or for its FLOPs, in nanoseconds.
-func (x *stepRow) least(c *ceilings) (nanos float64) {
+func (x *stepRow) least(c *ceilings.Ceilings) (nanos float64) {
 	matrix := map[string]string{}
 	for _, t := range x.times {
 		matrix[t.Op] = max(matrix[t.Op], matrixOf(t.Kernel))
 	}
-	for _, n := range x.counts {
-		nanos += c.least(float64(n.Bytes), float64(n.FLOPs), matrix[n.Op])
-	}
-	return nanos
+	return c.LeastOf(x.counts, func(op string) string { return matrix[op] })
 }
 
 // kernelShare is what all dispatches of a kernel take of a step.
@@ -224,7 +222,7 @@ func (r *report) add(x row) { r.line(x, r.before.speedUp(x.Name, x.Shape, x.Nano
 
 // line adds a row that is compared already.
 func (r *report) line(x row, speedUp string) {
-	x.OfPeak = 100 * r.ceilings.least(x.bytes, x.flops, x.matrix) / x.Nanos
+	x.OfPeak = 100 * r.ceilings.Least(x.bytes, x.flops, x.matrix) / x.Nanos
 	x.Peers = r.peers.ratios(x.Name, x.Shape, x.Nanos)
 	least, ways := lowest(x.Peers)
 	r.encode(x)

@@ -46,7 +46,7 @@ func steps(h train.Hooks, from, to int64) {
 func TestLiveLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, s := live(t, 120, style{})
-		h := d.Hooks(2000)
+		h := d.Hooks(nil, train.Config{TotalSteps: 2000})
 		h.Phase(train.Phase{Name: "compiling kernels", Unit: "kernels"})
 		time.Sleep(2 * time.Second)
 		h.Phase(train.Phase{Name: "compiling kernels", Done: 14, Total: 56, Unit: "kernels"})
@@ -84,7 +84,7 @@ func TestWidths(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			d, s := live(t, 200, style)
 			defer d.Close()
-			h := d.Hooks(2000)
+			h := d.Hooks(nil, train.Config{TotalSteps: 2000})
 			h.Plan(train.MemoryPlan{Parameters: 1.2e9})
 			steps(h, 0, 500)
 			for columns := 200; columns > 0; columns-- {
@@ -109,6 +109,19 @@ func TestWidths(t *testing.T) {
 				t.Errorf("%d sequences", s.coded)
 			}
 		})
+	}
+}
+
+// The share of the ceilings is shown where they are known, and are ceilings.
+func TestShareOfCeilings(t *testing.T) {
+	for least, want := range map[float64]string{0: "", 2.5e6: "20% of ceiling", 1e7: "81% of ceiling", 2e7: ""} {
+		s := state{total: 10, tokens: 1000, least: least}
+		s.submitted(1, time.Now())
+		s.record(record(1, 3, 0)) // 81,234 tokens/s: 12.3 ms a step
+		line := s.live(time.Now(), 200, style{})
+		if strings.Contains(line, "ceiling") != (want != "") || !strings.Contains(line, want) {
+			t.Errorf("least %v ns: %q, want %q", s.least, line, want)
+		}
 	}
 }
 
@@ -167,7 +180,7 @@ func TestStoppedTerminal(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := stopped{make(chan struct{})}
 			d := newDisplay(terminal{w, width, style{}})
-			h := d.Hooks(100000)
+			h := d.Hooks(nil, train.Config{TotalSteps: 100000})
 			fmt.Fprintln(d, "the first line stops the display")
 			time.Sleep(time.Second)
 			started := time.Now()
@@ -196,7 +209,7 @@ func TestPlainLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
 		d := newDisplay(terminal{Writer: &out})
-		h := d.Hooks(2000)
+		h := d.Hooks(nil, train.Config{TotalSteps: 2000})
 		h.Phase(train.Phase{Name: "loading data"})
 		time.Sleep(1550 * time.Millisecond) // so that nothing else happens at the moments of the display
 		h.Phase(train.Phase{Name: "loading data", Done: 1, Total: 1})

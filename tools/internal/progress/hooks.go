@@ -7,15 +7,18 @@ import (
 	"sync"
 	"time"
 
+	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/tools/internal/ceilings"
 	"github.com/lemnos-ml/lemnos/train"
 	"github.com/lemnos-ml/lemnos/train/data"
+	"github.com/lemnos-ml/lemnos/vk"
 )
 
-// Hooks show a run of so many steps.
-func (d *Display) Hooks(steps int64) train.Hooks {
+// Hooks show a run of cfg on dev.
+func (d *Display) Hooks(dev *vk.Device, cfg train.Config) train.Hooks {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.state.total = steps
+	d.state.total, d.state.tokens = cfg.TotalSteps, float64(cfg.BatchSize*cfg.ContextLen*cfg.GradAccum)
 	return train.Hooks{
 		Phase: d.Phase,
 		Step: func(step int64) {
@@ -28,6 +31,13 @@ func (d *Display) Hooks(steps int64) train.Hooks {
 			d.mu.Lock()
 			defer d.mu.Unlock()
 			d.state.memory = p.Total()
+		},
+		Counts: func(step []ops.OpCount) {
+			c := ceilings.Of(dev)
+			least := c.LeastOf(step, ceilings.Cores(dev, cfg.Storage()))
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			d.state.least = least
 		},
 	}
 }

@@ -19,6 +19,8 @@ type state struct {
 	losses []float64
 	last   train.Record // with the last value of each measure
 	memory int64        // bytes on the device
+	tokens float64      // of a step
+	least  float64      // nanoseconds that a step takes at the device's ceilings; 0 where they were not measured
 }
 
 // mark is a step and when it was submitted.

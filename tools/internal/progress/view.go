@@ -79,39 +79,39 @@ func (s *state) fields() []field {
 			out = append(out, field{fmt.Sprintf("(%+.2g)", by), colour})
 		}
 	}
-	out = append(out, measures(s.last, true)...)
+	val, rest := measures(s.last)
+	out = append(out, val...)
+	if v := s.last.TokensPerS; v != nil {
+		out = append(out, field{speed(*v), ""})
+		if share := s.least / 1e9 * *v / s.tokens; share > 0 && share <= 1 { // above it the ceilings are too low: caches, or a busy machine
+			out = append(out, field{percent(share) + " of ceiling", ""})
+		}
+	}
+	out = append(out, rest...)
 	if s.memory > 0 {
 		out = append(out, field{"mem " + amount(s.memory, "bytes"), ""})
 	}
 	return out
 }
 
-// measures are those of a record but the loss.
-func measures(r train.Record, speedFirst bool) []field {
-	var out, speed []field
-	add := func(to *[]field, v *float64, text func(float64) string) {
-		if v != nil {
-			*to = append(*to, field{text(*v), ""})
-		}
+// measures are the held-out loss of a record, and what tells how the optimizer does.
+func measures(r train.Record) (val, rest []field) {
+	if r.ValLoss != nil {
+		val = append(val, field{"val " + loss(*r.ValLoss), ""})
 	}
-	form := func(format string) func(float64) string {
-		return func(v float64) string { return fmt.Sprintf(format, v) }
+	if r.LR != nil {
+		rest = append(rest, field{fmt.Sprintf("lr %.1e", *r.LR), ""})
 	}
-	add(&out, r.ValLoss, func(v float64) string { return "val " + loss(v) })
-	add(&speed, r.TokensPerS, func(v float64) string { return short(v) + " tok/s" })
-	if speedFirst {
-		out = append(out, speed...)
-	}
-	add(&out, r.LR, form("lr %.1e"))
-	add(&out, r.GradNorm, form("grad %.2g"))
-	if !speedFirst {
-		out = append(out, speed...)
+	if r.GradNorm != nil {
+		rest = append(rest, field{fmt.Sprintf("grad %.2g", *r.GradNorm), ""})
 	}
 	if r.Skipped > 0 {
-		out = append(out, field{fmt.Sprintf("skipped %d", r.Skipped), yellow})
+		rest = append(rest, field{fmt.Sprintf("skipped %d", r.Skipped), yellow})
 	}
-	return out
+	return val, rest
 }
+
+func speed(tokensPerS float64) string { return short(tokensPerS) + " tok/s" }
 
 // plain is a record as a line that stays.
 func (s *state) plain(r train.Record) string {
@@ -119,8 +119,12 @@ func (s *state) plain(r train.Record) string {
 	if r.Loss != nil {
 		words = append(words, "loss "+loss(*r.Loss))
 	}
-	for _, f := range measures(r, false) {
+	val, rest := measures(r)
+	for _, f := range append(val, rest...) {
 		words = append(words, f.text)
+	}
+	if r.TokensPerS != nil {
+		words = append(words, speed(*r.TokensPerS))
 	}
 	if left, ok := s.eta(); ok && s.step < s.total {
 		words = append(words, "eta "+duration(left))

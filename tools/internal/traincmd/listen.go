@@ -10,6 +10,7 @@ import (
 // other, the functions that are told and not asked.
 func listen(hooks *train.Hooks, other train.Hooks) {
 	hooks.Plan = both(hooks.Plan, other.Plan)
+	hooks.Counts = both(hooks.Counts, other.Counts)
 	hooks.Progress = both(hooks.Progress, other.Progress)
 	hooks.Phase = both(hooks.Phase, other.Phase)
 	hooks.Step = both(hooks.Step, other.Step)

@@ -91,7 +91,7 @@ func run(in *interrupts, p *command.Process, stdout *progress.Display) error {
 	defer model.Params().Release()
 
 	hooks := train.Hooks{Logger: stdout.Logger(), Fresh: o.fresh, DetectAnomaly: o.detect, Begun: func() { in.begun.Store(true) }, Start: start}
-	listen(&hooks, stdout.Hooks(cfg.TotalSteps))
+	listen(&hooks, stdout.Hooks(dev, cfg))
 	listen(&hooks, train.Hooks{Plan: func(p train.MemoryPlan) { fmt.Fprint(stdout, p) }})
 	s, err := newSampler(ctx, model, cfg, o, corpus.Tokenizer, stdout)
 	if err != nil {
