@@ -147,8 +147,11 @@ func TestETA(t *testing.T) {
 		for step := int64(6001); step <= 8000; step++ { // resumed from 6000
 			s.submitted(step, time.Now())
 			time.Sleep(10 * time.Millisecond)
-			if step == 6010 {
-				near(39900 * time.Millisecond)
+			if _, ok := s.eta(); ok && step < 6050 {
+				t.Fatalf("there is one at step %d", step)
+			}
+			if step == 6060 {
+				near(39400 * time.Millisecond)
 			}
 			if step%100 == 0 {
 				evaluation()

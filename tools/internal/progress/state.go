@@ -41,8 +41,9 @@ const (
 	showAfter = 300 * time.Millisecond // what is shorter only flickers
 	tellAfter = time.Second            // before the first step, and tellEvery then
 	tellEvery = 10 * time.Second
-	keptMarks = 5  // the rate is that of so many evaluations and the steps between them
-	lossesOf  = 10 // records make a trend
+	rateAfter = 500 * time.Millisecond // a few steps are submitted before the device has done the first
+	keptMarks = 5                      // the rate is that of so many evaluations and the steps between them
+	lossesOf  = 10                     // records make a trend
 )
 
 // phase keeps what is told of one, and returns a line if it is to stay in the scrollback.
@@ -107,7 +108,7 @@ func (s *state) record(r train.Record) {
 // eta estimates the time until the last step, evaluations included; false where nothing
 // is known yet.
 func (s *state) eta() (time.Duration, bool) {
-	if len(s.marks) == 0 || s.step <= s.marks[0].step || s.total < s.step {
+	if len(s.marks) == 0 || s.at.Sub(s.marks[0].at) < rateAfter || s.total < s.step {
 		return 0, false
 	}
 	first, last := s.marks[0], mark{s.step, s.at}
