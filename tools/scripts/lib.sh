@@ -36,6 +36,8 @@ has_validation_layer() {
 	[[ -n $(find_first {/usr/share,/etc,/usr/local/share}/vulkan/explicit_layer.d/VkLayer_khronos_validation.json) ]]
 }
 
+has_browser() { has_command chromium || has_command chromium-browser || has_command google-chrome; }
+
 # window_files prints the Go files that are built only with the tag window.
 window_files() {
 	grep -rl --include='*.go' --exclude-dir=.git --exclude-dir=.cache --exclude-dir=house -E '^//go:build .*\bwindow\b' . || true

@@ -4,7 +4,7 @@
 #   setup.sh run        a Vulkan loader and a driver (Mesa's lavapipe when there is none)
 #   setup.sh generate   glslc
 #   setup.sh test       both, and spirv-tools, the validation layer
-#   setup.sh check      all that, and SwiftShader, what the window needs, cross compilers
+#   setup.sh check      all that, and SwiftShader, what the window needs, a browser for the page, cross compilers
 #
 # Without root it prints the command that installs the rest, and fails. apt's own words go to .cache/setup.log.
 set -euo pipefail
@@ -35,6 +35,7 @@ missing() {
 	has_validation_layer || echo vulkan-validationlayers
 	[[ $goal == check ]] || return 0
 	missing_window_packages
+	has_browser || echo chromium
 	has_command x86_64-w64-mingw32-gcc || echo gcc-mingw-w64-x86-64
 	has_command aarch64-linux-gnu-gcc || printf '%s\n' gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 	has_command debootstrap || echo debootstrap
@@ -98,6 +99,7 @@ install_packages() {
 			case $p in
 			glslc) excuse glslc "the shaders are not rebuilt to compare" ;;
 			spirv-tools) excuse spirv-tools "the shaders are not validated" ;;
+			chromium) excuse chromium "the page is not tested in a browser; any chromium or google-chrome serves" ;;
 			*) fail "this system's package lists have no $p, which make test and make train cannot do without" ;;
 			esac
 		fi

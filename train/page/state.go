@@ -74,6 +74,7 @@ type status struct {
 	Step  int64   `json:"step"`
 	Left  float64 `json:"left,omitempty"` // seconds to the end; 0 when nobody knows
 	Phase *phase  `json:"phase,omitempty"`
+	Steps bool    `json:"training,omitempty"` // a step was done, and the run goes on
 	Ended string  `json:"ended,omitempty"`
 }
 
@@ -139,7 +140,7 @@ func (s *state) since(c *cursor) (n news, more, ended bool) {
 	c.samples = max(c.samples, s.dropped)
 	n.Samples = append(n.Samples, s.samples[c.samples-s.dropped:]...)
 	c.samples = s.dropped + len(s.samples)
-	n.Status = status{Step: s.pace.step, Left: s.pace.left(s.total, time.Now()), Phase: s.phase, Ended: s.ended}
+	n.Status = status{Step: s.pace.step, Left: s.pace.left(s.total, time.Now()), Phase: s.phase, Steps: len(s.pace.marks) > 0 && s.ended == "", Ended: s.ended}
 	return n, c.records < s.records.len(), s.ended != ""
 }
 

@@ -18,6 +18,7 @@ type options struct {
 	fresh  bool
 	detect bool
 	window bool
+	http   string // address of the page; "" for none
 	sample int    // tokens of a sample at each evaluation
 	prompt string // that samples continue
 }
@@ -28,6 +29,7 @@ func flags(o *options, defaults train.Config) (*flag.FlagSet, *[]string) {
 	fs.StringVar(&o.preset, "preset", o.preset, "configuration to start from: "+strings.Join(train.Presets(), ", ")+"; empty: the first, or finetune where -from is set")
 	fs.StringVar(&o.file, "config", o.file, "JSON file of a configuration to start from instead")
 	fs.BoolVar(&o.window, "window", false, "show the loss curve in a window; needs a build with -tags window")
+	fs.StringVar(&o.http, "http", "", "show the run in a browser while it trains: the address of its page, such as 127.0.0.1:0 for a free port")
 	fs.BoolVar(&o.fresh, "fresh", false, "remove the files of an earlier run from the run's folder, once all else is checked, and start over")
 	fs.BoolVar(&o.detect, "detect-anomaly", false, "run each step one operation after the other and name the first whose result is not finite; slow")
 	fs.IntVar(&o.sample, "sample", 200, "tokens of text that the model prints at each evaluation; 0: none")
@@ -39,7 +41,7 @@ func flags(o *options, defaults train.Config) (*flag.FlagSet, *[]string) {
 func values() map[string]command.Values {
 	all := map[string]command.Values{
 		"preset": command.Words(train.Presets()...), "config": command.OrFiles(), "device": devicescmd.Names, "from": command.Runs,
-		"data": command.OrFiles(), "tokenizer": command.OrFiles("bytes", "gpt2"), "ckpt_dir": command.OrFiles(),
+		"data": command.OrFiles(), "tokenizer": command.OrFiles("bytes", "gpt2"), "ckpt_dir": command.OrFiles(), "http": command.Words("127.0.0.1:0", "127.0.0.1:8080"),
 	}
 	for field, words := range train.Choices() {
 		all[field] = command.Words(words...)

@@ -65,7 +65,7 @@ func tool(p *command.Process) int {
 	return report(run(in, p, stdout))
 }
 
-func run(in *interrupts, p *command.Process, stdout *progress.Display) error {
+func run(in *interrupts, p *command.Process, stdout *progress.Display) (err error) {
 	cfg, o, err := parse(p, stdout)
 	if err != nil {
 		return err
@@ -73,13 +73,20 @@ func run(in *interrupts, p *command.Process, stdout *progress.Display) error {
 	if done, err := finished(cfg, o, stdout); done || err != nil {
 		return err
 	}
+	site, err := openPage(o.http, cfg, stdout)
+	if err != nil {
+		return err
+	}
+	defer func() { site.Close(err) }()
+	exit := in.exit
+	in.exit = func(err error) { site.Close(err); exit(err) }
 	ctx := in.watch()
 	dev, err := open(cfg.Device)
 	if err != nil {
 		return err
 	}
 	defer dev.Close()
-	corpus, err := train.OpenData(ctx, cfg, stdout.Listener())
+	corpus, err := train.OpenData(ctx, cfg, beside(stdout.Listener(), site))
 	if err != nil {
 		return err
 	}
@@ -101,6 +108,7 @@ func run(in *interrupts, p *command.Process, stdout *progress.Display) error {
 	if s != nil {
 		listen(&hooks, train.Hooks{Sample: s.print})
 	}
+	site.Watch(&hooks, dev.Info())
 	err = besideWindow(o.window, cfg.RunName, &hooks, func() error { return train.Run(ctx, dev, cfg, model, corpus, hooks) })
 	if err != nil {
 		return err

@@ -49,6 +49,8 @@ export class Curve {
 
   size() { return { width: this.plot.clientWidth, height: this.plot.clientHeight }; }
 
+  get dragged() { return this.chart?.select.width > 0; }
+
   // draw shows runs with these options: smoothing, log, range. A chart of other lines than before is made anew.
   draw(runs, options) {
     this.range = options.range;
@@ -103,7 +105,14 @@ export class Curve {
       ...this.size(),
       legend: { show: false },
       padding: [8, 10, 0, 0],
-      cursor: { sync: { key: "step" }, hover: { skip: [null] }, points: { size: (u, i) => (lines[i - 1].faint ? 0 : 7) }, drag: { x: true, y: false, setScale: false }, y: false, bind: { dblclick: () => () => this.zoomed(null) } },
+      cursor: {
+        sync: { key: "step", filters: { pub: (type) => type === "mousemove" || type === "mouseleave" } }, // a drag is its own chart's
+        hover: { skip: [null] },
+        points: { size: (u, i) => (lines[i - 1].faint ? 0 : 7) },
+        drag: { x: true, y: false, setScale: false },
+        bind: { dblclick: () => () => this.zoomed(null) },
+        y: false,
+      },
       scales: { x: { time: false, range: (u, low, high) => this.range ?? [low ?? 0, Math.max(high ?? 1, (low ?? 0) + 1)] }, y: { distr: log ? 3 : 1, range: log ? logarithmic : linear } },
       axes: [
         { ...axis, size: 28, values: (u, ticks) => ticks.map(tick) },

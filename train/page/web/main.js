@@ -26,18 +26,19 @@ const curves = [
   new Curve(by("curves"), "Tokens/s", [{ name: "tokens_per_s", label: "" }], zoom),
 ];
 
-// draw waits for the next frame, and for four times as long as drawing takes, so that the browser stays free.
+// draw waits for the next frame, and for four times as long as drawing takes (a second at most), so that the browser stays free.
 let waiting = false, cost = 0;
 function draw() {
   if (waiting) return;
   waiting = true;
   setTimeout(() => requestAnimationFrame(() => {
     waiting = false;
+    if (curves.some((curve) => curve.dragged)) return setTimeout(draw, 100); // what is chosen stays under the mouse
     const start = performance.now();
     const shown = runs().filter((run) => run.shown);
     for (const curve of curves) curve.draw(shown, page.options);
     cost = performance.now() - start;
-  }), 4 * cost);
+  }), Math.min(4 * cost, 1000));
 }
 
 const runs = () => [page.live, ...page.others];
@@ -130,6 +131,7 @@ function connect() {
   });
   events.addEventListener("error", () => {
     view.connection("connecting", "no connection, trying again");
+    view.progress(page.live, page.about, { step: page.status.step });
     if (events.readyState === EventSource.CLOSED) setTimeout(connect, 2000);
   });
 }

@@ -37,9 +37,8 @@ export function progress(run, about, status) {
   }
 }
 
-function phase({ phase: p, ended, step }) {
-  if (ended) return "";
-  if (!p) return step > 0 ? "training" : "\u00a0";
+function phase({ phase: p, training }) {
+  if (!p) return training ? "training" : "\u00a0";
   if (!p.total) return p.name;
   const size = (n) => (p.unit === "bytes" ? bytes(n) : count(n));
   return `${p.name}: ${size(p.done)} of ${size(p.total)}${p.unit && p.unit !== "bytes" ? ` ${p.unit}` : ""}`;

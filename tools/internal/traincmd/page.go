@@ -1,0 +1,34 @@
+package traincmd
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/lemnos-ml/lemnos/train"
+	"github.com/lemnos-ml/lemnos/train/data"
+	"github.com/lemnos-ml/lemnos/train/page"
+)
+
+// openPage serves the page of the run and prints where. Without an address there is none: nil.
+func openPage(addr string, cfg train.Config, out io.Writer) (*page.Page, error) {
+	if addr == "" {
+		return nil, nil
+	}
+	p, err := page.Listen(addr, cfg)
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(out, "page: %s\n", p.URL())
+	if warning := p.Warning(); warning != "" {
+		fmt.Fprintf(out, "warning: %s\n", warning)
+	}
+	return p, nil
+}
+
+// beside returns a listener that tells the page too.
+func beside(l *data.Listener, p *page.Page) *data.Listener {
+	if p == nil {
+		return l
+	}
+	return &data.Listener{Logger: l.Logger, Phase: both(l.Phase, p.Phase)}
+}
