@@ -265,7 +265,45 @@ func TestGradientHistogramCountsTargets(t *testing.T) {
 	}
 }
 
-// Wall times of a run that was recorded before are those that it had, as if it had not paused.
+// A frozen set has no gradients; those of several sets, under rules of their own, have one norm.
+func TestHistogramsOfSeveralSets(t *testing.T) {
+	dev := vktest.Open(t)
+	c := smallRun(t, t.TempDir())
+	c.TensorBoard = true
+	corpus, err := train.OpenData(ctx, c, nil)
+	must(t, err)
+	defer corpus.Close()
+	m, err := newAdapted(dev, c)
+	must(t, err)
+	defer m.thin.Release()
+	defer m.Params().Release()
+	must(t, train.Run(ctx, dev, c, grouped{m}, corpus, train.Hooks{}))
+	events := eventtest.Run(t, c.Dir())
+	tags := map[string]int{}
+	for _, e := range events {
+		for _, v := range e.Values {
+			if v.Histogram != nil {
+				tags[v.Tag]++
+			}
+		}
+	}
+	if want := map[string]int{"parameters/bigram.table": 3, "parameters/left": 3, "parameters/wide": 3, "gradients/left": 2, "gradients/wide": 2}; !maps.Equal(tags, want) {
+		t.Errorf("histograms %v, want %v", tags, want)
+	}
+	records, err := train.ReadMetrics(filepath.Join(c.Dir(), "metrics.jsonl"))
+	must(t, err)
+	left, wide := histogramsOf(events, "gradients/left"), histogramsOf(events, "gradients/wide")
+	for _, r := range records {
+		if r.Step%c.EvalEvery != 0 || r.GradNorm == nil {
+			continue
+		}
+		if got := math.Sqrt(left[r.Step].SumSquares + wide[r.Step].SumSquares); !(math.Abs(got / *r.GradNorm - 1) < 1e-5) {
+			t.Errorf("step %d: gradients in the histograms have the norm %v, want %v", r.Step, got, *r.GradNorm)
+		}
+	}
+}
+
+// The time of training goes on where an earlier start ended: pauses are none of it.
 func TestElapsedGoesOn(t *testing.T) {
 	dev := vktest.Open(t)
 	c := smallRun(t, t.TempDir())

@@ -13,6 +13,7 @@ import (
 
 	"github.com/lemnos-ml/lemnos/internal/vktest"
 	"github.com/lemnos-ml/lemnos/train"
+	"github.com/lemnos-ml/lemnos/train/internal/eventtest"
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
@@ -31,6 +32,7 @@ func TestRunKeepsItsFolder(t *testing.T) {
 		"the lock removed": func(dir string) error { return os.Remove(filepath.Join(dir, "run.lock")) },
 	} {
 		c := smallRun(t, t.TempDir())
+		c.TensorBoard = true
 		var last train.Record
 		must(t, runHooked(ctx, dev, c, train.Hooks{Progress: func(r train.Record) {
 			switch last = r; r.Step {
@@ -51,6 +53,7 @@ func TestRunKeepsItsFolder(t *testing.T) {
 		if got, err := train.ReadMetrics(filepath.Join(c.Dir(), "metrics.jsonl")); err != nil || len(got) != len(steps) {
 			t.Errorf("%s: %d records of metrics, want %d; %v", name, len(got), len(steps), err)
 		}
+		wantCurves(t, c, eventtest.Run(t, c.Dir()))
 		_, err := os.Stat(filepath.Join(c.Dir(), "config.json"))
 		must(t, err)
 		c.TotalSteps++
