@@ -6,7 +6,7 @@ SHELL := bash
 scripts := tools/scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help train test check bench devices generate bundle results setup clean
+.PHONY: help train test check bench devices generate bundle release results setup clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -38,6 +38,10 @@ generate: ## compile the shaders to SPIR-V again
 bundle: ## stripped test binaries and tools in bundle/, for a machine with a GPU and without Go
 	@bash $(scripts)/bundle.sh
 
+release: ## archives of the last commit in dist/: Linux on amd64 and arm64, Windows on amd64; with checksums and bills of materials
+	@bash $(scripts)/setup.sh check
+	@bash $(scripts)/release.sh
+
 results: ## put RESULTS="results.tar.gz" of a bundle, measured on DEVICE="h200-580", into tools/bench/results; and the table into README.md
 	@bash $(scripts)/results.sh $(RESULTS) $(DEVICE)
 
@@ -45,4 +49,4 @@ setup: ## install all that make test and make check need, and nothing else
 	@bash $(scripts)/setup.sh check
 
 clean: ## remove what set-up downloaded and what was built (training runs stay)
-	rm -rf .cache bundle
+	rm -rf .cache bundle dist

@@ -110,7 +110,7 @@ func top(p string) string {
 // walk calls f for every file of the repository that belongs to it.
 func walk(t *testing.T, f func(path string)) {
 	t.Helper()
-	skip := []string{".git", ".cache", "bundle", "runs", "shared"}
+	skip := []string{".git", ".cache", "bundle", "dist", "runs", "shared"}
 	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err

@@ -7,9 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
+
+	"github.com/lemnos-ml/lemnos/tools/internal/command"
 )
 
 // machine is what checks see of the system; tests make others.
@@ -57,22 +58,8 @@ func (m *machine) wsl() bool {
 
 // checkProgram tells what program this is.
 func checkProgram() Check {
-	const name = "program"
-	info, _ := debug.ReadBuildInfo()
-	version, commit := "unknown", ""
-	if info != nil {
-		version = info.Main.Version
-		for _, s := range info.Settings {
-			switch {
-			case s.Key == "vcs.revision":
-				commit = s.Value
-			case s.Key == "vcs.modified" && s.Value == "true":
-				commit += ", changed"
-			}
-		}
-	}
-	return good(name, "lemnos %s, %s, %s/%s", version, runtime.Version(), runtime.GOOS, runtime.GOARCH).
-		with("version", version).with("commit", commit).with("go", runtime.Version()).with("os", runtime.GOOS).with("arch", runtime.GOARCH)
+	version := command.Version()
+	return good("program", "lemnos %s", version).with("version", version).with("go", runtime.Version()).with("os", runtime.GOOS).with("arch", runtime.GOARCH)
 }
 
 // checkSystem tells what the program runs on.
