@@ -28,6 +28,8 @@ git clone -q --shared . "$work/source"
 cd "$work/source"
 export GOFLAGS="-trimpath -buildvcs=true"
 
+GOBIN=$work/bin CGO_ENABLED=0 go install "$bom"
+
 # licences FOLDER collects those of the modules in the program, and Go's own.
 licences() {
 	local path dir files file
@@ -63,8 +65,8 @@ build() {
 	fi
 	licences "$work/$name/licenses"
 	install -m 644 README.md LICENSE CHANGELOG.md "$work/$name/"
-	(unset GOOS GOARCH CC && GOFLAGS= go run "$bom" bin -json -noserial -notimestamp -version "$version" -output "$out/$name.cdx.json" "$work/$name/$program") 2>"$work/bom.log" ||
-		{ cat "$work/bom.log" >&2; return 1; }
+	"$work/bin/cyclonedx-gomod" bin -json -noserial -notimestamp -version "$version" -output "$out/$name.cdx.json" "$work/$name/$program" 2>"$work/log" ||
+		{ cat "$work/log" >&2; return 1; }
 	find "$work/$name" -exec touch -d "@$SOURCE_DATE_EPOCH" {} +
 	if [[ $GOOS == windows ]]; then
 		(cd "$work" && find "$name" -type f | sort | zip -q -X "$out/$name.zip" -@)

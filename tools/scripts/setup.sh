@@ -38,6 +38,9 @@ missing() {
 	has_browser || echo chromium
 	has_command x86_64-w64-mingw32-gcc || echo gcc-mingw-w64-x86-64
 	has_command aarch64-linux-gnu-gcc || printf '%s\n' gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+	has_command qemu-aarch64 || echo qemu-user
+	has_command zip || echo zip
+	has_command unzip || echo unzip
 	has_command debootstrap || echo debootstrap
 	has_command xz || echo xz-utils
 	python3 -c 'import venv, ensurepip' 2>/dev/null || echo python3-venv

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.."
 source tools/scripts/lib.sh
 
 quick=(format vet house shaders lavapipe)
-rest=(staticcheck guest swiftshader race coverage window page tensorboard fuzz compile chroots limits windows arm64 kill smoke bundle)
+rest=(staticcheck guest swiftshader race coverage window page tensorboard fuzz compile chroots limits windows arm64 kill smoke bundle release)
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

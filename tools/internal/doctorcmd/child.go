@@ -62,6 +62,9 @@ func broken(name string, limit time.Duration, timedOut, err error, said string) 
 		return fail(name, advice, "the driver gave no answer for %v", limit).with("said", tail(said))
 	}
 	what := err.Error()
+	if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) && said == "" {
+		return fail(name, "", "what asks the driver could not be asked: %s", what)
+	}
 	if line := fault.FindString(said); line != "" {
 		what = line
 	}

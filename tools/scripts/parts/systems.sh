@@ -2,7 +2,7 @@
 
 part_arm64() {
 	has_command aarch64-linux-gnu-gcc || skip_outside_ci "aarch64-linux-gnu-gcc is missing"
-	export GOOS=linux GOARCH=arm64 CGO_ENABLED=1 CC=aarch64-linux-gnu-gcc
+	export GOOS=linux GOARCH=arm64 CGO_ENABLED=1 CC=aarch64-linux-gnu-gcc GOFLAGS="$GOFLAGS -trimpath" # as part release has it
 	go vet ./...
 	go build ./...
 }
@@ -10,7 +10,7 @@ part_arm64() {
 # The whole cross-builds; the core runs under Wine, on lavapipe: the suite of vk, some of ops, a short training, a sample.
 part_windows() {
 	has_command x86_64-w64-mingw32-gcc || skip_outside_ci "x86_64-w64-mingw32-gcc is missing"
-	export GOOS=windows GOARCH=amd64 CGO_ENABLED=1 CC=x86_64-w64-mingw32-gcc
+	export GOOS=windows GOARCH=amd64 CGO_ENABLED=1 CC=x86_64-w64-mingw32-gcc GOFLAGS="$GOFLAGS -trimpath"
 	go vet ./...
 	go build ./...
 	local bin=$work/windows
