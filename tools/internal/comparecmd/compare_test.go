@@ -167,6 +167,16 @@ func TestPictures(t *testing.T) {
 	if _, log, status := compare(slices.Insert(operands, 0, "-o", "c.png", "-x", "time")...); status != 0 {
 		t.Fatal(log)
 	}
+	for seconds, want := range map[int]string{100: "seconds of training", 180: "minutes of training", 4000: "minutes of training", 20000: "hours of training", 1e6: "days of training"} {
+		write(t, filepath.Join("timed", metricsName), fmt.Sprintf(`{"step":9,"loss":1,"elapsed_s":%d}`+"\n", seconds))
+		runs, err := open([]string{"timed"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f, err := draw(runs, axes["time"]); err != nil || f.XLabel != want || f.Panels[0].Curves[0].X[0] > 180 {
+			t.Errorf("%d s: axis %q, %v, point at %v", seconds, f.XLabel, err, f.Panels[0].Curves[0].X)
+		}
+	}
 	f, err := os.Open("c.png")
 	if err != nil {
 		t.Fatal(err)

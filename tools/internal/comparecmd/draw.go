@@ -12,19 +12,29 @@ import (
 // axis is what the horizontal axis may have.
 type axis struct {
 	label string
+	units []unit // the largest that the axis has some of is taken; nil: label says it
 	// of returns where a record is, and false where that is not known.
 	of func(*runData, train.Record) (float64, bool)
 	// unknown says why, and what to do.
 	unknown string
 }
 
+// unit is so many of what of returns.
+type unit struct {
+	label string
+	size  float64
+}
+
+// few is how many of a unit an axis has at least.
+const few = 3
+
 var axes = map[string]axis{
-	"step": {"step", func(_ *runData, r train.Record) (float64, bool) { return float64(r.Step), true }, ""},
-	"tokens": {"training tokens", func(d *runData, r train.Record) (float64, bool) {
+	"step": {"step", nil, func(_ *runData, r train.Record) (float64, bool) { return float64(r.Step), true }, ""},
+	"tokens": {"training tokens", nil, func(d *runData, r train.Record) (float64, bool) {
 		n := d.stepTokens()
 		return float64(r.Step * n), n > 0
 	}, "how many tokens a step has is in its config.json, which is not there: draw by step"},
-	"time": {"seconds of training", func(_ *runData, r train.Record) (float64, bool) {
+	"time": {"seconds of training", []unit{{"minutes of training", 60}, {"hours of training", 3600}, {"days of training", 86400}}, func(_ *runData, r train.Record) (float64, bool) {
 		if r.ElapsedS == nil {
 			return 0, false
 		}
@@ -73,13 +83,40 @@ func draw(runs []*runData, x axis) (figure.Figure, error) {
 		validation.Curves, training.Curves = append(validation.Curves, val), append(training.Curves, tr)
 	}
 	panels := []figure.Panel{validation, training}
+	label := x.scale(panels)
 	if !slices.ContainsFunc(validation.Curves, func(c figure.Curve) bool { return len(c.Y) > 0 }) {
 		panels = panels[1:]
 	}
 	for i := range runs {
 		panels[0].Curves[i].Name = runs[i].name
 	}
-	return figure.Figure{Title: "losses in nats per token", XLabel: x.label, Panels: panels}, nil
+	return figure.Figure{Title: "losses in nats per token", XLabel: label, Panels: panels}, nil
+}
+
+// scale measures the axis of panels in a unit that suits it, and returns its label.
+func (x axis) scale(panels []figure.Panel) (label string) {
+	var curves []figure.Curve
+	for _, p := range panels {
+		curves = append(curves, p.Curves...)
+	}
+	last := 0.0
+	for _, c := range curves {
+		for _, v := range c.X {
+			last = max(last, v)
+		}
+	}
+	best := unit{x.label, 1}
+	for _, u := range x.units {
+		if last >= few*u.size {
+			best = u
+		}
+	}
+	for _, c := range curves {
+		for i := range c.X {
+			c.X[i] /= best.size
+		}
+	}
+	return best.label
 }
 
 // curve returns the finite values of a field.

@@ -114,6 +114,9 @@ func run(in *interrupts, p *command.Process, stdout *progress.Display) (err erro
 		return err
 	}
 	fmt.Fprintf(stdout, "done: checkpoints, metrics and loss.png are in %s\n", cfg.Dir())
+	if cfg.TensorBoard {
+		fmt.Fprintf(stdout, "see its curves with:\n  tensorboard --logdir %s\n", command.Quote(cfg.CkptDir))
+	}
 	if s != nil {
 		fmt.Fprintf(stdout, "sample from it with:\n  %s\n", sampleCommand(p, o.prompt, cfg.Dir(), corpus.Tokenizer == nil))
 	}
