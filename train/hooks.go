@@ -2,11 +2,11 @@ package train
 
 import (
 	"context"
-	"image"
 	"log/slog"
 
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/train/data"
+	"github.com/lemnos-ml/lemnos/train/figure"
 	"github.com/lemnos-ml/lemnos/train/internal/meter"
 	"github.com/lemnos-ml/lemnos/train/internal/output"
 )
@@ -42,8 +42,9 @@ type Hooks struct {
 	// the device must leave the parameters as they are. TensorBoard is given the text that
 	// it returns, if any.
 	Sample func(step int64) (text string)
-	// Plot receives the loss curve at each evaluation.
-	Plot func(image.Image)
+	// Plot receives the curves of the whole run with each record, see [LossPlot]. To draw them
+	// takes some hundredths of a second and is best done by another goroutine.
+	Plot func(figure.Figure)
 	// Logger receives warnings and messages, and what Progress, Phase and Plan would have
 	// been told where they are nil; a nil Logger is silent.
 	Logger *slog.Logger

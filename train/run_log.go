@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lemnos-ml/lemnos/ops"
+	"github.com/lemnos-ml/lemnos/train/figure"
 )
 
 // log measures and writes a record of the present step. When ctx ends it leaves
@@ -48,6 +49,9 @@ func (r *runner) log(ctx context.Context, evaluate bool) error {
 		r.hooks.Progress(rec)
 	} else {
 		r.hooks.Logger.Info("step", attrs(rec)...)
+	}
+	if r.hooks.Plot != nil {
+		r.hooks.Plot(r.figure())
 	}
 	if rec.ValLoss != nil || evaluate && r.eval == nil {
 		r.warn("loss curve not written", r.plot())
@@ -130,15 +134,17 @@ func (r *runner) warn(what string, err error) {
 	}
 }
 
-// plot draws the loss curve for the hook, and to loss.svg and loss.png.
+// figure returns the curves of the run.
+func (r *runner) figure() figure.Figure {
+	return lossFigure(r.trainer.cfg.RunName, r.metrics.Records(), r.unigram)
+}
+
+// plot draws the curves to loss.svg and loss.png.
 func (r *runner) plot() error {
-	f := lossFigure(r.trainer.cfg.RunName, r.metrics.Records(), r.unigram)
+	f := r.figure()
 	img, err := f.Image()
 	if err != nil {
 		return fmt.Errorf("train: plot: %w", err)
-	}
-	if r.hooks.Plot != nil {
-		r.hooks.Plot(img)
 	}
 	return writePlots(r.hooks.files, r.path, f, img)
 }

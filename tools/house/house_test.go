@@ -55,7 +55,7 @@ var rooms = map[string][]string{
 	"train/data":        {"train/internal", "train/safetensors", "train/torch", "train/tokenizer"},
 	"train/hf":          {"train/internal", "train/safetensors", "train/torch", "train/tokenizer", "vk", "ops", "nn"},
 	"train/page":        {"train", "vk"},
-	"train/window":      {"train"},
+	"train/window":      {"train", "vk"},
 }
 
 // testSupport are packages for tests: only test files and each other import them.

@@ -24,6 +24,8 @@ const (
 	Width  = 1200
 	Height = 750
 	dpi    = 150
+
+	minSide = 40 // pixels
 )
 
 // Figure is what is drawn.
@@ -51,9 +53,17 @@ type Curve struct {
 	Dashed bool
 }
 
-// Image draws with pixels.
-func (f Figure) Image() (image.Image, error) {
-	canvas := vgimg.NewWith(vgimg.UseWH(Width*vg.Inch/dpi, Height*vg.Inch/dpi), vgimg.UseDPI(dpi))
+// Image draws with pixels, Width by Height.
+func (f Figure) Image() (image.Image, error) { return f.ImageOf(Width, Height) }
+
+// ImageOf draws with so many pixels. Text and lines are as large as the smaller of both lets them be.
+func (f Figure) ImageOf(width, height int) (image.Image, error) {
+	if width < minSide || height < minSide {
+		return nil, fmt.Errorf("figure: there is no room for curves in %d by %d pixels", width, height)
+	}
+	density := max(int(dpi*min(float64(width)/Width, float64(height)/Height)), 1)
+	pixel := vg.Inch / vg.Length(density)
+	canvas := vgimg.NewWith(vgimg.UseWH(vg.Length(width)*pixel, vg.Length(height)*pixel), vgimg.UseDPI(density))
 	if err := f.draw(draw.New(canvas)); err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package figure
 import (
 	"bytes"
 	"encoding/xml"
+	"image"
 	"io"
 	"slices"
 	"strings"
@@ -79,5 +80,24 @@ func TestSVG(t *testing.T) {
 	}
 	if slices.Contains(texts, "empty") || colors["#0072B2"] < 1 || colors["#009E73"] < 1 {
 		t.Errorf("texts %q, lines %v", texts, colors)
+	}
+}
+
+// A picture has the size that was asked for, where curves have room in it.
+func TestImageOf(t *testing.T) {
+	f := Figure{Title: "t", Panels: []Panel{{Curves: []Curve{{Color: Blue, X: []float64{0, 1}, Y: []float64{0, 1}}}}}}
+	for _, size := range []image.Point{{X: Width, Y: Height}, {X: 2400, Y: 1500}, {X: 601, Y: 1003}, {X: 333, Y: 111}, {X: 40, Y: 40}} {
+		img, err := f.ImageOf(size.X, size.Y)
+		if err != nil {
+			t.Fatal(size, err)
+		}
+		if got := img.Bounds().Size(); got != size {
+			t.Errorf("the picture has %v pixels, want %v", got, size)
+		}
+	}
+	for _, size := range []image.Point{{}, {X: 1200}, {X: -1, Y: 500}, {X: 39, Y: 400}} {
+		if _, err := f.ImageOf(size.X, size.Y); err == nil {
+			t.Errorf("curves are drawn in %v pixels", size)
+		}
 	}
 }

@@ -1,4 +1,4 @@
-// Package window shows an image, such as the loss curve, in a window while
+// Package window shows an image, or the curves of a run, in a window while
 // training runs. It exists only in builds with the tag window:
 //
 //	go run -tags window ./tools/train
@@ -16,7 +16,7 @@
 //	done := make(chan struct{})
 //	go func() {
 //		defer close(done)
-//		… // train; w.Show(img) now and then
+//		… // train with train.Hooks{Plot: w.Plot}, or w.Show(img) now and then
 //	}()
 //	w.Run(done) // until done, or until the user closes the window
 //	<-done

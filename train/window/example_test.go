@@ -17,7 +17,7 @@ func Example() {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		w.Show(image.NewRGBA(image.Rect(0, 0, 640, 480))) // train.Hooks.Plot hands over the loss curve
+		w.Show(image.NewRGBA(image.Rect(0, 0, 640, 480))) // or train.Run with train.Hooks{Plot: w.Plot}
 	}()
 	w.Run(done)
 	<-done

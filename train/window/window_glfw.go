@@ -13,6 +13,8 @@ import (
 
 	"github.com/go-gl/gl/v3.2-core/gl"
 	"github.com/go-gl/glfw/v3.3/glfw"
+
+	"github.com/lemnos-ml/lemnos/train/figure"
 )
 
 // The size of a new window, in screen coordinates: that of a loss plot.
@@ -25,8 +27,9 @@ const pollSeconds = 0.05
 func init() { runtime.LockOSThread() }
 
 // Window is a window on the desktop that shows one image, scaled to fit. Open,
-// Poll, Run and Close are for the main goroutine, Show for any.
+// Poll, Run and Close are for the main goroutine, Show and Plot for any.
 type Window struct {
+	curves      *drawer
 	next        atomic.Pointer[image.RGBA] // set by Show, taken by Poll
 	handle      *glfw.Window
 	texture     uint32
@@ -53,10 +56,13 @@ func Open(title string) (w *Window, err error) {
 		return nil, fmt.Errorf("train/window: %w", err)
 	}
 	w = &Window{dirty: true}
+	w.curves = newDrawer(w.Show)
 	if err := w.create(title); err != nil {
+		w.curves.close()
 		glfw.Terminate()
 		return nil, fmt.Errorf("train/window: %w", err)
 	}
+	w.curves.resize(w.handle.GetFramebufferSize())
 	return w, nil
 }
 
@@ -76,7 +82,7 @@ func (w *Window) create(title string) error {
 	}
 	redraw := func() { w.dirty = true }
 	w.handle.SetRefreshCallback(func(*glfw.Window) { redraw() })
-	w.handle.SetFramebufferSizeCallback(func(*glfw.Window, int, int) { redraw() })
+	w.handle.SetFramebufferSizeCallback(func(_ *glfw.Window, width, height int) { redraw(); w.curves.resize(width, height) })
 	gl.GenTextures(1, &w.texture)
 	gl.BindTexture(gl.TEXTURE_2D, w.texture)
 	gl.GenFramebuffers(1, &w.framebuffer)
@@ -95,6 +101,14 @@ func (w *Window) Show(img image.Image) {
 	pixels := image.NewRGBA(image.Rect(0, 0, b.Dx(), b.Dy()))
 	draw.Draw(pixels, pixels.Rect, img, b.Min, draw.Src)
 	w.next.Store(pixels)
+}
+
+// Plot makes f what the window shows, as Show does with an image: it is drawn beside training, in the size
+// of the window, and anew when that changes. It is a function for train.Hooks.
+func (w *Window) Plot(f figure.Figure) {
+	if w != nil {
+		w.curves.plot(f)
+	}
 }
 
 // Poll handles events, draws when something changed, and returns false once the
@@ -143,6 +157,7 @@ func (w *Window) Close() {
 	if w == nil || w.handle == nil {
 		return
 	}
+	w.curves.close()
 	gl.DeleteFramebuffers(1, &w.framebuffer)
 	gl.DeleteTextures(1, &w.texture)
 	w.handle.Destroy()

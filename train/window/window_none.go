@@ -5,6 +5,8 @@ package window
 import (
 	"errors"
 	"image"
+
+	"github.com/lemnos-ml/lemnos/train/figure"
 )
 
 // Window is a window on the desktop; this build has none.
@@ -17,6 +19,9 @@ func Open(title string) (*Window, error) {
 
 // Show does nothing.
 func (w *Window) Show(img image.Image) {}
+
+// Plot does nothing.
+func (w *Window) Plot(f figure.Figure) {}
 
 // Poll returns false.
 func (w *Window) Poll() bool { return false }

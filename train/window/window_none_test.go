@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/lemnos-ml/lemnos/train/figure"
 )
 
 func TestOpenSaysHowToBuildWithAWindow(t *testing.T) {
@@ -16,6 +18,7 @@ func TestOpenSaysHowToBuildWithAWindow(t *testing.T) {
 	}
 	// The program that goes on without a window calls the same methods.
 	w.Show(image.NewRGBA(image.Rect(0, 0, 4, 4)))
+	w.Plot(figure.Figure{})
 	if w.Poll() {
 		t.Error("Poll: the window that was not opened is open")
 	}

@@ -28,7 +28,7 @@ func flags(o *options, defaults train.Config) (*flag.FlagSet, *[]string) {
 	fs := command.Flags("train")
 	fs.StringVar(&o.preset, "preset", o.preset, "configuration to start from: "+strings.Join(train.Presets(), ", ")+"; empty: the first, or finetune where -from is set")
 	fs.StringVar(&o.file, "config", o.file, "JSON file of a configuration to start from instead")
-	fs.BoolVar(&o.window, "window", false, "show the loss curve in a window; needs a build with -tags window")
+	fs.BoolVar(&o.window, "window", false, "show the curves in a window; needs a build with -tags window")
 	fs.StringVar(&o.http, "http", "", "show the run in a browser while it trains: the address of its page, such as 127.0.0.1:0 for a free port")
 	fs.BoolVar(&o.fresh, "fresh", false, "remove the files of an earlier run from the run's folder, once all else is checked, and start over")
 	fs.BoolVar(&o.detect, "detect-anomaly", false, "run each step one operation after the other and name the first whose result is not finite; slow")

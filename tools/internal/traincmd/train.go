@@ -142,7 +142,7 @@ func finished(cfg train.Config, o options, stdout io.Writer) (bool, error) {
 	return done, err
 }
 
-// besideWindow trains, with the loss curve in a window if one is wanted. The
+// besideWindow trains, with the curves in a window if one is wanted. The
 // window needs the main thread; training never waits for it.
 func besideWindow(wanted bool, title string, hooks *train.Hooks, run func() error) (err error) {
 	if !wanted {
@@ -153,7 +153,7 @@ func besideWindow(wanted bool, title string, hooks *train.Hooks, run func() erro
 		hooks.Logger.Warn("training without the window", "error", err)
 	}
 	defer w.Close()
-	listen(hooks, train.Hooks{Plot: w.Show})
+	listen(hooks, train.Hooks{Plot: w.Plot})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
