@@ -33,7 +33,7 @@ func TestCompileIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer eval.Close()
-	if err := plan(trainer, eval, dev.Stats(), Hooks{}.withDefaults()); err != nil {
+	if _, err := plan(trainer, eval, dev.Stats(), Hooks{}.withDefaults()); err != nil {
 		t.Fatal(err)
 	}
 	n := dev.Stats().Kernels

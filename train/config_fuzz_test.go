@@ -8,29 +8,49 @@ import (
 	"github.com/lemnos-ml/lemnos/train/internal/hostile"
 )
 
-var hostileConfig = hostile.Format{Name: "config", Read: readHostileConfig, Limit: 256, Seeds: configSeeds}
+var hostileConfig = hostile.Format{Name: "config", Read: readHostileConfig, Accepted: rewritesConfig, Limit: 256, Seeds: configSeeds}
 
-// What is read of a configuration and is possible can be written and read again.
 func readHostileConfig(t testing.TB, data []byte) error {
-	c := DefaultConfig()
-	if _, err := c.parse(data); err != nil {
+	c, err := composeData(data)
+	if err != nil {
 		return err
 	}
-	if err := c.Validate(); err != nil {
-		return fault.Unsupported(err) // as ReadConfig does
-	}
-	text, err := json.Marshal(c)
+	return fault.Unsupported(c.Validate()) // as ReadConfig does
+}
+
+// rewritesConfig: what is read of a configuration and is possible can be written and read
+// again, as JSON and as TOML.
+func rewritesConfig(t testing.TB, data []byte) {
+	c, err := composeData(data)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again := DefaultConfig()
-	if _, err := again.parse(text); err != nil || again != c {
-		t.Fatalf("%+v was written as %s and read as %+v, %v", c, text, again, err)
+	text, err := json.Marshal(c.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	toml, err := c.TOML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, written := range []string{string(text), toml} {
+		if again, err := composeData([]byte(written)); err != nil || again.Config != c.Config {
+			t.Fatalf("%+v was written as %s and read as %+v, %v", c, written, again, err)
+		}
 	}
 	if rate := c.schedule().At(c.TotalSteps / 2); !(rate >= 0 && rate <= max(c.LRMax, c.LRMin)*1.001) {
 		t.Fatalf("%+v: the learning rate is %v", c, rate)
 	}
-	return nil
+}
+
+// composeData is compose of a file with that content.
+func composeData(data []byte) (*Composed, error) {
+	f := &givenFile{path: "config", data: data}
+	if err := f.named(f.parse()); err != nil {
+		return nil, err
+	}
+	c := &Composed{file: f}
+	return c, c.compose("", "")
 }
 
 func configSeeds(t testing.TB) [][]byte {
@@ -38,7 +58,13 @@ func configSeeds(t testing.TB) [][]byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return [][]byte{whole, []byte(`{"total_steps": 100, "betas": [0.9, 0.999], "grad_clip_norm": "none"}`), []byte("{\n\"seed\": 1,\n \"lr_max\": NaN}"), []byte(`{"from": "x"}`)}
+	toml, err := (&Composed{Config: finetune()}).TOML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return [][]byte{whole, []byte(`{"total_steps": 100, "betas": [0.9, 0.999], "grad_clip_norm": "none"}`), []byte("{\n\"seed\": 1,\n \"lr_max\": NaN}"), []byte(`{"from": "x"}`),
+		[]byte(toml), []byte("# mine\npreset = 'tiny' # small\n\"seed\" = 0x10\nbetas = [ 0.9, # first\n0.95,\n]\ndata = \"\"\"a\nb\"\"\"\n# end"),
+		[]byte("grad_clip_norm = inf"), []byte("[model]\na.b = {c = [[[1]]]}")}
 }
 
 func TestSpec6HostileConfigs(t *testing.T) { hostileConfig.Test(t) }

@@ -117,8 +117,8 @@ func TestConfigureForFineTuning(t *testing.T) {
 	if _, err := Configure("finetune", "", nil); err == nil || !strings.Contains(err.Error(), "name it with from") {
 		t.Errorf("fine-tuning nothing: %v", err)
 	}
-	if _, err := Configure("tiny", "x.json", nil); err == nil || !strings.Contains(err.Error(), "give one") {
-		t.Errorf("a preset and a file: %v", err)
+	if _, err := Configure("", configFile(t, `{"preset": "finetune"}`), nil); err == nil || !strings.Contains(err.Error(), "name it with from") {
+		t.Errorf("fine-tuning nothing: %v", err)
 	}
 }
 

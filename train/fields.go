@@ -1,9 +1,13 @@
 package train
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
+
+	"github.com/lemnos-ml/lemnos/internal/near"
 )
 
 // field is one of a configuration, or of the structure in it.
@@ -39,7 +43,15 @@ func (f field) get(c Config) any { return f.of(&c).Interface() }
 func fieldOf(name string) (field, error) {
 	i := slices.IndexFunc(fields, func(f field) bool { return f.name == name })
 	if i < 0 {
-		return field{}, fmt.Errorf("unknown field %q", name)
+		text := fmt.Sprintf("unknown field %q", name)
+		var names []string
+		for _, f := range fields {
+			names = append(names, f.name)
+		}
+		if near := near.Names(names, name); len(near) > 0 {
+			text += ", but there is " + strings.Join(near, ", ")
+		}
+		return field{}, errors.New(text)
 	}
 	return fields[i], nil
 }

@@ -20,20 +20,31 @@ const (
 	plotName       = "loss.png"
 	svgName        = "loss.svg"
 	generationName = "generation_config.json"
+	givenTOML      = "given.toml" // the file that the configuration was given in
+	givenJSON      = "given.json"
 	lockName       = "run.lock" // empty; the process that trains holds a lock on it
 )
 
 // overwritten are those that a run writes anew, beside its configuration.
-var overwritten = []string{metricsName, plotName, svgName, tokenizer.FileName, generationName}
+var overwritten = []string{metricsName, plotName, svgName, tokenizer.FileName, generationName, givenTOML, givenJSON}
 
 // Dir returns the folder of the run: config.json, metrics.jsonl (a [Record] per line),
 // loss.png, loss.svg and the newest Keep checkpoints, see [Snapshot]. A tokenizer.json that the
-// run uses is copied beside them, with its BOS and EOS in generation_config.json. Files
+// run uses is copied beside them, with its BOS and EOS in generation_config.json, and the file
+// that the configuration was given in is given.toml or given.json. Files
 // appear whole or not at all. What they say of the model is what was trained: the
 // structure of a transformer, or the name and the structure that a custom one says,
 // see [Describer]. An empty run.lock is what the process that trains holds. With TensorBoard
 // each start of the run adds an event file.
 func (c Config) Dir() string { return filepath.Join(c.CkptDir, c.RunName) }
+
+// givenName is what the folder calls a file that a configuration was given in.
+func givenName(file []byte) string {
+	if isJSON(file) {
+		return givenJSON
+	}
+	return givenTOML
+}
 
 // CheckFolder reports why a run of c can't use its folder: it is no folder,
 // another process trains there, or it holds files that no run wrote under names

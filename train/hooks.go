@@ -31,6 +31,8 @@ type Hooks struct {
 	Plan func(MemoryPlan)
 	// Counts receives what a step does on the device, once it is recorded.
 	Counts func([]ops.OpCount)
+	// Outlook receives what the run will do, before it makes a file; its error ends the run.
+	Outlook func(Outlook) error
 	// Start gives a model whose parameters are reserved, as of [ReserveModel], the values
 	// that it starts with, unless those of a checkpoint or of From do: the memory plan is
 	// known to fit by then.
@@ -51,6 +53,9 @@ type Hooks struct {
 	// Fresh starts over: once everything else is opened and checked, the files of
 	// an earlier run are removed from the run's folder, and no others.
 	Fresh bool
+	// ConfigFile is the file that the configuration was given in, see [Composed.File]: it is
+	// kept in the run's folder as it is, with its comments. nil for none.
+	ConfigFile []byte
 	// Reduce are called as in [NewTrainer].
 	Reduce []Reduce
 	// DetectAnomaly is that of [Trainer.DetectAnomaly].

@@ -10,6 +10,7 @@ import (
 
 	"github.com/lemnos-ml/lemnos/train/data"
 	"github.com/lemnos-ml/lemnos/train/internal/meter"
+	"github.com/lemnos-ml/lemnos/train/internal/output"
 	"github.com/lemnos-ml/lemnos/train/tensorboard"
 	"github.com/lemnos-ml/lemnos/train/tokenizer"
 	"github.com/lemnos-ml/lemnos/vk"
@@ -62,7 +63,11 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, corpus da
 		}
 		defer eval.Close()
 	}
-	if err := plan(t, eval, before, h); err != nil {
+	memory, err := plan(t, eval, before, h)
+	if err != nil {
+		return err
+	}
+	if err := foresee(t, memory, corpus, h); err != nil {
 		return err
 	}
 	lock, err := lockFolder(cfg.Dir())
@@ -165,6 +170,11 @@ func (r *runner) whole(name string, f func() error) error {
 func (r *runner) describe() error {
 	if err := r.trainer.cfg.write(r.hooks.files, r.path(configName)); err != nil {
 		return err
+	}
+	if file := r.hooks.ConfigFile; file != nil {
+		if err := output.Replace(r.hooks.files, r.path(givenName(file)), file); err != nil {
+			return fmt.Errorf("train: %w", err)
+		}
 	}
 	if r.tokenizer == nil || r.tokenizer.ID().Kind != "bpe" {
 		return nil

@@ -114,14 +114,14 @@ func (e *Evaluator) ready(ctx context.Context, training *data.Tokens, vocab int,
 }
 
 // plan tells the plan of the memory, and refuses one that does not fit.
-func plan(t *Trainer, eval *Evaluator, before vk.DeviceStats, h Hooks) error {
+func plan(t *Trainer, eval *Evaluator, before vk.DeviceStats, h Hooks) (MemoryPlan, error) {
 	plan, err := t.memory(before)
 	if err != nil {
-		return err
+		return plan, err
 	}
 	if eval != nil {
 		if err := eval.memory(&plan); err != nil {
-			return err
+			return plan, err
 		}
 	}
 	info := t.dev.Info()
@@ -130,5 +130,24 @@ func plan(t *Trainer, eval *Evaluator, before vk.DeviceStats, h Hooks) error {
 	} else {
 		h.Logger.Info("memory plan", "device_bytes", plan.Total(), "host_bytes", plan.Host, "there", info.Memory)
 	}
-	return plan.fits(info)
+	return plan, plan.fits(info)
+}
+
+// foresee tells what the run will do, and refuses one whose checkpoints have no room.
+func foresee(t *Trainer, p MemoryPlan, corpus data.Corpus, h Hooks) error {
+	o, err := t.outlook(p, corpus, h.Fresh)
+	if err != nil {
+		return err
+	}
+	warning, err := o.fits(t.cfg.Dir())
+	if err != nil {
+		return err
+	}
+	if warning != "" {
+		h.Logger.Warn(warning)
+	}
+	if h.Outlook != nil {
+		return h.Outlook(o)
+	}
+	return nil
 }

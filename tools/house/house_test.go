@@ -33,8 +33,8 @@ var layers = map[string][]string{
 	"ops":      {"vk", "shaders"},
 	"nn":       {"vk", "ops"},
 	"optim":    {"vk", "shaders", "ops"},
-	"train":    {"vk", "ops", "nn", "optim"},
-	"tools":    {"vk", "shaders", "ops", "nn", "optim", "train"},
+	"train":    {"internal", "vk", "ops", "nn", "optim"},
+	"tools":    {"internal", "vk", "shaders", "ops", "nn", "optim", "train"},
 }
 
 // testLayers says what test files may import beyond layers and the packages of testSupport.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lemnos-ml/lemnos/internal/near"
 	"github.com/lemnos-ml/lemnos/tools/internal/command"
 )
 
@@ -95,7 +96,7 @@ func bare(p *command.Process, args []string) error {
 // unknown is the error of a command that there is not.
 func unknown(name string) error {
 	text := "lemnos: there is no command " + name
-	if near := command.Nearest(names(), name); len(near) > 0 {
+	if near := near.Names(names(), name); len(near) > 0 {
 		text += ", but " + strings.Join(near, ", ")
 	}
 	return command.UsageError(text + "; help lists the commands")

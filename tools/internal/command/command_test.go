@@ -72,17 +72,6 @@ func TestMistakesAreOneLine(t *testing.T) {
 	}
 }
 
-func TestDistance(t *testing.T) {
-	for _, c := range []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"", "abc", 3}, {"abc", "", 3}, {"kitten", "sitting", 3}, {"flaw", "lawn", 2}, {"abc", "abc", 0}, {"train", "trian", 1}, {"abcd", "badc", 2}, {"ab", "ba", 1}} {
-		if got := distance(c.a, c.b); got != c.want {
-			t.Errorf("%q and %q: %d, want %d", c.a, c.b, got, c.want)
-		}
-	}
-}
-
 func TestAtOnceDoesNotWait(t *testing.T) {
 	var log bytes.Buffer
 	p := &Process{Command: &Command{Name: "tool"}, Stderr: &log}

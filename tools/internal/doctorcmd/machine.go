@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lemnos-ml/lemnos/internal/disk"
 	"github.com/lemnos-ml/lemnos/tools/internal/command"
 )
 
@@ -149,7 +150,7 @@ func checkFolder(name, folder string) Check {
 	if err != nil {
 		return fail(name, "make it writable, or name another folder with -dir, and to train with -ckpt_dir", "%s: %v", existing, cause(err)).with("folder", path)
 	}
-	free, err := freeBytes(existing)
+	free, err := disk.Free(existing)
 	if err != nil {
 		return warn(name, "", "%s: how much is free the system does not say: %v", existing, err).with("folder", path)
 	}

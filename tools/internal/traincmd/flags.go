@@ -19,6 +19,8 @@ type options struct {
 	detect bool
 	window bool
 	http   string // address of the page; "" for none
+	print  bool   // the configuration, and end
+	plan   bool   // tell what the run would do, and end
 	sample int    // tokens of a sample at each evaluation
 	prompt string // that samples continue
 }
@@ -27,7 +29,9 @@ type options struct {
 func flags(o *options, defaults train.Config) (*flag.FlagSet, *[]string) {
 	fs := command.Flags("train")
 	fs.StringVar(&o.preset, "preset", o.preset, "configuration to start from: "+strings.Join(train.Presets(), ", ")+"; empty: the first, or finetune where -from is set")
-	fs.StringVar(&o.file, "config", o.file, "JSON file of a configuration to start from instead")
+	fs.StringVar(&o.file, "config", o.file, "`file` of TOML or JSON that sets fields of the configuration, above the preset and below the flags; -: the standard input")
+	fs.BoolVar(&o.print, "print-config", false, "print the whole configuration as a file for -config, with where each value comes from, and end")
+	fs.BoolVar(&o.plan, "plan", false, "tell what the run would do, with its memory on the device in full, and end")
 	fs.BoolVar(&o.window, "window", false, "show the curves in a window; needs a build with -tags window")
 	fs.StringVar(&o.http, "http", "", "show the run in a browser while it trains: the address of its page, such as 127.0.0.1:0 for a free port")
 	fs.BoolVar(&o.fresh, "fresh", false, "remove the files of an earlier run from the run's folder, once all else is checked, and start over")
@@ -49,9 +53,9 @@ func values() map[string]command.Values {
 	return all
 }
 
-// parse starts from a preset, or the file of -config; the other flags override it.
+// parse starts from a preset; the file of -config overrides it, and the other flags both.
 // -help after one of those, or after -from, shows what it sets.
-func parse(p *command.Process, usage io.Writer) (cfg train.Config, o options, err error) {
+func parse(p *command.Process, usage io.Writer) (c *train.Composed, o options, err error) {
 	fs, overrides := flags(&o, train.Config{})
 	fs.Usage = func() {
 		cfg, err := train.BaseConfig(o.preset, o.file, *overrides)
@@ -63,11 +67,21 @@ func parse(p *command.Process, usage io.Writer) (cfg train.Config, o options, er
 		p.Help(usage, shown)
 	}
 	if err := p.ParseFlags(fs); err != nil {
-		return cfg, o, err
+		return nil, o, err
 	}
 	if o.sample < 0 {
-		return cfg, o, fmt.Errorf("train: -sample is %d, want at least 0", o.sample)
+		return nil, o, fmt.Errorf("train: -sample is %d, want at least 0", o.sample)
 	}
-	cfg, err = train.Configure(o.preset, o.file, *overrides)
-	return cfg, o, err
+	c, err = train.Compose(o.preset, o.file, *overrides)
+	return c, o, err
+}
+
+// printConfig writes the configuration for -config.
+func printConfig(w io.Writer, c *train.Composed) error {
+	text, err := c.TOML()
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(w, text)
+	return err
 }

@@ -8,8 +8,9 @@ import (
 )
 
 // resumeCommand returns the command line that goes on with a run: the present
-// one without -fresh.
-func resumeCommand(p *command.Process) string {
+// one without -fresh, and with the file that the run's folder keeps, if it
+// does, in place of a configuration from the standard input.
+func resumeCommand(p *command.Process, kept *string) string {
 	words := []string{p.Call("train")}
 	fs, _ := flags(&options{}, train.Config{})
 	for i := 0; i < len(p.Args); i++ {
@@ -18,12 +19,17 @@ func resumeCommand(p *command.Process) string {
 		if f := fs.Lookup(name); f != nil && !assigned && !command.IsBool(f) {
 			n = 2
 		}
-		for _, word := range p.Args[i:min(i+n, len(p.Args))] {
-			if name != "fresh" {
-				words = append(words, command.Quote(word))
-			}
-		}
+		given := p.Args[i:min(i+n, len(p.Args))]
 		i += n - 1
+		if name == "fresh" {
+			continue
+		}
+		if value := given[len(given)-1]; name == "config" && kept != nil && (value == "-" || assigned && strings.HasSuffix(value, "=-")) {
+			given = []string{"-config", *kept}
+		}
+		for _, word := range given {
+			words = append(words, command.Quote(word))
+		}
 	}
 	return strings.Join(words, " ")
 }

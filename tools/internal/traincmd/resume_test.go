@@ -22,7 +22,17 @@ func TestResumeCommand(t *testing.T) {
 		{[]string{"train", "-prompt", "", "-data", "[a]^%.txt"}, `train -prompt '' -data '[a]^%.txt'`},
 		{[]string{"train", "-run_name", "fresh", "-prompt=-fresh"}, `train -run_name fresh -prompt=-fresh`},
 	} {
-		if got := resumeCommand(&command.Process{Command: Command, Called: c.args[0], Args: c.args[1:]}); got != c.want {
+		if got := resumeCommand(&command.Process{Command: Command, Called: c.args[0], Args: c.args[1:]}, nil); got != c.want {
+			t.Errorf("%q: %s, want %s", c.args, got, c.want)
+		}
+	}
+	kept := "runs/a b/given.toml"
+	for _, c := range []struct{ args, want string }{
+		{"-config - -layers 2 -fresh", "train -config 'runs/a b/given.toml' -layers 2"},
+		{"--config=- -data -", "train -config 'runs/a b/given.toml' -data -"},
+		{"-config own.toml", "train -config own.toml"},
+	} {
+		if got := resumeCommand(of(c.args), &kept); got != c.want {
 			t.Errorf("%q: %s, want %s", c.args, got, c.want)
 		}
 	}

@@ -16,8 +16,9 @@ import (
 // interrupts ends a run when the process is asked to end.
 type interrupts struct {
 	// begun is set when there is something to save: until then the process ends at
-	// once, wherever it is.
-	begun atomic.Bool
+	// once, wherever it is. It is the file of the configuration that the run's folder
+	// keeps, "" for none.
+	begun atomic.Pointer[string]
 	// exit ends the process for the reason that it is given.
 	exit func(error)
 	// notice says what a signal that does not end it at once leads to.
@@ -42,7 +43,7 @@ func (in *interrupts) watch() context.Context {
 		s := <-signals
 		at := time.Now()
 		err := fmt.Errorf("signal: %v", s)
-		if !in.begun.Load() {
+		if in.begun.Load() == nil {
 			in.exit(fmt.Errorf("%w before a step was done: %w", train.ErrInterrupted, err))
 		}
 		in.notice("stopping: the state is being saved; a second signal stops at once")

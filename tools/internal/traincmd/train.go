@@ -32,6 +32,7 @@ the first step there is nothing to save, and the first signal ends it at once.
 		"lemnos train",
 		"lemnos train -preset shakespeare-char -data tinyshakespeare.txt",
 		"lemnos train -preset gpt2-124m -data corpus.train.bin -run_name first",
+		"lemnos train -preset gpt2-124m -print-config >run.toml     # to be edited, for -config run.toml",
 		"lemnos train -from ./SmolLM2-135M -data notes.txt    # fine-tune a Hugging Face model",
 	},
 	Flags: func() *flag.FlagSet {
@@ -47,6 +48,7 @@ the first step there is nothing to save, and the first signal ends it at once.
 func tool(p *command.Process) int {
 	stdout, stderr := progress.New(p.Stdout), progress.New(p.Stderr)
 	defer stdout.Close() // also when something panics
+	var in *interrupts
 	report := func(err error) (status int) {
 		stdout.Close()
 		defer stderr.Close()
@@ -54,25 +56,34 @@ func tool(p *command.Process) int {
 		if !errors.Is(err, train.ErrInterrupted) {
 			return status
 		}
-		fmt.Fprintf(stderr, "resume with:\n  %s\n", resumeCommand(p))
+		fmt.Fprintf(stderr, "resume with:\n  %s\n", resumeCommand(p, in.begun.Load()))
 		return command.Interrupted
 	}
 	notices := stderr
 	if stdout.Live() && stderr.Live() { // one terminal, in all likelihood
 		notices = stdout
 	}
-	in := &interrupts{exit: func(err error) { os.Exit(report(err)) }, notice: func(text string) { fmt.Fprintln(notices, text) }}
+	in = &interrupts{exit: func(err error) { os.Exit(report(err)) }, notice: func(text string) { fmt.Fprintln(notices, text) }}
 	return report(run(in, p, stdout))
 }
 
-func run(in *interrupts, p *command.Process, stdout *progress.Display) (err error) {
-	cfg, o, err := parse(p, stdout)
+func run(in *interrupts, p *command.Process, stdout *progress.Display) error {
+	c, o, err := parse(p, stdout)
 	if err != nil {
 		return err
 	}
-	if done, err := finished(cfg, o, stdout); done || err != nil {
+	if o.print {
+		return printConfig(p.Stdout, c)
+	}
+	if done, err := finished(c.Config, o, stdout); done || err != nil {
 		return err
 	}
+	return work(in, p, c, o, stdout)
+}
+
+// work trains, and tells how to sample from what came of it.
+func work(in *interrupts, p *command.Process, c *train.Composed, o options, stdout *progress.Display) (err error) {
+	cfg := c.Config
 	site, err := openPage(o.http, cfg, stdout)
 	if err != nil {
 		return err
@@ -97,9 +108,12 @@ func run(in *interrupts, p *command.Process, stdout *progress.Display) (err erro
 	}
 	defer model.Params().Release()
 
-	hooks := train.Hooks{Logger: stdout.Logger(), Fresh: o.fresh, DetectAnomaly: o.detect, Begun: func() { in.begun.Store(true) }, Start: start}
+	hooks := train.Hooks{Logger: stdout.Logger(), Fresh: o.fresh, DetectAnomaly: o.detect, Start: start, ConfigFile: c.File,
+		Begun: func() { in.begun.Store(new(c.KeptFile())) }}
 	listen(&hooks, stdout.Hooks(dev, cfg))
-	listen(&hooks, train.Hooks{Plan: func(p train.MemoryPlan) { fmt.Fprint(stdout, p) }})
+	if hooks.Outlook, err = outlook(ctx, dev, cfg, o.plan, stdout); err != nil {
+		return err
+	}
 	s, err := newSampler(ctx, model, cfg, o, corpus.Tokenizer, stdout)
 	if err != nil {
 		return err
@@ -110,6 +124,9 @@ func run(in *interrupts, p *command.Process, stdout *progress.Display) (err erro
 	}
 	site.Watch(&hooks, dev.Info())
 	err = besideWindow(o.window, cfg.RunName, &hooks, func() error { return train.Run(ctx, dev, cfg, model, corpus, hooks) })
+	if errors.Is(err, errPlanned) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -41,12 +41,12 @@ func TestParse(t *testing.T) {
 		}
 	}
 	for args, want := range map[string]string{
-		"-preset gpt9":                 "gpt9",
-		"-preset tiny -config " + file: "give one",
-		"-config none.json":            "none.json",
-		"-layers many":                 "layers",
-		"-layers 0":                    "layers is 0",
-		"corpus.txt":                   "corpus.txt",
+		"-preset gpt9":                      "gpt9",
+		"-config " + file + " -preset none": "none",
+		"-config none.json":                 "none.json",
+		"-layers many":                      "layers",
+		"-layers 0":                         "layers is 0",
+		"corpus.txt":                        "corpus.txt",
 	} {
 		if _, _, err := parse(of(args), new(strings.Builder)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: error is %v, want one that says %q", args, err, want)

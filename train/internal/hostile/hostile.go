@@ -21,6 +21,8 @@ type Format struct {
 	Name string
 	// Read reads a file as far as its user could.
 	Read func(t testing.TB, data []byte) error
+	// Accepted, if there is one, is what must be true of a file that Read takes.
+	Accepted func(t testing.TB, data []byte)
 	// Limit is the memory that reading may allocate in all, in multiples of the file's length.
 	Limit uint64
 	Seeds func(t testing.TB) [][]byte
@@ -70,7 +72,15 @@ func (f Format) Check(t testing.TB, data []byte) error {
 	if err != nil && !fault.Known(err) {
 		t.Fatalf("%s: error %v says neither that the file is damaged, nor mismatched, nor unsupported", f.Name, err)
 	}
+	f.accept(t, data, err)
 	return err
+}
+
+func (f Format) accept(t testing.TB, data []byte, err error) {
+	t.Helper()
+	if err == nil && f.Accepted != nil {
+		f.Accepted(t, data)
+	}
 }
 
 func (f Format) checkMemory(t testing.TB, data []byte, used, beside uint64) {
@@ -161,5 +171,6 @@ func (f Format) Fuzz(fuzz *testing.F) {
 		if took := time.Since(start); took > 5*time.Second {
 			t.Fatalf("%d bytes took %v", len(data), took)
 		}
+		f.accept(t, data, err)
 	})
 }

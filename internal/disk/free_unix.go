@@ -1,11 +1,11 @@
 //go:build !windows
 
-package doctorcmd
+package disk
 
 import "golang.org/x/sys/unix"
 
-// freeBytes returns what this user may write on the file system of a folder.
-func freeBytes(folder string) (uint64, error) {
+// free returns what this user may write on the file system of a folder.
+func free(folder string) (uint64, error) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(folder, &s); err != nil {
 		return 0, err
