@@ -18,7 +18,7 @@ import (
 const (
 	listEvery  = time.Second // between looks into the folder, while somebody watches
 	maxOthers  = 100         // runs that are listed, the newest
-	maxMetrics = 256 << 20   // bytes of a metrics file that is read
+	maxMetrics = 64 << 20    // bytes of a metrics file that is read
 	maxConfig  = 1 << 20
 )
 

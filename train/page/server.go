@@ -21,6 +21,7 @@ const (
 	maxHeader      = 16 << 10 // bytes of a request's header
 	headerTime     = 5 * time.Second
 	answerTime     = 20 * time.Second // to send an answer, or one piece of a stream
+	runTime        = 2 * time.Minute  // to send a run, which may have many records
 	idleTime       = time.Minute
 )
 
@@ -152,6 +153,7 @@ func (p *Page) run(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	if r.Method == http.MethodGet {
+		http.NewResponseController(w).SetWriteDeadline(time.Now().Add(runTime))
 		json.NewEncoder(w).Encode(answer) // who does not listen is not told
 	}
 }

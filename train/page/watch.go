@@ -9,7 +9,8 @@ import (
 )
 
 // Watch makes the page one that h tells of the run, after those that are told already: call it when
-// all others are there. The samples are the texts that Sample returns. On a run that goes on, the
+// all others are there. The samples are the texts that Sample returns. A Logger hears no more of what Progress,
+// Phase and Plan are told, see [train.Hooks]. On a run that goes on, the
 // curves begin with what it wrote before.
 func (p *Page) Watch(h *train.Hooks, device vk.Info) {
 	if p == nil {

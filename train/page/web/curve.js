@@ -23,8 +23,11 @@ function logTicks(low, high) {
 }
 
 function tick(x) {
-  const plain = String(Number(x.toPrecision(8))), short = Number(x.toPrecision(8)).toExponential().replace("e+", "e");
-  return plain.length > 6 && short.length < plain.length ? short : plain;
+  const size = Math.abs(x), short = (unit) => Number((x / unit).toPrecision(6));
+  if (size >= 1e6) return `${short(1e6)}M`;
+  if (size >= 1e4) return `${short(1e3)}k`;
+  const plain = String(short(1));
+  return plain.length > 6 ? short(1).toExponential() : plain;
 }
 
 const room = (low, high) => (high > low ? (high - low) * 0.06 : Math.abs(high) * 0.05 || 0.5);
@@ -104,7 +107,7 @@ export class Curve {
     return {
       ...this.size(),
       legend: { show: false },
-      padding: [8, 10, 0, 0],
+      padding: [8, 18, 0, 0],
       cursor: {
         sync: { key: "step", filters: { pub: (type) => type === "mousemove" || type === "mouseleave" } }, // a drag is its own chart's
         hover: { skip: [null] },

@@ -6,7 +6,7 @@ export function number(x) {
   if (size === 0) return "0";
   if (size >= 1e6) return `${(x / 1e6).toPrecision(4)}M`;
   if (size >= 1e4) return Math.round(x).toLocaleString("en");
-  if (size >= 1e-3) return x.toPrecision(4);
+  if (size >= 1e-2) return x.toPrecision(4);
   return x.toExponential(2);
 }
 

@@ -119,6 +119,7 @@ func TestPage(t *testing.T) {
 	b.until(points + " > 3")
 	b.grows()
 	b.samples()
+	b.stands()
 	b.zooms()
 	b.until(points + " > 20")
 	before := is[int](b, points)
@@ -173,6 +174,20 @@ func (b *browser) samples() {
 	}
 	if is[bool](b, `"hacked" in window || document.querySelector("#sample *, body img[src=x]") !== null`) {
 		b.t.Error("the sample is not shown as text")
+	}
+}
+
+// stands adds up how far what is shown jumped without being touched, in the browser's measure: 0.1 is its "good".
+func (b *browser) stands() {
+	b.t.Helper()
+	shift, err := chromedp.Run(b.ctx, chromedp.Evaluate[float64](`new Promise((told) => {
+		let sum = 0;
+		new PerformanceObserver((list) => { for (const e of list.getEntries()) sum += e.value }).observe({ type: "layout-shift", buffered: true });
+		setTimeout(() => told(sum), 500);
+	})`, chromedp.EvalAwaitPromise))
+	b.must(err)
+	if shift > 0.05 {
+		b.t.Errorf("the layout shifted by %v", shift)
 	}
 }
 
