@@ -35,10 +35,14 @@ func startProbe(ctx context.Context, name string) []Check {
 	err = child.Run()
 	loader, rest := loaderWords(said.String())
 	var checks []Check
-	if err == nil {
-		err = json.Unmarshal(out.Bytes(), &checks)
+	if err == nil { // the last line, after what a driver may have written
+		lines := bytes.Split(bytes.TrimSpace(out.Bytes()), []byte("\n"))
+		err = json.Unmarshal(lines[len(lines)-1], &checks)
 	}
-	if err != nil {
+	switch {
+	case child.ProcessState == nil:
+		checks = []Check{fail(name, "", "this program cannot start itself again: %v", err)}
+	case err != nil:
 		checks = []Check{broken(name, limit, timed.Err(), err, rest).with("command", "lemnos doctor -check "+quoted(name))}
 	}
 	if name == "vulkan" {
@@ -62,9 +66,6 @@ func broken(name string, limit time.Duration, timedOut, err error, said string) 
 		return fail(name, advice, "the driver gave no answer for %v", limit).with("said", tail(said))
 	}
 	what := err.Error()
-	if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) && said == "" {
-		return fail(name, "", "what asks the driver could not be asked: %s", what)
-	}
 	if line := fault.FindString(said); line != "" {
 		what = line
 	}

@@ -114,15 +114,18 @@ func run(ctx context.Context, p *command.Process) error {
 	return nil
 }
 
-// write writes the checks of one probe.
+// write writes the checks of one probe. As JSON, in one line, they are for the process that asked, which judges them.
 func write(w io.Writer, asJSON bool, checks []Check) error {
 	if asJSON {
 		return json.NewEncoder(w).Encode(checks)
 	}
+	var err error
 	for _, c := range checks {
-		c.text(w)
+		if c.text(w); c.Status == failure {
+			err = errBroken
+		}
 	}
-	return nil
+	return err
 }
 
 // examine runs all checks and shows each as it is done.
