@@ -11,51 +11,65 @@ import (
 	"testing"
 )
 
-// installed is where package bash-completion of most distributions is.
-const installed = "/usr/share/bash-completion/bash_completion"
+// terminals are shells as they start in a terminal, with what sets them up.
+var terminals = []struct{ name, command, file, setup string }{
+	{"bash", "bash --noprofile --rcfile rc -i", "rc", "source completion\n"},
+	{"bash with package bash-completion", "bash --noprofile --rcfile rc -i", "rc", "source /usr/share/bash-completion/bash_completion\nsource completion\n"},
+	{"zsh", "zsh -i", ".zshrc", "autoload -Uz compinit\ncompinit -u\nsource completion\n"},
+	{"fish", "fish -i", "config/fish/config.fish", "source completion\n"},
+}
 
 // A shell in a terminal completes what is typed before a tab: the line that it then runs
-// is seen. With package bash-completion and without it.
-func TestBashCompletes(t *testing.T) {
+// is seen.
+func TestShellsComplete(t *testing.T) {
 	if _, err := exec.LookPath("script"); err != nil { // of util-linux
 		t.Skip(err)
 	}
-	dir := t.TempDir()
-	script := lemnos("completion", "bash")
-	write := func(name, text string) {
-		t.Helper()
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o777); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("completion.bash", script.out)
-	write("corpus.txt", "")
-	write("lemnos", fmt.Sprintf("#!/bin/sh\ncase $1 in __complete*) %s=1 exec %q \"$@\";; esac\nprintf '<%%s>' \"$@\" >>ran; echo >>ran\n", asTool, os.Args[0]))
-	for _, setup := range []string{"", installed} {
-		if _, err := os.Stat(setup); setup != "" && err != nil {
-			t.Logf("without %v", err)
-			continue
-		}
-		write("rc", "PS1='$ '\nPATH=$PWD:$PATH\n"+strings.Repeat("source "+setup+"\n", min(1, len(setup)))+"source completion.bash\n")
-		for _, c := range []struct{ typed, runs string }{
-			{"lemnos tra\t-prese\tgp\t-tied", "<train><-preset><gpt2-124m><-tied>"},
-			{"lemnos train -preset=sha\t", "<train><-preset=shakespeare-char>"},
-			{"lemnos train --optim\tmu\t-data cor\t", "<train><--optimizer><muon><-data><corpus.txt>"},
-			{"lemnos train -run_name 'a b' -norm=lay\t -bia\t", "<train><-run_name><a b><-norm=layernorm><-bias>"},
-			{"lemnos train -run_name a:b -norm rm\t", "<train><-run_name><a:b><-norm><rmsnorm>"},
-			{"lemnos tok\tcor\t", "<tokenize><corpus.txt>"},
-			{"lemnos hel\tdev\t", "<help><devices>"},
-		} {
-			os.Remove(filepath.Join(dir, "ran"))
-			shell := exec.Command("script", "-q", "-c", "bash --noprofile --rcfile rc -i", "/dev/null")
-			shell.Dir, shell.Env = dir, append(os.Environ(), "TERM=dumb", "INPUTRC=/dev/null", "HISTFILE=")
-			shell.Stdin = strings.NewReader(c.typed + "\nexit\n")
-			screen, err := shell.CombinedOutput()
-			ran, _ := os.ReadFile(filepath.Join(dir, "ran"))
-			if strings.TrimSpace(string(ran)) != c.runs {
-				t.Errorf("%q (bash-completion %q): ran %s, %v; want %s; the terminal showed\n%s", c.typed, setup, ran, err, c.runs, screen)
+	for _, terminal := range terminals {
+		t.Run(terminal.name, func(t *testing.T) {
+			shell, _, _ := strings.Cut(terminal.command, " ")
+			if _, err := exec.LookPath(shell); err != nil {
+				t.Skip(err)
 			}
-		}
+			package_, _, _ := strings.Cut(strings.TrimPrefix(terminal.setup, "source "), "\n")
+			if _, err := os.Stat(package_); err != nil && filepath.IsAbs(package_) {
+				t.Skip(err)
+			}
+			dir := t.TempDir()
+			write := func(name, text string) {
+				t.Helper()
+				name = filepath.Join(dir, name)
+				if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(name, []byte(text), 0o777); err != nil {
+					t.Fatal(err)
+				}
+			}
+			write("completion", lemnos("completion", shell).out)
+			write("corpus.txt", "")
+			write(terminal.file, terminal.setup)
+			write("lemnos", fmt.Sprintf("#!/bin/sh\ncase $1 in __complete*) %s=1 exec %q \"$@\";; esac\nprintf '<%%s>' \"$@\" >>ran; echo >>ran\n", asTool, os.Args[0]))
+			for _, c := range []struct{ typed, runs string }{
+				{"lemnos tra\t-prese\tgp\t-tied", "<train><-preset><gpt2-124m><-tied>"},
+				{"lemnos train -preset=sha\t", "<train><-preset=shakespeare-char>"},
+				{"lemnos train --optim\tmu\t-data cor\t", "<train><--optimizer><muon><-data><corpus.txt>"},
+				{"lemnos train -run_name 'a b' -norm=lay\t -bia\t", "<train><-run_name><a b><-norm=layernorm><-bias>"},
+				{"lemnos train -run_name a:b -norm rm\t", "<train><-run_name><a:b><-norm><rmsnorm>"},
+				{"lemnos tok\tcor\t", "<tokenize><corpus.txt>"},
+				{"lemnos hel\tdev\t", "<help><devices>"},
+			} {
+				os.Remove(filepath.Join(dir, "ran"))
+				run := exec.Command("script", "-q", "-c", terminal.command, "/dev/null")
+				run.Dir, run.Env = dir, append(os.Environ(), "TERM=dumb", "INPUTRC=/dev/null", "HISTFILE=", "ZDOTDIR="+dir, "XDG_CONFIG_HOME="+dir+"/config", "HOME="+dir, "PATH="+dir+":"+os.Getenv("PATH"))
+				run.Stdin = strings.NewReader(c.typed + "\nexit\n")
+				screen, err := run.CombinedOutput()
+				ran, _ := os.ReadFile(filepath.Join(dir, "ran"))
+				if strings.TrimSpace(string(ran)) != c.runs {
+					t.Errorf("%q: ran %s, %v; want %s; the terminal showed\n%s", c.typed, ran, err, c.runs, screen)
+				}
+			}
+		})
 	}
 }
 

@@ -4,7 +4,7 @@
 #   setup.sh run        a Vulkan loader and a driver (Mesa's lavapipe when there is none)
 #   setup.sh generate   glslc
 #   setup.sh test       both, and spirv-tools, the validation layer
-#   setup.sh check      all that, and SwiftShader, what the window needs, a browser for the page, cross compilers
+#   setup.sh check      all that, and SwiftShader, what the window needs, a browser for the page, shells to complete in, cross compilers
 #
 # Without root it prints the command that installs the rest, and fails. apt's own words go to .cache/setup.log.
 set -euo pipefail
@@ -36,6 +36,9 @@ missing() {
 	[[ $goal == check ]] || return 0
 	missing_window_packages
 	has_browser || echo chromium
+	has_command zsh || echo zsh
+	has_command fish || echo fish
+	[[ -f /usr/share/bash-completion/bash_completion ]] || echo bash-completion
 	has_command x86_64-w64-mingw32-gcc || echo gcc-mingw-w64-x86-64
 	has_command aarch64-linux-gnu-gcc || printf '%s\n' gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 	has_command qemu-aarch64 || echo qemu-user

@@ -54,7 +54,7 @@ func (c *Command) candidates(before []string, last string) (words []string, file
 	named, operands := flagBefore(fs, before)
 	name, _, assigned := strings.Cut(strings.TrimLeft(last, "-"), "=")
 	switch {
-	case operands:
+	case operands && c.Operands != nil: // else a shell has taken a value with spaces for several
 		return c.Operands.list()
 	case named != nil:
 		return c.values(named).list()
@@ -82,8 +82,8 @@ func (c *Command) values(f *flag.Flag) Values {
 	return c.Values[f.Name]
 }
 
-// flagBefore returns the flag that the next argument is the value of, and whether it is
-// an operand whatever it looks like.
+// flagBefore returns the flag that the next argument is the value of, and whether an
+// operand is there, behind which all are.
 func flagBefore(fs *flag.FlagSet, args []string) (named *flag.Flag, operands bool) {
 	for _, arg := range args {
 		if named != nil {
@@ -91,12 +91,13 @@ func flagBefore(fs *flag.FlagSet, args []string) (named *flag.Flag, operands boo
 			continue
 		}
 		if arg == "--" || !strings.HasPrefix(arg, "-") || arg == "-" {
-			return nil, true
+			operands = true
+			continue
 		}
 		name, _, assigned := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(arg, "-"), "-"), "=")
 		if f := fs.Lookup(name); f != nil && !assigned && !IsBool(f) {
 			named = f
 		}
 	}
-	return named, false
+	return named, operands
 }

@@ -48,6 +48,10 @@ func TestComplete(t *testing.T) {
 			t.Errorf("%q, then %q: %q, files %v; want %q, %v", x.before, x.last, words, files, x.want, x.files)
 		}
 	}
+	c.Operands = nil // what looks like one is part of a value, to a shell that splits it
+	if words, _ := c.Complete([]string{"-out", "a", "b"}, "-norm=l"); len(words) != 1 {
+		t.Errorf("behind a value in two parts: %q", words)
+	}
 	if words, files := (&Command{Flags: func() *flag.FlagSet { return Flags("tool") }}).Complete(nil, "x"); fmt.Sprint(words, files) != "[] false" {
 		t.Errorf("without operands: %q, %v", words, files)
 	}

@@ -1,0 +1,65 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/lemnos-ml/lemnos/tools/internal/command"
+	"github.com/lemnos-ml/lemnos/vk"
+)
+
+// Commands that take long end with the same status when they are interrupted, wherever
+// they are: here most wait for what never comes.
+func TestInterrupted(t *testing.T) {
+	if devices, err := vk.Devices(); len(devices) == 0 {
+		t.Skip(err)
+	}
+	dir := t.TempDir()
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range []string{
+		"train -data " + pipe + " -ckpt_dir " + dir,
+		"sample -tokenizer bytes -n 1000000000 -prompt 1 ../../train/hf/testdata/llama",
+		"tokenize -tokenizer bytes -o " + dir + "/text -",
+		"tokenize -tokenizer bytes -o " + dir + "/text " + pipe,
+		"bench -run matmul",
+		"doctor -dir " + dir,
+	} {
+		t.Run(strings.Fields(args)[0], func(t *testing.T) {
+			t.Parallel()
+			in, never, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer in.Close()
+			defer never.Close()
+			var out, log bytes.Buffer
+			p := exec.Command(os.Args[0], strings.Fields(args)...)
+			p.Env = append(os.Environ(), asTool+"=1", "LEMNOS_VALIDATE=0")
+			p.Stdin, p.Stdout, p.Stderr, p.WaitDelay = in, &out, &log, time.Second
+			if err := p.Start(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * time.Second)
+			if err := p.Process.Signal(os.Interrupt); err != nil {
+				t.Fatalf("it has ended before: %v: %s%s", err, &out, &log)
+			}
+			late := time.AfterFunc(time.Minute, func() { p.Process.Kill() })
+			defer late.Stop()
+			p.Wait()
+			if got := p.ProcessState.ExitCode(); got != command.Interrupted || !strings.Contains(log.String(), "interrupted") {
+				t.Errorf("status %d, want %d; it says %q and %q", got, command.Interrupted, out.String(), log.String())
+			}
+		})
+	}
+}
