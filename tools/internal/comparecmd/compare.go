@@ -18,8 +18,8 @@ var Command = &command.Command{
 	Name:  "compare",
 	Usage: "[flags] run...",
 	Short: "Draw the losses of runs over each other, and tell in what they differ",
-	Long: `A run is its folder or its metrics.jsonl; a folder of such folders stands for all of
-them. The table has the last and the best validation loss, and the fields of the configurations
+	Long: `A run is its folder, its metrics.jsonl or a checkpoint; a folder of such folders stands for
+all of them. The table has the last and the best validation loss, and the fields of the configurations
 that are not the same. No device is needed, and runs may be training.
 `,
 	Examples: []string{

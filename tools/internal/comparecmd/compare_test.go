@@ -100,6 +100,7 @@ func TestHardCases(t *testing.T) {
 	path := func(name string) string { return filepath.Join(dir, name, metricsName) }
 	writeRun(t, filepath.Join(dir, "good"), 3, func(*train.Config) {})
 	writeRun(t, filepath.Join(dir, "bare"), 3, nil)
+	write(t, filepath.Join(dir, "good", "checkpoint-00000300.safetensors"), "no record")
 	write(t, path("empty"), "")
 	write(t, path("torn"), "{\"step\":1,\"loss\":2}\n{\"step\":")
 	write(t, path("nan"), `{"step":1,"loss":2,"val_loss":3}`+"\n"+`{"step":2,"loss":"NaN","val_loss":"NaN"}`+"\n")
@@ -114,6 +115,7 @@ func TestHardCases(t *testing.T) {
 	}{
 		{"good", 0, "good 300"},
 		{"good/metrics.jsonl bare", 0, "bare 300"},
+		{"good/checkpoint-00000300.safetensors good", 0, "good 300"},
 		{"empty good", 0, "empty 0 - - - - - - - -"},
 		{"torn", 0, "torn 1 2.0000 - - - - - - -"},
 		{"nan", 0, "nan 2 NaN NaN 3.0000 1 - - - -"},

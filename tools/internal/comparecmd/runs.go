@@ -65,7 +65,11 @@ func metricsOf(operand string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !info.IsDir() {
+	switch {
+	case info.IsDir():
+	case filepath.Ext(operand) == ".safetensors": // a checkpoint, as other commands take it
+		operand = filepath.Dir(operand)
+	default:
 		return []string{operand}, nil
 	}
 	own := filepath.Join(operand, metricsName)
