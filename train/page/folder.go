@@ -119,15 +119,16 @@ func (f *folder) read(shown string) (answer, error) {
 	if err != nil {
 		return answer{}, errUnread
 	}
-	a := answer{Records: &columns{}, Config: readConfig(filepath.Join(f.dir, name, "config.json"))}
+	a := answer{Records: &columns{}, Config: f.config(name)}
 	for _, r := range records {
 		a.Records.add(r)
 	}
 	return a, nil
 }
 
-// readConfig returns the fields of a run's configuration, none where it can't be read.
-func readConfig(path string) []field {
+// config returns the fields of a run's configuration, none where it can't be read.
+func (f *folder) config(name string) []field {
+	path := filepath.Join(f.dir, name, "config.json")
 	info, err := os.Stat(path)
 	if err != nil || !info.Mode().IsRegular() {
 		return nil

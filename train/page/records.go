@@ -133,7 +133,9 @@ func fields(object []byte) ([]field, error) {
 		}
 		var text string
 		if json.Unmarshal(value, &text) != nil {
-			text = string(value)
+			var compact bytes.Buffer
+			json.Compact(&compact, value) // it is JSON
+			text = compact.String()
 		}
 		list = append(list, field{name.(string), text})
 	}

@@ -198,6 +198,7 @@ func (s *state) setPhase(p phase) {
 	over := p.Total > 0 && p.Done >= p.Total
 	s.change(func() {
 		switch {
+		case s.ended != "": // what is still being saved
 		case !over:
 			s.phase = &p
 		case s.phase != nil && s.phase.Name == p.Name: // another may have begun meanwhile

@@ -239,6 +239,7 @@ func TestLimits(t *testing.T) {
 func TestWatchGoesOn(t *testing.T) {
 	cfg := testConfig(t)
 	write(t, filepath.Join(cfg.Dir(), "metrics.jsonl"), `{"step":1,"loss":0.125}`, `{"step":2,"loss":0.25}`, `{"step":3,"loss":"NaN","val_loss":2}`)
+	write(t, filepath.Join(cfg.Dir(), "config.json"), `{"tokenizer": "chosen by the run", "betas": [ 0.9,`, `0.95 ]}`)
 	for _, begun := range []bool{false, true} {
 		p := listen(t, "127.0.0.1:0", cfg)
 		var told []int64
@@ -268,6 +269,9 @@ func TestWatchGoesOn(t *testing.T) {
 		}
 		if s.about.Plan[0] != (part{"parameters", 5}) || s.about.Run != "live" || s.about.TokensPerStep != 32*256 || s.about.Device[0][1] != "a device" {
 			t.Errorf("the run is %+v", s.about)
+		}
+		if want := []field{{"tokenizer", "chosen by the run"}, {"betas", "[0.9,0.95]"}}; !slices.Equal(s.about.Config, want) {
+			t.Errorf("the configuration is %v, want %v", s.about.Config, want)
 		}
 		if want := map[bool]string{true: "[-1 4]", false: "[3 4]"}[begun]; fmt.Sprint(told) != want {
 			t.Errorf("the hooks that were there were told %v, want %v", told, want)

@@ -22,11 +22,16 @@ func (p *Page) Watch(h *train.Hooks, device vk.Info) {
 		a.Device = []field{{"device", device.Name}, {"kind", device.Kind.String()}, {"driver", device.Driver}, {"Vulkan", device.API}}
 	})
 	var once sync.Once
-	h.Progress = after(h.Progress, func(r train.Record) {
-		once.Do(func() { s.record(p.history(&r)...) })
-		s.record(r)
-	})
-	h.Begun = both(h.Begun, func() { once.Do(func() { s.record(p.history(nil)...) }) })
+	begin := func(first *train.Record) {
+		once.Do(func() {
+			s.record(p.history(first)...)
+			if config := p.others.config(p.others.live); len(config) > 0 { // what was to be chosen is
+				s.describe(func(a *about) { a.Config = config })
+			}
+		})
+	}
+	h.Progress = after(h.Progress, func(r train.Record) { begin(&r); s.record(r) })
+	h.Begun = both(h.Begun, func() { begin(nil) })
 	h.Plan = after(h.Plan, func(m train.MemoryPlan) { s.describe(func(a *about) { a.Plan = parts(m) }) })
 	h.Step = after(h.Step, s.step)
 	h.Phase = after(h.Phase, p.Phase)

@@ -82,7 +82,7 @@ func TestPlannedRunIsNotRun(t *testing.T) {
 	}
 	run := r.process().start()
 	run.ends(0, patience)
-	if out := run.out.String(); strings.Index(out, "  steps   5, of 32 tokens") < 0 || strings.Index(out, "  steps   5") > strings.Index(out, "loss ") {
+	if out := run.out.String(); !strings.Contains(out, "  steps   5, of 32 tokens") || strings.Index(out, "  steps   5") > strings.Index(out, "loss ") {
 		t.Errorf("not said before the first step:\n%s", out)
 	}
 }

@@ -82,7 +82,7 @@ export class Curve {
         const values = log ? run[column.name].map(positive) : run[column.name];
         if (!values.some((x) => x != null)) continue;
         const color = css(`--c${run.color + (run.color === 0 ? i : 0)}`);
-        const label = runs.length > 1 ? `${column.label} ${run.name}`.trim() : column.label;
+        const label = runs.length > 1 && column.label ? `${column.label} ${run.name}` : column.label;
         const line = { label, color, dashed: i > 0 && run.color > 0, dots: i > 0 };
         if (smoothing > 0 && !column.exact) {
           lines.push({ ...line, label: "", faint: true });
