@@ -85,6 +85,25 @@ func TestMistypedCommands(t *testing.T) {
 	}
 }
 
+// What no machine and no file can make right is a mistake in the arguments.
+func TestImpossibleValues(t *testing.T) {
+	for _, args := range []string{
+		"train -layers 0", "train -layers many", "train -preset gpt9", "train -sample -1", "train -lr_min 1", "train -preset finetune", "sample -n 0 x", "sample -dtype f64 x",
+		"sample -temperature -1 x", "sample", "export x", "bench -size 0", "bench -run (", "bench x", "tokenize", "devices x", "doctor -check x", "compare", "completion",
+	} {
+		if got := lemnos(strings.Fields(args)...); got.status != command.Usage || strings.Count(got.log, "\n") != 1 {
+			t.Errorf("%s: %+v", args, got)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "run.toml")
+	if err := os.WriteFile(file, []byte("layrs = 2"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if got := lemnos("train", "-config", file); got.status != command.Failed || !strings.Contains(got.log, "but there is layers") {
+		t.Errorf("a file: %+v", got)
+	}
+}
+
 func TestVersion(t *testing.T) {
 	for _, flag := range []string{"-version", "--version"} {
 		if got := lemnos(flag); got.status != 0 || !regexp.MustCompile(`^lemnos \S+.*, go1\.\S+ \w+/\w+\n$`).MatchString(got.out) {

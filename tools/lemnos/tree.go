@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"slices"
@@ -14,6 +15,7 @@ import (
 
 // run runs the command that the first argument names, and returns the status to exit with.
 func run(p *command.Process) (status int) {
+	cobra.MousetrapHelpText = "" // else Windows' Run dialog, and Wine, could start no command
 	root := node(&command.Command{Name: "lemnos", Flags: func() *flag.FlagSet { return flags(new(bool)) }}, func(args []string) {
 		status = command.Status(bare(p, args), p.Stderr)
 	})
@@ -99,7 +101,7 @@ func unknown(name string) error {
 	if near := near.Names(names(), name); len(near) > 0 {
 		text += ", but " + strings.Join(near, ", ")
 	}
-	return command.UsageError(text + "; help lists the commands")
+	return command.Mistaken(errors.New(text + "; help lists the commands"))
 }
 
 // names are those of the commands.

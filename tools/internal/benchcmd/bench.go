@@ -128,18 +128,18 @@ func (c config) runs() (least, most int, limit time.Duration) {
 func (c config) filter() (func(row string) bool, error) {
 	run, err := regexp.Compile("(?i)" + c.run)
 	if err != nil {
-		return nil, fmt.Errorf("bench: -run: %w", err)
+		return nil, command.Mistaken(fmt.Errorf("bench: -run: %w", err))
 	}
 	skip, err := regexp.Compile("(?i)" + c.skip)
 	if err != nil {
-		return nil, fmt.Errorf("bench: -skip: %w", err)
+		return nil, command.Mistaken(fmt.Errorf("bench: -skip: %w", err))
 	}
 	return func(row string) bool { return run.MatchString(row) && (c.skip == "" || !skip.MatchString(row)) }, nil
 }
 
 func run(c config) error {
 	if c.mib < 1 {
-		return fmt.Errorf("bench: -size is %d, want at least 1 MiB", c.mib)
+		return command.Mistaken(fmt.Errorf("bench: -size is %d, want at least 1 MiB", c.mib))
 	}
 	wanted, err := c.filter()
 	if err != nil {

@@ -18,17 +18,23 @@ func Flags(name string) *flag.FlagSet {
 	return fs
 }
 
-// UsageError returns the error of arguments that are not what a tool takes: its text.
-func UsageError(text string) error { return &usageError{text} }
+// Mistaken makes an error one of the arguments, with the status [Usage]; nil stays nil.
+func Mistaken(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &usageError{err}
+}
 
 // usageError is a mistake in the arguments.
-type usageError struct{ text string }
+type usageError struct{ error }
 
-func (e *usageError) Error() string { return e.text }
+// Unwrap implements errors.Is.
+func (e *usageError) Unwrap() error { return e.error }
 
 // Misused returns the error of arguments that fs does not take, in one line.
 func Misused(fs *flag.FlagSet, format string, args ...any) error {
-	return UsageError(fs.Name() + ": " + fmt.Sprintf(format, args...) + "; -help lists the flags")
+	return Mistaken(fmt.Errorf("%s: %w; -help lists the flags", fs.Name(), fmt.Errorf(format, args...)))
 }
 
 // Parse parses the process's arguments, flags first. For -help it calls the set's Usage,

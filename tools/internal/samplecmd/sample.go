@@ -78,9 +78,9 @@ func parse(p *command.Process) (o options, err error) {
 	}
 	o.path = fs.Arg(0)
 	if o.tokens < 1 || o.context < 1 {
-		return o, fmt.Errorf("sample: -n is %d and -context %d, want at least 1", o.tokens, o.context)
+		return o, command.Mistaken(fmt.Errorf("sample: -n is %d and -context %d, want at least 1", o.tokens, o.context))
 	}
-	return o, o.sampler.Validate()
+	return o, command.Mistaken(o.sampler.Validate())
 }
 
 // openTokenizer opens the tokenizer of the flag, or else the model's own; for ids
@@ -102,7 +102,7 @@ func run(ctx context.Context, p *command.Process) error {
 	}
 	dt, ok := map[string]ops.DType{"f32": ops.F32, "f16": ops.F16, "bf16": ops.BF16}[o.dtype]
 	if !ok {
-		return fmt.Errorf("sample: -dtype is %q, want f32, f16 or bf16", o.dtype)
+		return command.Mistaken(fmt.Errorf("sample: -dtype is %q, want f32, f16 or bf16", o.dtype))
 	}
 	tok, err := openTokenizer(o)
 	if err != nil {

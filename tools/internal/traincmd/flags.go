@@ -1,9 +1,11 @@
 package traincmd
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 
 	"github.com/lemnos-ml/lemnos/tools/internal/command"
@@ -56,8 +58,8 @@ func values() map[string]command.Values {
 // parse starts from a preset; the file of -config overrides it, and the other flags both.
 // -help after one of those, or after -from, shows what it sets.
 func parse(p *command.Process, usage io.Writer) (c *train.Composed, o options, err error) {
-	fs, overrides := flags(&o, train.Config{})
-	fs.Usage = func() {
+	set, overrides := flags(&o, train.Config{})
+	set.Usage = func() {
 		cfg, err := train.BaseConfig(o.preset, o.file, *overrides)
 		if err != nil {
 			fmt.Fprintln(usage, err)
@@ -66,13 +68,16 @@ func parse(p *command.Process, usage io.Writer) (c *train.Composed, o options, e
 		shown, _ := flags(&options{preset: o.preset, file: o.file}, cfg)
 		p.Help(usage, shown)
 	}
-	if err := p.ParseFlags(fs); err != nil {
+	if err := p.ParseFlags(set); err != nil {
 		return nil, o, err
 	}
 	if o.sample < 0 {
-		return nil, o, fmt.Errorf("train: -sample is %d, want at least 0", o.sample)
+		return nil, o, command.Mistaken(fmt.Errorf("train: -sample is %d, want at least 0", o.sample))
 	}
 	c, err = train.Compose(o.preset, o.file, *overrides)
+	if system := new(fs.PathError); !errors.As(err, &system) && !errors.Is(err, train.ErrDamaged) && !errors.Is(err, train.ErrUnsupported) && !errors.Is(err, train.ErrMismatched) {
+		err = command.Mistaken(err) // and no file's
+	}
 	return c, o, err
 }
 
