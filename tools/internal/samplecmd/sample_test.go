@@ -36,7 +36,7 @@ func TestSample(t *testing.T) {
 	if !strings.HasPrefix(a, "1 + 1") || len(a) != len("1 + 1")+30+1 {
 		t.Errorf("30 bytes after the prompt are %q", a)
 	}
-	if !strings.HasPrefix(log, "30 tokens in ") || !strings.Contains(log, "tokens/s on ") {
+	if !strings.Contains("\n"+log, "\n30 tokens in ") || !strings.Contains(log, "tokens/s on ") {
 		t.Errorf("the log is %q", log)
 	}
 	if b, _ := text("-n", "30", "-prompt", "1 + 1", "-temperature", "2", "-dtype", "f32", "-seed", "1"); a != b {
