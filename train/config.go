@@ -12,8 +12,8 @@ import (
 )
 
 // Config is everything that a training run depends on: section 7 of
-// docs/specification.md, plus the model and the data. The same names are the keys of the
-// JSON file, the flags of command train and the fields of error messages.
+// docs/specification.md, plus the model and the data. The same names are the keys of a
+// file, the flags of command train and the fields of error messages.
 //
 // Fields marked resume:"model" or resume:"same" define the model and the stream of
 // batches; a checkpoint is refused by a run in which one of them differs. The others,

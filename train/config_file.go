@@ -81,7 +81,7 @@ func (n ClipNorm) String() string {
 }
 
 // Override sets one field from text of the form key=value, with the key of the
-// JSON file: "batch_size=64", "betas=0.9,0.99", "data=". Only the type is
+// file: "batch_size=64", "betas=0.9,0.99", "data=". Only the type is
 // checked; call Validate after the last one.
 func (c *Config) Override(assignment string) error {
 	key, value, ok := strings.Cut(assignment, "=")
@@ -135,7 +135,7 @@ func (c *Config) Override(assignment string) error {
 	return nil
 }
 
-// ConfigFlags registers one flag per field on fs, named as in the JSON file, and
+// ConfigFlags registers one flag per field on fs, named as in a file, and
 // returns the assignments that fs.Parse will find, in their order, for [Configure];
 // defaults are what the usage text shows:
 //
