@@ -26,8 +26,7 @@ function tick(x) {
   const size = Math.abs(x), short = (unit) => Number((x / unit).toPrecision(6));
   if (size >= 1e6) return `${short(1e6)}M`;
   if (size >= 1e4) return `${short(1e3)}k`;
-  const plain = String(short(1));
-  return plain.length > 6 ? short(1).toExponential() : plain;
+  return size > 0 && size < 0.01 ? short(1).toExponential() : String(short(1));
 }
 
 const room = (low, high) => (high > low ? (high - low) * 0.06 : Math.abs(high) * 0.05 || 0.5);
@@ -43,7 +42,7 @@ export class Curve {
     this.plot = document.createElement("div");
     this.plot.className = "plot";
     this.plot.tabIndex = 0;
-    this.plot.setAttribute("role", "img");
+    this.plot.setAttribute("role", "application");
     this.plot.addEventListener("keydown", (e) => this.key(e));
     this.figure.append(this.caption, this.plot);
     parent.append(this.figure);
@@ -123,17 +122,17 @@ export class Curve {
       ],
       series: [{}, ...lines.map((l) => ({
         stroke: l.color, width: l.faint ? 1 : 1.75, alpha: l.faint ? 0.3 : 1, spanGaps: true, dash: l.dashed ? [6, 4] : undefined,
-        points: { show: l.dots && !l.faint ? (u, s, from, to) => to - from < 20000 && this.few(u, s) : false, size: 5, fill: l.color },
+        points: { show: (u, i) => !l.faint && this.few(u, i, l.dots ? 200 : 1), size: 5, fill: l.color },
       }))],
       hooks: { setCursor: [() => this.read()], setSelect: [(u) => this.select(u)] },
     };
   }
 
-  // few reports whether the points of a line are so few that they can be told apart.
-  few(u, line) {
+  // few reports whether a line has points, and so few of them that they are drawn.
+  few(u, line, most) {
     let n = 0;
-    for (const x of u.data[line]) if (x != null && ++n > 200) return false;
-    return true;
+    for (const x of u.data[line]) if (x != null && ++n > most) return false;
+    return n > 0;
   }
 
   select(u) {
