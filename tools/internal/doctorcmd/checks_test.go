@@ -180,6 +180,23 @@ func TestReportsHideTheHome(t *testing.T) {
 	}
 }
 
+// Programs read reports: another key, or another meaning of one, is another format.
+func TestKeysOfReports(t *testing.T) {
+	var b strings.Builder
+	r := Report{Format: 1, Works: true}
+	r.add(good("a", "b"), warn("c", "d", "e").with("f", 1))
+	if err := r.writeJSON(&b); err != nil {
+		t.Fatal(err)
+	}
+	const want = `{"format":1,"works":true,"checks":[{"name":"a","status":"ok","summary":"b"},{"name":"c","status":"warning","summary":"e","advice":"d","details":{"f":1}}]}`
+	if got := strings.Join(strings.Fields(b.String()), ""); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if r.add(fail("g", "", "h")); r.Works || r.verdict() != "training does not work here: g" {
+		t.Errorf("after a failure: %v, %s", r.Works, r.verdict())
+	}
+}
+
 // Wrong results of a device are seen.
 func TestPrecisionSeesErrors(t *testing.T) {
 	inf, nan := math.Inf(1), math.NaN()
