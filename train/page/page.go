@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/lemnos-ml/lemnos/train"
@@ -39,8 +40,12 @@ func Listen(addr string, cfg train.Config) (*Page, error) {
 		return nil, fmt.Errorf("train/page: address %q: %w; want HOST:PORT, such as 127.0.0.1:0", addr, err)
 	}
 	listener, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("train/page: %w; choose another port than %s, or 0 for a free one", err, cmp.Or(port, "none"))
+	var unknown *net.DNSError
+	switch {
+	case errors.As(err, &unknown), errors.Is(err, syscall.EADDRNOTAVAIL):
+		return nil, fmt.Errorf("train/page: address %q: %w; want a name or an address of this machine, such as 127.0.0.1:0", addr, err)
+	case err != nil:
+		return nil, fmt.Errorf("train/page: address %q: %w; choose another port than %s, or 0 for a free one", addr, err, cmp.Or(port, "none"))
 	}
 	about, err := newAbout(cfg)
 	if err != nil {

@@ -231,7 +231,7 @@ func TestAddresses(t *testing.T) {
 	taken := first.listener.Addr().String()
 	for addr, want := range map[string]string{
 		taken: "choose another port", "8080": "want HOST:PORT", "127.0.0.1": "want HOST:PORT", "127.0.0.1:99999": "invalid port",
-		"no-such-host.invalid:0": "no-such-host.invalid", "": "want HOST:PORT",
+		"no-such-host.invalid:0": "of this machine", "192.0.2.1:0": "of this machine", "": "want HOST:PORT",
 	} {
 		p, err := Listen(addr, cfg)
 		if err == nil || !strings.Contains(err.Error(), want) {
