@@ -33,16 +33,14 @@ func onDevice(name string, check func(context.Context, *vk.Device) (Check, error
 
 const wrongResult = "do not train on this device: install its driver's newest version, or choose another device with LEMNOS_DEVICE, and report this"
 
-// repeat runs a step again and again for half a second, and returns the seconds that each took.
+// repeat runs a step again and again for half a second, and returns the seconds that each took. The first run does not count, in
+// which drivers compile.
 func repeat(ctx context.Context, step *ops.Step) (float64, error) {
-	batch := 1
-	for start, done := time.Now(), 0; ; batch *= 2 {
-		for range batch {
-			if err := step.Run(); err != nil {
-				return 0, err
-			}
-		}
-		if err := step.Wait(ctx); err != nil {
+	if err := replay(ctx, step, 1); err != nil {
+		return 0, err
+	}
+	for start, batch, done := time.Now(), 1, 0; ; batch *= 2 {
+		if err := replay(ctx, step, batch); err != nil {
 			return 0, err
 		}
 		done += batch
@@ -50,6 +48,16 @@ func repeat(ctx context.Context, step *ops.Step) (float64, error) {
 			return took.Seconds() / float64(done), nil
 		}
 	}
+}
+
+// replay runs a step some times and waits for the last.
+func replay(ctx context.Context, step *ops.Step, n int) error {
+	for range n {
+		if err := step.Run(); err != nil {
+			return err
+		}
+	}
+	return step.Wait(ctx)
 }
 
 // checkMemory adds 64 MiB of numbers to others, again and again: whole numbers, whose sums are exact for 60,000 times. The slowest
