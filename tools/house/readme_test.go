@@ -17,7 +17,7 @@ func TestReadmeShowsTheExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shown := regexp.MustCompile("(?s)\n## A training step\n.*?```go\n(.*?)```").FindStringSubmatch(string(readme))
+	shown := regexp.MustCompile("(?s)\n## Your own model, in Go\n.*?```go\n(.*?)```").FindStringSubmatch(string(readme))
 	body := regexp.MustCompile(`(?s)\nfunc Example\(\) \{\n(.*?)\t// Output:`).FindStringSubmatch(string(source))
 	if shown == nil || body == nil {
 		t.Fatal("README.md has no training step, or nn/example_step_test.go no Example with an output")
