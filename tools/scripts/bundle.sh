@@ -7,7 +7,7 @@ source tools/scripts/lib.sh
 
 limit_mib=40
 export GOFLAGS="${GOFLAGS:-} -buildvcs=false -trimpath"
-flags=(-ldflags="-s -w -X main.commit=$(git rev-parse --short=7 HEAD)")
+flags=(-ldflags="-s -w -X github.com/lemnos-ml/lemnos/tools/internal/benchcmd.commit=$(git rev-parse --short=7 HEAD)")
 
 rm -rf bundle
 mkdir bundle

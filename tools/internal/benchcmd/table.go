@@ -30,7 +30,7 @@ type report struct {
 	left     int     // rows that -limit left no time for
 }
 
-// commit is what the bench was built from, where the linker was told with -X main.commit=; bundles are.
+// commit is what the bench was built from, where the linker was told with -X; bundles are.
 var commit string
 
 // head is the file's first line.

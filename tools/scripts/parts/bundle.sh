@@ -9,4 +9,5 @@ part_bundle() {
 	((status == 3)) || { echo "bundle/run on a processor exits with $status, want 3"; return 1; }
 	on_device "$(lavapipe_icd)" bash "$work/bundle/run" -processor -quick devices pytorch products steps
 	tar -tzf "$work/bundle/out/results.tar.gz" ./products.json ./steps.json >/dev/null
+	tar -xzOf "$work/bundle/out/results.tar.gz" ./products.json | grep -q "\"commit\":\"$(git rev-parse --short=7 HEAD)\""
 }
