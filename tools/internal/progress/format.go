@@ -27,6 +27,14 @@ func loss(v float64) string {
 	return fmt.Sprintf("%.3f", v)
 }
 
+// norm writes that of a gradient in two digits, 0.60 as 0.58.
+func norm(v float64) string {
+	if v >= 9.95 {
+		return fmt.Sprintf("%.3g", v)
+	}
+	return fmt.Sprintf("%#.2g", v)
+}
+
 // short writes a large number with three digits.
 func short(v float64) string {
 	for _, unit := range []string{"", "k", "M", "G"} {

@@ -103,7 +103,7 @@ func measures(r train.Record) (val, rest []field) {
 		rest = append(rest, field{fmt.Sprintf("lr %.1e", *r.LR), ""})
 	}
 	if r.GradNorm != nil {
-		rest = append(rest, field{fmt.Sprintf("grad %.2g", *r.GradNorm), ""})
+		rest = append(rest, field{"grad " + norm(*r.GradNorm), ""})
 	}
 	if r.Skipped > 0 {
 		rest = append(rest, field{fmt.Sprintf("skipped %d", r.Skipped), yellow})
