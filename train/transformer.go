@@ -3,6 +3,7 @@ package train
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/lemnos-ml/lemnos/nn"
@@ -61,6 +62,9 @@ func ReserveModel(dev *vk.Device, c Config) (m Model, start func(context.Context
 			return nil, nil, err
 		}
 		t, err := nn.ReserveTransformer(dev, c.Storage(), structure)
+		if errors.Is(err, vk.ErrOutOfMemory) {
+			return nil, nil, fmt.Errorf("%w; a smaller vocab or width fits, or another device", err)
+		}
 		if err != nil {
 			return nil, nil, err
 		}

@@ -114,7 +114,7 @@ func checkChoice(infos []vk.Info, opened vk.Info, wanted string) Check {
 func checkLimits(info vk.Info) Check {
 	const name = "limits"
 	c := info.Caps
-	list := []string{fmt.Sprintf("memory %s", size(info.Memory)), fmt.Sprintf("tensors of up to %s", size(c.MaxAllocation)),
+	list := []string{fmt.Sprintf("memory %s", size(info.Memory)), fmt.Sprintf("tensors of up to %s", size(min(c.MaxAllocation, uint64(c.MaxStorageRange)))),
 		fmt.Sprintf("workgroups of %d", c.MaxInvocations), fmt.Sprintf("subgroups of %d", c.SubgroupSize), fmt.Sprintf("%s shared", size(uint64(c.SharedMemory)))}
 	var without []string
 	for _, f := range []struct {

@@ -19,7 +19,7 @@ func TestExplain(t *testing.T) {
 	want := `  model   transformer, 124,439,808 parameters: 12 layers of width 768, 12 heads, context 1,024, vocabulary 50,257, bf16
   data    corpus.train.bin: 9,035,582,198 tokens to train on, none held out
   steps   600,000, on from step 2,000, of 491,520 tokens: 294,912,000,000 in all, 32.6 epochs
-  time    at least 29.2 days: its matrix products alone, at 93 TFLOP/s here; the first steps tell more
+  time    some 29.2 days of matrix products, at 93 TFLOP/s just now; the first steps tell more
   memory  5.0 GiB of 24 GiB on GPU; -plan lists it
   disk    6.0 GiB in checkpoints/gpt2-124m: checkpoints of 1.5 GiB, the 3 newest are kept; 99 GiB are free
   stop    Ctrl-C saves; the same command goes on where it was, -fresh starts over

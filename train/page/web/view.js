@@ -32,7 +32,7 @@ export function progress(run, about, status) {
   document.title = `${Math.floor(share * 100)} % ${about.run} – Lemnos`;
   for (const tile of document.querySelectorAll("[data-tile]")) {
     const name = tile.dataset.tile;
-    const text = name === "left" ? (status.left ? duration(status.left) : status.ended ? "0:00" : "–") : number(run.last(name));
+    const text = name === "left" ? (status.left && !status.ended ? duration(status.left) : "–") : number(run.last(name));
     if (tile.textContent !== text) tile.textContent = text;
   }
 }
