@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/lemnos-ml/lemnos/nn"
 )
@@ -212,7 +213,7 @@ func (c Config) checkTogether() error {
 		return fmt.Errorf("train: device is %q, want auto, an index, or part of a name", c.Device)
 	case c.CkptDir == "":
 		return fmt.Errorf(`train: ckpt_dir is "", want a folder`)
-	case c.RunName == "" || c.RunName == "." || c.RunName == ".." || filepath.Base(c.RunName) != c.RunName || strings.ContainsAny(c.RunName, `/\`):
+	case c.RunName == "" || c.RunName == "." || c.RunName == ".." || filepath.Base(c.RunName) != c.RunName || strings.ContainsAny(c.RunName, `/\`) || strings.ContainsFunc(c.RunName, unicode.IsControl):
 		return fmt.Errorf("train: run_name is %q, want the name of a folder", c.RunName)
 	}
 	return nil

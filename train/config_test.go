@@ -79,7 +79,7 @@ var fieldCases = []fieldCase{
 	{"half_type", `"bf16"`, `"f16"`, `f16`, `16`, []string{`""`, `"fp16"`}, false},
 	{"matmul_precision", `"highest"`, `"high"`, `high`, `3`, []string{`""`, `"tf32"`}, false},
 	{"ckpt_dir", `"./checkpoints"`, `"runs"`, `runs`, `[]`, []string{`""`}, true},
-	{"run_name", `"cs336_lm_run"`, `"second try"`, `second try`, `1`, []string{`""`, `"."`, `".."`, `"a/b"`, `"a\\b"`, `"a/"`}, true},
+	{"run_name", `"cs336_lm_run"`, `"second try"`, `second try`, `1`, []string{`""`, `"."`, `".."`, `"a/b"`, `"a\\b"`, `"a/"`, `"a\u0000b"`, `"a\nb"`, `"\u001b[31m"`}, true},
 	{"keep", `3`, `1`, `1`, `1.5`, []string{`0`, `-1`}, true},
 	{"tensorboard", `false`, `true`, `true`, `1`, nil, true},
 }

@@ -7,6 +7,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/BurntSushi/toml"
 
@@ -80,6 +81,9 @@ func rawTOML(value any) (string, error) {
 			}
 		}
 		return "[" + strings.Join(parts, ",") + "]", nil
+	}
+	if _, is := value.(time.Time); is {
+		return "", errors.New("is a date or a time, which no field is: a text stands in quotes")
 	}
 	raw, err := json.Marshal(value)
 	return string(raw), err

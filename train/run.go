@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -175,11 +176,27 @@ func (r *runner) describe() error {
 		if err := output.Replace(r.hooks.files, r.path(givenName(file)), file); err != nil {
 			return fmt.Errorf("train: %w", err)
 		}
+		if err := r.dropGiven(file); err != nil {
+			return err
+		}
 	}
 	if r.tokenizer == nil || r.tokenizer.ID().Kind != "bpe" {
 		return nil
 	}
 	return writeTokenizer(r.hooks.files, r.trainer.cfg.Dir(), r.tokenizer) // so that the folder can be moved
+}
+
+// dropGiven removes the file in the other form that an earlier start was given, so that the folder has one.
+func (r *runner) dropGiven(file []byte) error {
+	for _, name := range []string{givenTOML, givenJSON} {
+		if _, err := os.Lstat(r.path(name)); err != nil || name == givenName(file) {
+			continue
+		}
+		if err := r.hooks.files.Remove(r.path(name)); err != nil {
+			return fmt.Errorf("train: %w", err)
+		}
+	}
+	return nil
 }
 
 // restore goes on from the checkpoint of a step.

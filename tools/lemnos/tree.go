@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -97,6 +98,9 @@ func bare(p *command.Process, args []string) error {
 
 // unknown is the error of a command that there is not.
 func unknown(name string) error {
+	if strings.TrimSpace(name) == "" {
+		name = strconv.Quote(name)
+	}
 	text := "lemnos: there is no command " + name
 	if near := near.Names(names(), name); len(near) > 0 {
 		text += ", but " + strings.Join(near, ", ")

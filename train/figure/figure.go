@@ -10,6 +10,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"unicode"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -80,7 +81,13 @@ func (f Figure) SVG(w io.Writer) error {
 	if _, err := canvas.WriteTo(&text); err != nil {
 		return fmt.Errorf("figure: %w", err)
 	}
-	_, err := w.Write(bytes.ReplaceAll(text.Bytes(), []byte(face), []byte(face+`,Arial,Helvetica,sans-serif`))) // where that is not installed
+	legal := bytes.Map(func(r rune) rune { // XML has no other control characters; names of runs may
+		if unicode.IsControl(r) && r != '\t' && r != '\n' {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text.Bytes())
+	_, err := w.Write(bytes.ReplaceAll(legal, []byte(face), []byte(face+`,Arial,Helvetica,sans-serif`))) // where that is not installed
 	return err
 }
 

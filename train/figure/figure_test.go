@@ -35,7 +35,7 @@ func TestRoundTicks(t *testing.T) {
 // The text of a picture in SVG is text, whatever characters it has; and curves are lines.
 func TestSVG(t *testing.T) {
 	f := Figure{Title: `a<b & "c"`, XLabel: "step", Panels: []Panel{
-		{YLabel: "loss", Curves: []Curve{{Name: "run <1>", Color: Blue, X: []float64{0, 10, 20}, Y: []float64{3, 2, 1}}}},
+		{YLabel: "loss", Curves: []Curve{{Name: "run <1>\x1b[31m\x00", Color: Blue, X: []float64{0, 10, 20}, Y: []float64{3, 2, 1}}}},
 		{YLabel: "learning rate", Curves: []Curve{{Color: Green, X: []float64{0, 20}, Y: []float64{1e-3, 1e-4}}}},
 		{YLabel: "empty"},
 	}}
@@ -73,7 +73,7 @@ func TestSVG(t *testing.T) {
 			}
 		}
 	}
-	for _, want := range []string{f.Title, "run <1>", "loss", "learning rate", "step", "20"} {
+	for _, want := range []string{f.Title, "run <1>\ufffd[31m\ufffd", "loss", "learning rate", "step", "20"} {
 		if !slices.Contains(texts, want) {
 			t.Errorf("%q is not in %q", want, texts)
 		}

@@ -102,6 +102,7 @@ func TestHardCases(t *testing.T) {
 	writeRun(t, filepath.Join(dir, "bare"), 3, nil)
 	write(t, filepath.Join(dir, "good", "checkpoint-00000300.safetensors"), "no record")
 	write(t, path("empty"), "")
+	writeRun(t, filepath.Join(dir, "control", "a\x1b[31m\tb"), 3, nil)
 	write(t, path("torn"), "{\"step\":1,\"loss\":2}\n{\"step\":")
 	write(t, path("nan"), `{"step":1,"loss":2,"val_loss":3}`+"\n"+`{"step":2,"loss":"NaN","val_loss":"NaN"}`+"\n")
 	write(t, path("damaged"), "{\"step\":1}\nnone\n{\"step\":2}\n")
@@ -116,6 +117,7 @@ func TestHardCases(t *testing.T) {
 		{"good", 0, "good 300"},
 		{"good/metrics.jsonl bare", 0, "bare 300"},
 		{"good/checkpoint-00000300.safetensors good", 0, "good 300"},
+		{"control", 0, `"a\x1b[31m\tb" 300`},
 		{"empty good", 0, "empty 0 - - - - - - - -"},
 		{"torn", 0, "torn 1 2.0000 - - - - - - -"},
 		{"nan", 0, "nan 2 NaN NaN 3.0000 1 - - - -"},

@@ -9,7 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/lemnos-ml/lemnos/train"
 )
@@ -136,6 +138,9 @@ func setNames(runs []*runData) {
 			if filepath.Base(r.path) == metricsName {
 				r.name = filepath.Dir(r.path)
 			}
+		}
+		if strings.ContainsFunc(r.name, func(c rune) bool { return !unicode.IsPrint(c) }) {
+			r.name = strconv.Quote(r.name) // a terminal would obey it
 		}
 	}
 }

@@ -113,6 +113,9 @@ func (m *machine) checkEnvironment() Check {
 			}
 		}
 	}
+	if cores := set["LEMNOS_MATRIX_CORES"]; !slices.Contains([]string{"", "on", "off"}, cores) {
+		return warn(name, "set it to on or off, or unset it", "LEMNOS_MATRIX_CORES is %q, which is as if it was not set", cores).with("variables", set)
+	}
 	if len(list) == 0 {
 		return good(name, "no variable changes what is done").with("variables", set)
 	}

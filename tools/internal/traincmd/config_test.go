@@ -60,6 +60,13 @@ func TestPrintedConfigIsTheSameRun(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(r.folder(), "given.toml")); err == nil {
 		t.Error("-fresh left given.toml")
 	}
+	if err := os.WriteFile(own+".toml", []byte(`preset = "tiny"`), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	r.process("-config", own+".toml", "-total_steps", "9").start().ends(0, patience)
+	if _, err := os.Stat(filepath.Join(r.folder(), "given.json")); err == nil || read("given.toml") != `preset = "tiny"` {
+		t.Errorf("the folder keeps the file of an earlier start, and of this one %s", read("given.toml"))
+	}
 	wrong := r.process("-config", "-").start()
 	wrong.ends(command.Failed, patience)
 	if !strings.Contains(wrong.errors.String(), "the standard input is empty") {

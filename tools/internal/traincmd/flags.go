@@ -30,7 +30,7 @@ type options struct {
 // flags declares all flags; defaults are what usage shows.
 func flags(o *options, defaults train.Config) (*flag.FlagSet, *[]string) {
 	fs := command.Flags("train")
-	fs.StringVar(&o.preset, "preset", o.preset, "configuration to start from: "+strings.Join(train.Presets(), ", ")+"; empty: the first, or finetune where -from is set")
+	fs.StringVar(&o.preset, "preset", o.preset, "configuration to start from: "+strings.Join(train.Presets(), ", ")+"; empty: the first, or finetune where -from is set; with -config, what the file names as preset, or the defaults")
 	fs.StringVar(&o.file, "config", o.file, "`file` of TOML or JSON that sets fields of the configuration, above the preset and below the flags; -: the standard input")
 	fs.BoolVar(&o.print, "print-config", false, "print the whole configuration as a file for -config, with where each value comes from, and end")
 	fs.BoolVar(&o.plan, "plan", false, "tell what the run would do, with its memory on the device in full, and end")
