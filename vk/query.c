@@ -55,7 +55,8 @@ static uint32_t query_cores(void *physical) {
 static const char *const matrix_extensions[] = {"VK_KHR_cooperative_matrix", "VK_KHR_vulkan_memory_model"};
 static const char *const bfloat16_extension = "VK_KHR_shader_bfloat16";
 
-// Lists the products of 16-bit floats with f32 sums. SPIR-V that uses them has Vulkan's memory model.
+// Lists the products of 16-bit floats with f32 sums. SPIR-V that uses them has Vulkan's memory model. Where that is on, atomics of
+// other kernels, which are of device scope, need a feature too (VUID-RuntimeSpirv-vulkanMemoryModel-06265).
 static void query_matrices(void *physical, lemnos_caps *caps) {
 	uint32_t count = 0;
 	if (!vk.GetPhysicalDeviceCooperativeMatrixPropertiesKHR || !has_extension(physical, matrix_extensions[0]) ||
@@ -66,7 +67,7 @@ static void query_matrices(void *physical, lemnos_caps *caps) {
 	int has_bfloat16 = has_extension(physical, bfloat16_extension);
 	Features2 features = {.type = STYPE_FEATURES_2, .next = has_bfloat16 ? (void *)&bfloat16 : (void *)&matrix};
 	vk.GetPhysicalDeviceFeatures2(physical, &features);
-	if (!matrix.matrix || !memory.model) return;
+	if (!matrix.matrix || !memory.model || !memory.device_scope) return;
 	if (vk.GetPhysicalDeviceCooperativeMatrixPropertiesKHR(physical, &count, NULL) < 0 || count == 0) return;
 	CooperativeMatrix *list = calloc(count, sizeof *list);
 	if (!list) return;
@@ -135,7 +136,7 @@ int32_t lemnos_create_device(void *physical, const lemnos_caps *caps, void **dev
 	features.features[FEATURE_INT64] = caps->int64;
 	FeaturesSubgroupSize subgroup = {.type = STYPE_FEATURES_SUBGROUP_SIZE, .next = &storage16, .control = 1, .full = 1};
 	FeaturesPipelineExecutableProperties executables = {.type = STYPE_FEATURES_PIPELINE_EXECUTABLE_PROPERTIES, .info = 1};
-	FeaturesMemoryModel memory = {.type = STYPE_FEATURES_MEMORY_MODEL, .model = 1};
+	FeaturesMemoryModel memory = {.type = STYPE_FEATURES_MEMORY_MODEL, .model = 1, .device_scope = 1};
 	FeaturesCooperativeMatrix matrix = {.type = STYPE_FEATURES_COOPERATIVE_MATRIX, .next = &memory, .matrix = 1};
 	FeaturesBfloat16 bfloat16 = {.type = STYPE_FEATURES_BFLOAT16, .storage = 1, .matrix = 1};
 	const char *extensions[8];

@@ -53,7 +53,7 @@ matrix_cores() {
 		grep -q "v_wmma_f32_16x16x16_$type" "$work/wmma" || { echo "$gpu: no v_wmma for $type"; status=1; }
 	done
 	local package
-	for package in "ops MatMul|Linear|Attention|MatrixCores" "nn TestTransformerGolden"; do
+	for package in "ops MatMul|Linear|Attention|MatrixCores" "nn TestTransformerGolden|TestDecoderAgrees"; do
 		VK_ICD_FILENAMES=/usr/share/vulkan/icd.d/lvp_icd.json LEMNOS_MATRIX_CORES=on LEMNOS_VALIDATE=1 VK_REQUIRE=1 go test -count=1 -timeout 20m \
 			-exec "$PWD/$chroot sid" -run "${package#* }" "./${package%% *}" || status=1
 	done
