@@ -2,11 +2,9 @@ package ops
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"hash/crc32"
 	"math"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -147,7 +145,7 @@ func (w coopWork) factor(dev *vk.Device, dt DType, tiles []coopTiling) (float64,
 	}
 	name := fmt.Sprintf("%s %08x", kernel, crc32.ChecksumIEEE(code))
 	var kept map[string]float64
-	if data, err := os.ReadFile(dev.CachePath(coopFile)); err != nil || json.Unmarshal(data, &kept) != nil || kept == nil {
+	if !dev.ReadCache(coopFile, &kept) || kept == nil {
 		kept = map[string]float64{}
 	}
 	if factor, known := kept[name]; known {
@@ -158,9 +156,7 @@ func (w coopWork) factor(dev *vk.Device, dt DType, tiles []coopTiling) (float64,
 		return 0, err
 	}
 	kept[name] = factor
-	if data, err := json.MarshalIndent(kept, "", "\t"); err == nil {
-		_ = dev.WriteCache(coopFile, append(data, '\n')) // the next process asks again
-	}
+	_ = dev.WriteCache(coopFile, kept) // where that fails the next process asks again
 	return factor, nil
 }
 

@@ -2,11 +2,9 @@ package ops
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -121,7 +119,7 @@ func tuned(dev *vk.Device) tunedTiles {
 	tiles, known := tunedOf.by[path]
 	if !known {
 		var kept map[string]coopChoice
-		if data, err := os.ReadFile(path); err != nil || json.Unmarshal(data, &kept) != nil {
+		if !dev.ReadCache(tunedFile, &kept) {
 			kept = nil
 		}
 		tiles = tilesOf(dev, kept)
@@ -148,9 +146,5 @@ func keepTuned(dev *vk.Device, best map[string]coopChoice) error {
 	tunedOf.Lock()
 	defer tunedOf.Unlock()
 	tunedOf.by[dev.CachePath(tunedFile)] = tilesOf(dev, best)
-	data, err := json.MarshalIndent(best, "", "\t")
-	if err != nil {
-		return err
-	}
-	return dev.WriteCache(tunedFile, append(data, '\n'))
+	return dev.WriteCache(tunedFile, best)
 }

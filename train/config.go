@@ -219,6 +219,11 @@ func (c Config) checkTogether() error {
 	return nil
 }
 
+// StepTokens returns how many tokens a step trains on.
+func (c Config) StepTokens() int64 {
+	return int64(c.BatchSize) * int64(c.ContextLen) * int64(c.GradAccum)
+}
+
 // Warnings lists what is legal and hardly meant; Run logs them.
 func (c Config) Warnings() []string {
 	var all []string

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 
@@ -72,6 +73,42 @@ func (h Hooks) withDefaults() Hooks {
 		h.files = output.OS{}
 	}
 	return h
+}
+
+// Listen has other told too, after what h tells already: its functions that are told and not asked, which are Progress,
+// Step, Phase, Plan, Counts, Begun, Sample and Plot. Of two texts of Sample the first that is one counts.
+func (h *Hooks) Listen(other Hooks) {
+	h.Progress, h.Step, h.Phase = both(h.Progress, other.Progress), both(h.Step, other.Step), both(h.Phase, other.Phase)
+	h.Plan, h.Counts, h.Plot = both(h.Plan, other.Plan), both(h.Counts, other.Counts), both(h.Plot, other.Plot)
+	switch first, second := h.Begun, other.Begun; {
+	case first == nil:
+		h.Begun = second
+	case second != nil:
+		h.Begun = func() { first(); second() }
+	}
+	switch first, second := h.Sample, other.Sample; {
+	case first == nil:
+		h.Sample = second
+	case second != nil:
+		h.Sample = func(step int64) string {
+			text := first(step)
+			return cmp.Or(text, second(step))
+		}
+	}
+}
+
+// both calls two functions, of which either may be nil.
+func both[T any](first, second func(T)) func(T) {
+	if first == nil {
+		return second
+	}
+	if second == nil {
+		return first
+	}
+	return func(v T) {
+		first(v)
+		second(v)
+	}
 }
 
 // start begins a phase.

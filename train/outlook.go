@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/lemnos-ml/lemnos/internal/disk"
+	"github.com/lemnos-ml/lemnos/internal/pace"
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/train/data"
 	"github.com/lemnos-ml/lemnos/vk"
@@ -41,7 +42,7 @@ const (
 // outlook puts together what t will do.
 func (t *Trainer) outlook(plan MemoryPlan, corpus data.Corpus, fresh bool) (o Outlook, err error) {
 	c := t.cfg
-	o = Outlook{Steps: c.TotalSteps, StepTokens: int64(c.BatchSize) * int64(c.ContextLen) * int64(c.GradAccum), Memory: plan, Train: corpus.Train.Len()}
+	o = Outlook{Steps: c.TotalSteps, StepTokens: c.StepTokens(), Memory: plan, Train: corpus.Train.Len()}
 	for _, set := range t.sets {
 		for _, p := range set.All() {
 			o.Parameters += int64(p.Len())
@@ -110,31 +111,24 @@ func ProductRate(ctx context.Context, dev *vk.Device, c Config) (flops float64, 
 		fill.Fill(t, 0.5)
 	}
 	g.Output(g.MatMulNT(factors[0], factors[1]))
-	var step *ops.Step
-	for _, graph := range []*ops.Graph{fill, g} {
-		s, err := graph.Compile()
-		if err != nil {
-			return 0, fmt.Errorf("train: %w", advised(err))
-		}
-		defer s.Close()
-		step = s
-		if err := errors.Join(s.Run(), s.Wait(ctx)); err != nil { // a driver may compile it only now
-			return 0, err
-		}
+	filled, err := fill.Compile()
+	if err != nil {
+		return 0, fmt.Errorf("train: %w", advised(err))
 	}
-	done, start := 0, time.Now()
-	for batch := 1; time.Since(start) < measureTime; batch *= 2 {
-		for range batch {
-			if err := step.Run(); err != nil {
-				return 0, err
-			}
-		}
-		if err := step.Wait(ctx); err != nil {
-			return 0, err
-		}
-		done += batch
+	defer filled.Close()
+	product, err := g.Compile()
+	if err != nil {
+		return 0, fmt.Errorf("train: %w", advised(err))
 	}
-	return 2 * float64(rows) * float64(c.Width) * float64(c.FFN) * float64(done) / time.Since(start).Seconds(), nil
+	defer product.Close()
+	if err := errors.Join(filled.Run(), filled.Wait(ctx)); err != nil {
+		return 0, err
+	}
+	seconds, err := pace.Of(ctx, product, measureTime)
+	if err != nil {
+		return 0, err
+	}
+	return 2 * float64(rows) * float64(c.Width) * float64(c.FFN) / seconds, nil
 }
 
 const measureTime = 200 * time.Millisecond

@@ -26,7 +26,7 @@ func (r *runner) log(ctx context.Context, evaluate bool) error {
 			return err
 		}
 		if s := time.Since(r.since).Seconds(); rec.Step > r.logged && s > 0 {
-			rate := float64((rec.Step-r.logged)*int64(r.trainer.cfg.BatchSize*r.trainer.cfg.ContextLen*r.trainer.cfg.GradAccum)) / s
+			rate := float64((rec.Step-r.logged)*r.trainer.cfg.StepTokens()) / s
 			rec.TokensPerS = &rate
 		}
 	}

@@ -3,6 +3,8 @@ package vk
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"unsafe"
@@ -63,13 +65,24 @@ func (d *Device) CachePath(name string) string {
 	return filepath.Join(filepath.Dir(d.cacheFile), name+"-"+d.physical.pipelineCacheID)
 }
 
-// WriteCache writes the file that CachePath names, in one piece, as other processes may read it or write their own; it does
-// nothing where that is off.
-func (d *Device) WriteCache(name string, data []byte) error {
-	if path := d.CachePath(name); path != "" {
-		return writeWhole(path, data)
+// WriteCache keeps v as JSON in the file that CachePath names, in one piece, as other processes may read it or write their own;
+// it does nothing where that is off.
+func (d *Device) WriteCache(name string, v any) error {
+	path := d.CachePath(name)
+	if path == "" {
+		return nil
 	}
-	return nil
+	data, err := json.MarshalIndent(v, "", "\t")
+	if err != nil {
+		return fmt.Errorf("vk: %s: %w", name, err)
+	}
+	return writeWhole(path, append(data, '\n'))
+}
+
+// ReadCache reads into v what WriteCache kept, and reports whether that is there and whole. If not, v may hold a part of it.
+func (d *Device) ReadCache(name string, v any) bool {
+	data, err := os.ReadFile(d.CachePath(name))
+	return err == nil && json.Unmarshal(data, v) == nil
 }
 
 func (d *Device) createCache(data []byte) vulkan.Result {

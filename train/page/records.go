@@ -111,7 +111,7 @@ func newAbout(cfg train.Config) (about, error) {
 	config, err := fields(data)
 	return about{
 		Run: cfg.RunName, TotalSteps: cfg.TotalSteps, Config: config,
-		TokensPerStep: int64(cfg.BatchSize) * int64(cfg.ContextLen) * int64(cfg.GradAccum),
+		TokensPerStep: cfg.StepTokens(),
 	}, err
 }
 

@@ -30,11 +30,13 @@ func (p *Page) Watch(h *train.Hooks, device vk.Info) {
 			}
 		})
 	}
-	h.Progress = after(h.Progress, func(r train.Record) { begin(&r); s.record(r) })
-	h.Begun = both(h.Begun, func() { begin(nil) })
-	h.Plan = after(h.Plan, func(m train.MemoryPlan) { s.describe(func(a *about) { a.Plan = parts(m) }) })
-	h.Step = after(h.Step, s.step)
-	h.Phase = after(h.Phase, p.Phase)
+	h.Listen(train.Hooks{
+		Progress: func(r train.Record) { begin(&r); s.record(r) },
+		Begun:    func() { begin(nil) },
+		Plan:     func(m train.MemoryPlan) { s.describe(func(a *about) { a.Plan = parts(m) }) },
+		Step:     s.step,
+		Phase:    p.Phase,
+	})
 	if sample := h.Sample; sample != nil {
 		h.Sample = func(step int64) string {
 			text := sample(step)
@@ -63,24 +65,4 @@ func (p *Page) history(first *train.Record) []train.Record {
 		records = records[:n-1]
 	}
 	return records
-}
-
-// after returns a function that calls one, if there is one, and then another.
-func after[T any](one, other func(T)) func(T) {
-	if one == nil {
-		return other
-	}
-	return func(v T) {
-		one(v)
-		other(v)
-	}
-}
-
-func both(one, other func()) func() {
-	f := after(func(struct{}) {
-		if one != nil {
-			one()
-		}
-	}, func(struct{}) { other() })
-	return func() { f(struct{}{}) }
 }

@@ -3,8 +3,6 @@
 package ceilings
 
 import (
-	"encoding/json"
-	"os"
 	"strings"
 
 	"github.com/lemnos-ml/lemnos/ops"
@@ -25,17 +23,12 @@ const file = "ceilings"
 func (c *Ceilings) Keep(dev *vk.Device) error {
 	kept := Of(dev)
 	kept.Raise(c)
-	text, err := json.Marshal(kept)
-	if err != nil {
-		return err
-	}
-	return dev.WriteCache(file, text)
+	return dev.WriteCache(file, kept)
 }
 
 // Of returns the ceilings of a device; all are 0 where they were never measured.
 func Of(dev *vk.Device) (c Ceilings) {
-	text, err := os.ReadFile(dev.CachePath(file))
-	if err != nil || json.Unmarshal(text, &c) != nil {
+	if !dev.ReadCache(file, &c) {
 		return Ceilings{}
 	}
 	return c

@@ -114,11 +114,11 @@ func describe(d vk.Info, opened bool) string {
 	line("kind", "%s", d.Kind)
 	line("driver", "%s", d.Driver)
 	line("Vulkan", "%s", d.API)
-	line("memory", "%s, %s", size(d.Memory), choose(c.HostVisible, "mapped by the host: uploads need no staging", "not mapped by the host: uploads are staged"))
-	line("allocation", "at most %s at a time", size(c.MaxAllocation))
-	line("tensor", "at most %s in one binding, bound at multiples of %d bytes", size(c.MaxStorageRange), c.StorageAlign)
+	line("memory", "%s, %s", command.Size(d.Memory), choose(c.HostVisible, "mapped by the host: uploads need no staging", "not mapped by the host: uploads are staged"))
+	line("allocation", "at most %s at a time", command.Size(c.MaxAllocation))
+	line("tensor", "at most %s in one binding, bound at multiples of %d bytes", command.Size(c.MaxStorageRange), c.StorageAlign)
 	line("cores", "%s", choose(c.Cores > 0, fmt.Sprint(c.Cores), "the driver does not say"))
-	line("workgroup", "at most %d invocations (%d x %d x %d), %s of shared memory", c.MaxInvocations, c.MaxLocalSize[0], c.MaxLocalSize[1], c.MaxLocalSize[2], size(uint64(c.SharedMemory)))
+	line("workgroup", "at most %d invocations (%d x %d x %d), %s of shared memory", c.MaxInvocations, c.MaxLocalSize[0], c.MaxLocalSize[1], c.MaxLocalSize[2], command.Size(uint64(c.SharedMemory)))
 	line("dispatch", "at most %d x %d x %d workgroups, %d bytes of push constants", c.MaxGroups[0], c.MaxGroups[1], c.MaxGroups[2], c.PushBytes)
 	line("subgroup", "%d invocations%s, %s arithmetic", c.SubgroupSize, choose(c.FullSubgroups, "", " or fewer"), choose(c.SubgroupArithmetic, "with", "without"))
 	line("arithmetic", "%s", strings.Join([]string{has(c.Float16, "16-bit floats"), has(c.Storage16, "16-bit storage"), has(c.Int64, "64-bit integers"), has(c.Float64, "64-bit floats")}, ", "))
@@ -144,16 +144,3 @@ func choose(yes bool, a, b string) string {
 }
 
 func has(yes bool, what string) string { return choose(yes, what, "no "+what) }
-
-// size writes a number of bytes in the largest unit that leaves at least 1.
-func size(n uint64) string {
-	for _, u := range []struct {
-		name  string
-		shift uint
-	}{{"TiB", 40}, {"GiB", 30}, {"MiB", 20}, {"KiB", 10}} {
-		if n>>u.shift > 0 {
-			return fmt.Sprintf("%.4g %s", float64(n)/float64(uint64(1)<<u.shift), u.name)
-		}
-	}
-	return fmt.Sprintf("%d bytes", n)
-}

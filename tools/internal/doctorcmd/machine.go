@@ -157,21 +157,10 @@ func checkFolder(name, folder string) Check {
 	if err != nil {
 		return warn(name, "", "%s: how much is free the system does not say: %v", existing, err).with("folder", path)
 	}
-	c := good(name, "%s: %s free", path, size(free))
+	c := good(name, "%s: %s free", path, command.Size(free))
 	if free < roomWanted {
 		c = warn(name, "make room, or name another folder with -dir, and to train with -ckpt_dir",
-			"%s: %s free; three checkpoints of a GPT-2 are %s", path, size(free), size(roomWanted))
+			"%s: %s free; three checkpoints of a GPT-2 are %s", path, command.Size(free), command.Size(roomWanted))
 	}
 	return c.with("folder", path).with("free_bytes", free)
-}
-
-// size writes a number of bytes in the largest unit that leaves at least 1.
-func size(n uint64) string {
-	const units = "KMGT"
-	for i := len(units); i > 0; i-- {
-		if n>>(10*i) > 0 {
-			return fmt.Sprintf("%.4g %ciB", float64(n)/float64(uint64(1)<<(10*i)), units[i-1])
-		}
-	}
-	return fmt.Sprintf("%d bytes", n)
 }

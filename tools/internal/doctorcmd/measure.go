@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lemnos-ml/lemnos/internal/pace"
 	"github.com/lemnos-ml/lemnos/nn"
 	"github.com/lemnos-ml/lemnos/ops"
 	"github.com/lemnos-ml/lemnos/optim"
@@ -33,32 +34,8 @@ func onDevice(name string, check func(context.Context, *vk.Device) (Check, error
 
 const wrongResult = "do not train on this device: install its driver's newest version, or choose another device with LEMNOS_DEVICE, and report this"
 
-// repeat runs a step again and again for half a second, and returns the seconds that each took. The first run does not count, in
-// which drivers compile.
-func repeat(ctx context.Context, step *ops.Step) (float64, error) {
-	if err := replay(ctx, step, 1); err != nil {
-		return 0, err
-	}
-	for start, batch, done := time.Now(), 1, 0; ; batch *= 2 {
-		if err := replay(ctx, step, batch); err != nil {
-			return 0, err
-		}
-		done += batch
-		if took := time.Since(start); took > time.Second/2 {
-			return took.Seconds() / float64(done), nil
-		}
-	}
-}
-
-// replay runs a step some times and waits for the last.
-func replay(ctx context.Context, step *ops.Step, n int) error {
-	for range n {
-		if err := step.Run(); err != nil {
-			return err
-		}
-	}
-	return step.Wait(ctx)
-}
+// measureTime is how long a rate is measured.
+const measureTime = time.Second / 2
 
 // checkMemory adds 64 MiB of numbers to others, again and again: whole numbers, whose sums are exact for 60,000 times. The slowest
 // memory that cards have, DDR3 on 64 bits, has 14 GB/s.
@@ -88,7 +65,7 @@ func checkMemory(ctx context.Context, dev *vk.Device) (Check, error) {
 		return Check{}, err
 	}
 	defer step.Close()
-	seconds, err := repeat(ctx, step)
+	seconds, err := pace.Of(ctx, step, measureTime)
 	if err != nil {
 		return Check{}, err
 	}
@@ -136,7 +113,7 @@ func checkProduct(ctx context.Context, dev *vk.Device) (Check, error) {
 			return Check{}, err
 		}
 	}
-	seconds, err := repeat(ctx, step)
+	seconds, err := pace.Of(ctx, step, measureTime)
 	if err != nil {
 		return Check{}, err
 	}

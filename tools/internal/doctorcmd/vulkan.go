@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lemnos-ml/lemnos/tools/internal/command"
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
@@ -114,8 +115,8 @@ func checkChoice(infos []vk.Info, opened vk.Info, wanted string) Check {
 func checkLimits(info vk.Info) Check {
 	const name = "limits"
 	c := info.Caps
-	list := []string{fmt.Sprintf("memory %s", size(info.Memory)), fmt.Sprintf("tensors of up to %s", size(min(c.MaxAllocation, uint64(c.MaxStorageRange)))),
-		fmt.Sprintf("workgroups of %d", c.MaxInvocations), fmt.Sprintf("subgroups of %d", c.SubgroupSize), fmt.Sprintf("%s shared", size(uint64(c.SharedMemory)))}
+	list := []string{fmt.Sprintf("memory %s", command.Size(info.Memory)), fmt.Sprintf("tensors of up to %s", command.Size(min(c.MaxAllocation, uint64(c.MaxStorageRange)))),
+		fmt.Sprintf("workgroups of %d", c.MaxInvocations), fmt.Sprintf("subgroups of %d", c.SubgroupSize), fmt.Sprintf("%s shared", command.Size(uint64(c.SharedMemory)))}
 	var without []string
 	for _, f := range []struct {
 		has  bool
@@ -143,7 +144,7 @@ func checkCache(dev *vk.Device) Check {
 		return warn(name, "set LEMNOS_CACHE to a folder", "there is no folder for it: kernels are compiled at each start")
 	}
 	folder := filepath.Dir(path)
-	err := dev.WriteCache(probe, []byte("x"))
+	err := dev.WriteCache(probe, "x")
 	if err == nil {
 		err = os.Remove(path)
 	}
@@ -160,7 +161,7 @@ func checkCache(dev *vk.Device) Check {
 		}
 		return nil
 	})
-	return good(name, "%s holds %s", folder, size(bytes)).with("folder", folder).with("bytes", bytes)
+	return good(name, "%s holds %s", folder, command.Size(bytes)).with("folder", folder).with("bytes", bytes)
 }
 
 // listed returns the devices that the loader listed, and whether one was opened.

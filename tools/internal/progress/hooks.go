@@ -18,7 +18,7 @@ import (
 func (d *Display) Hooks(dev *vk.Device, cfg train.Config) train.Hooks {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.state.total, d.state.tokens = cfg.TotalSteps, float64(cfg.BatchSize*cfg.ContextLen*cfg.GradAccum)
+	d.state.total, d.state.tokens = cfg.TotalSteps, float64(cfg.StepTokens())
 	return train.Hooks{
 		Phase: d.Phase,
 		Step: func(step int64) {

@@ -53,8 +53,8 @@ func explain(o train.Outlook, c train.Config, device vk.Info, rate float64) stri
 	}
 	line("steps", "%s%s, of %s tokens: %s in all, %.3g epochs", humanize.Comma(o.Steps), from, humanize.Comma(o.StepTokens), humanize.Comma(o.Steps*o.StepTokens), o.Epochs())
 	if rate > 0 {
-		least := c.ProductFLOPs() * float64(o.Tokens()) / rate
-		line("time", "some %s of matrix products, at %s just now; the first steps tell more", roughly(least), humanize.SIWithDigits(rate, 0, "FLOP/s"))
+		products := c.ProductFLOPs() * float64(o.Tokens()) / rate
+		line("time", "some %s of matrix products, at %s just now; the first steps tell more", roughly(products), humanize.SIWithDigits(rate, 0, "FLOP/s"))
 	} else {
 		line("time", "the first steps tell")
 	}

@@ -30,5 +30,8 @@ func beside(l *data.Listener, p *page.Page) *data.Listener {
 	if p == nil {
 		return l
 	}
-	return &data.Listener{Logger: l.Logger, Phase: both(l.Phase, p.Phase)}
+	return &data.Listener{Logger: l.Logger, Phase: func(now data.Phase) {
+		l.Phase(now)
+		p.Phase(now)
+	}}
 }

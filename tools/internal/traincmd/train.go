@@ -110,7 +110,7 @@ func work(in *interrupts, p *command.Process, c *train.Composed, o options, stdo
 
 	hooks := train.Hooks{Logger: stdout.Logger(), Fresh: o.fresh, DetectAnomaly: o.detect, Start: start, ConfigFile: c.File,
 		Begun: func() { in.begun.Store(new(c.KeptFile())) }}
-	listen(&hooks, stdout.Hooks(dev, cfg))
+	hooks.Listen(stdout.Hooks(dev, cfg))
 	if hooks.Outlook, err = outlook(ctx, dev, cfg, o.plan, stdout); err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func work(in *interrupts, p *command.Process, c *train.Composed, o options, stdo
 	}
 	defer s.close()
 	if s != nil {
-		listen(&hooks, train.Hooks{Sample: s.print})
+		hooks.Listen(train.Hooks{Sample: s.print})
 	}
 	site.Watch(&hooks, dev.Info())
 	err = besideWindow(o.window, cfg.RunName, &hooks, func() error { return train.Run(ctx, dev, cfg, model, corpus, hooks) })
@@ -170,7 +170,7 @@ func besideWindow(wanted bool, title string, hooks *train.Hooks, run func() erro
 		hooks.Logger.Warn("training without the window", "error", err)
 	}
 	defer w.Close()
-	listen(hooks, train.Hooks{Plot: w.Plot})
+	hooks.Listen(train.Hooks{Plot: w.Plot})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
