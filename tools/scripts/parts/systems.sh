@@ -28,12 +28,13 @@ part_windows() {
 	in_wine . "$bin/lemnos.exe" sample -prompt "func " -n 40 "$bin/checkpoints/tiny"
 }
 
-# in_wine FOLDER PROGRAM... runs a program for Windows there. A crash ends the program, without a debugger.
+# in_wine FOLDER PROGRAM... runs a program for Windows there. A crash ends the program, without a debugger. Wine's server would
+# outlive it, and its folder.
 in_wine() (
 	local chroot=$PWD/tools/scripts/chroot.sh
 	cd "$1"
 	shift
 	timeout 600 "$chroot" trixie env -u VK_DRIVER_FILES WINEPREFIX="$work/wine" WINEDEBUG=-all WINEDLLOVERRIDES=winedbg.exe= \
 		HOME="$work" XDG_RUNTIME_DIR="$work" VK_ICD_FILENAMES=/usr/share/vulkan/icd.d/lvp_icd.json VK_REQUIRE=1 \
-		LEMNOS_CACHE=off wine "$@"
+		LEMNOS_CACHE=off sh -c 'wine "$@"; status=$?; wineserver -k; exit $status' sh "$@"
 )
