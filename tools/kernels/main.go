@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -43,17 +44,17 @@ var kernels = &command.Command{
 		}
 		switch {
 		case *asMarkdown:
-			return compare()
+			return compare(p.Stdout)
 		case flags.NArg() > 0:
 			return command.Misused(flags, "unexpected argument %q", flags.Arg(0))
 		}
-		return compile()
+		return compile(p.Stdout)
 	}),
 }
 
 func main() { command.Main(kernels) }
 
-func compile() error {
+func compile(out io.Writer) error {
 	dev, err := vk.Open(&vk.Options{Device: *device, CompileOnly: true})
 	if err != nil {
 		return err
@@ -64,11 +65,11 @@ func compile() error {
 		return failed
 	}
 	if *asJSON {
-		e := json.NewEncoder(os.Stdout)
+		e := json.NewEncoder(out)
 		e.SetIndent("", " ")
 		err = e.Encode(r)
 	} else {
-		err = r.table(os.Stdout)
+		err = r.table(out)
 	}
 	return errors.Join(err, failed, r.checkSubgroups(), compareSpills(r))
 }
@@ -89,7 +90,7 @@ func compareSpills(r *report) error {
 	return r.checkSpills(known)
 }
 
-func compare() error {
+func compare(out io.Writer) error {
 	var list []named
 	for _, file := range flags.Args() {
 		data, err := os.ReadFile(file)
@@ -105,5 +106,5 @@ func compare() error {
 	if len(list) == 0 {
 		return errors.New("-markdown wants the files that -json wrote")
 	}
-	return markdown(os.Stdout, list)
+	return markdown(out, list)
 }

@@ -40,11 +40,11 @@ func completion(root *cobra.Command) *command.Command {
 		Operands: command.Words(shells...),
 		Run: func(p *command.Process) int {
 			fs := command.Flags("completion")
-			if err := p.Parse(fs); err != nil {
+			if err := p.ParseOperands(fs, 1, 1, "a shell: "+strings.Join(shells, ", ")); err != nil {
 				return command.Status(err, p.Stderr)
 			}
-			if fs.NArg() != 1 || !slices.Contains(shells, fs.Arg(0)) {
-				return command.Status(command.Misused(fs, "%q is no shell, want %s", strings.Join(fs.Args(), " "), strings.Join(shells, ", ")), p.Stderr)
+			if !slices.Contains(shells, fs.Arg(0)) {
+				return command.Status(command.Misused(fs, "%q is no shell, want %s", fs.Arg(0), strings.Join(shells, ", ")), p.Stderr)
 			}
 			return command.Status(script(root, fs.Arg(0), p.Stdout), p.Stderr)
 		},

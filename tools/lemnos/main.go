@@ -32,5 +32,5 @@ var commands = []*command.Command{
 }
 
 func main() {
-	os.Exit(run(&command.Process{Called: os.Args[0], Whole: true, Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}))
+	os.Exit(command.Watched(run, &command.Process{Called: os.Args[0], Whole: true, Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}))
 }

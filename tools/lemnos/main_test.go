@@ -1,14 +1,18 @@
 package main
 
 import (
+	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/lemnos-ml/lemnos/tools/internal/command"
+	"github.com/lemnos-ml/lemnos/vk"
 )
 
 // asTool makes the test binary the program, so that tests can start it as a process.
@@ -29,8 +33,53 @@ type result struct {
 
 func lemnos(args ...string) result {
 	var out, log strings.Builder
-	status := run(&command.Process{Called: "lemnos", Whole: true, Args: args, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &log})
+	status := to(&out, &log, args...)
 	return result{out.String(), log.String(), status}
+}
+
+func to(out, log io.Writer, args ...string) (status int) {
+	return command.Watched(run, &command.Process{Called: "lemnos", Whole: true, Args: args, Stdin: strings.NewReader(""), Stdout: out, Stderr: log})
+}
+
+// full is a disk without room, closed a pipe that nobody reads.
+type full struct{}
+type closed struct{}
+
+func (full) Write([]byte) (int, error) {
+	return 0, &os.PathError{Op: "write", Path: "/dev/stdout", Err: syscall.ENOSPC}
+}
+func (closed) Write([]byte) (int, error) {
+	return 0, &os.PathError{Op: "write", Path: "|1", Err: syscall.EPIPE}
+}
+
+// What can't be written is a failure of any command, which says so; that the reader has gone, as head does, is none.
+func TestOutputThatCanNotBeWritten(t *testing.T) {
+	dir := t.TempDir()
+	metrics := filepath.Join(dir, "run", "metrics.jsonl")
+	if err := errors.Join(os.Mkdir(filepath.Dir(metrics), 0o777), os.WriteFile(metrics, []byte(`{"step":1,"loss":2}`+"\n"), 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	commands := []string{
+		"", "help", "help train", "-help", "-version", "completion bash", "completion zsh", "completion fish", "completion powershell", "train -print-config",
+		"train -preset finetune -help", "compare -o= " + dir, "compare -o " + dir + "/c.svg " + dir, "bench -results ../bench/results",
+	}
+	for _, name := range names() {
+		commands = append(commands, name+" -help")
+	}
+	if devices, _ := vk.Devices(); len(devices) > 0 {
+		commands = append(commands, "devices", "devices -json", "doctor -check vulkan", "doctor -check vulkan -json", "bench -list", "bench -counts -run tiny",
+			"train -plan -model bigram -data ../../LICENSE -context_len 16 -ckpt_dir "+dir)
+	}
+	for _, c := range commands {
+		var log strings.Builder
+		if status := to(full{}, &log, strings.Fields(c)...); status != command.Failed || strings.Count(log.String(), "\n") != 1 || !strings.Contains(log.String(), "lemnos: the output is not whole: write /dev/stdout: ") {
+			t.Errorf("%s: status %d, and it says %q", c, status, log.String())
+		}
+		log.Reset()
+		if status := to(closed{}, &log, strings.Fields(c)...); status != 0 || log.Len() > 0 {
+			t.Errorf("%s: without a reader: status %d, and it says %q", c, status, log.String())
+		}
+	}
 }
 
 // Every command has a help with examples, three ways to ask for it, and the statuses 0, 1 and 2.
@@ -78,6 +127,21 @@ func TestMistypedCommands(t *testing.T) {
 		"frobnicate":     "there is no command frobnicate;",
 		"-verison":       "there is no flag -verison, but -version;",
 		"completion csh": `"csh" is no shell`,
+
+		"help train extra":     `help: unexpected argument "extra"`,
+		"help help extra":      `help: unexpected argument "extra"`,
+		"help nonsense":        "there is no command nonsense;",
+		"completion":           "completion: name a shell: bash, zsh, fish, powershell",
+		"completion bash more": `completion: unexpected argument "more"`,
+		"-- train":             "lemnos: train is a command, which comes first",
+		"-version more":        "there is no command more",
+		"train more":           `train: unexpected argument "more"`,
+		"sample run more":      `sample: unexpected argument "more"`,
+		"export run":           "export: name a checkpoint or the folder of a run, and a new folder",
+		"export run new more":  `export: unexpected argument "more"`,
+		"devices more":         `devices: unexpected argument "more"`,
+		"bench more":           `bench: unexpected argument "more"`,
+		"doctor more":          `doctor: unexpected argument "more"`,
 	} {
 		if got := lemnos(strings.Fields(args)...); got.status != command.Usage || !strings.Contains(got.log, want) || strings.Count(got.log, "\n") != 1 || got.out != "" {
 			t.Errorf("%s: %+v, want %s", args, got, want)
@@ -90,6 +154,7 @@ func TestImpossibleValues(t *testing.T) {
 	for _, args := range []string{
 		"train -layers 0", "train -layers many", "train -preset gpt9", "train -sample -1", "train -lr_min 1", "train -preset finetune", "sample -n 0 x", "sample -dtype f64 x",
 		"sample -temperature -1 x", "sample", "export x", "bench -size 0", "bench -run (", "bench x", "tokenize", "devices x", "doctor -check x", "compare", "completion",
+		"train -http nonsense", "train -http 127.0.0.1:99999", "train -config a -config b", "train -preset gpt9 -help",
 	} {
 		if got := lemnos(strings.Fields(args)...); got.status != command.Usage || strings.Count(got.log, "\n") != 1 {
 			t.Errorf("%s: %+v", args, got)

@@ -63,3 +63,30 @@ func TestInterrupted(t *testing.T) {
 		})
 	}
 }
+
+// A reader that has gone, as head does, ends the program without a word, as the system has it; a full disk is told of.
+func TestRealOutputs(t *testing.T) {
+	from, to, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	from.Close()
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	for _, c := range []struct {
+		out    *os.File
+		status int
+		log    string
+	}{{to, -1, ""}, {full, command.Failed, ": the output is not whole: write /dev/stdout: no space left on device\n"}} {
+		defer c.out.Close()
+		var log strings.Builder
+		p := exec.Command(os.Args[0], "help")
+		p.Env, p.Stdout, p.Stderr = append(os.Environ(), asTool+"=1"), c.out, &log
+		p.Run()
+		if got := p.ProcessState.ExitCode(); got != c.status || !strings.HasSuffix(log.String(), c.log) || c.log == "" && log.Len() > 0 { // -1: by a signal
+			t.Errorf("%s: %v, want status %d; it says %q", c.out.Name(), p.ProcessState, c.status, log.String())
+		}
+	}
+}

@@ -86,6 +86,8 @@ func bare(p *command.Process, args []string) error {
 	switch {
 	case err != nil:
 		return err
+	case slices.Contains(names(), fs.Arg(0)): // behind --, where cobra looks for none
+		return command.Misused(fs, "%s is a command, which comes first", fs.Arg(0))
 	case fs.NArg() > 0:
 		return unknown(fs.Arg(0))
 	case version:
@@ -138,17 +140,18 @@ func help() *command.Command {
 	}
 	c.Run = func(p *command.Process) int {
 		fs := c.Flags()
-		if err := p.Parse(fs); err != nil {
+		if err := p.ParseOperands(fs, 0, 1, ""); err != nil {
 			return command.Status(err, p.Stderr)
 		}
 		if fs.NArg() == 0 {
 			overview(p)
 			return 0
 		}
-		q := *p
-		if q.Args = append(fs.Args(), "-help"); !slices.Contains(names(), fs.Arg(0)) {
+		if !slices.Contains(names(), fs.Arg(0)) {
 			return command.Status(unknown(fs.Arg(0)), p.Stderr)
 		}
+		q := *p
+		q.Args = []string{fs.Arg(0), "-help"}
 		return run(&q)
 	}
 	return c

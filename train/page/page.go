@@ -32,13 +32,25 @@ type Page struct {
 	close    sync.Once
 }
 
+// CheckAddress reports an address that [Listen] can open nowhere.
+func CheckAddress(addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil {
+		return fmt.Errorf("train/page: address %q: %w; want HOST:PORT, such as 127.0.0.1:0", addr, err)
+	}
+	return nil
+}
+
 // Listen opens addr, as of [net.Listen] for tcp (port 0 takes a free one), and serves the page of the
 // run of cfg there. An address that is in use or impossible is an error at once.
 func Listen(addr string, cfg train.Config) (*Page, error) {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return nil, fmt.Errorf("train/page: address %q: %w; want HOST:PORT, such as 127.0.0.1:0", addr, err)
+	if err := CheckAddress(addr); err != nil {
+		return nil, err
 	}
+	host, port, _ := net.SplitHostPort(addr)
 	listener, err := net.Listen("tcp", addr)
 	var unknown *net.DNSError
 	switch {

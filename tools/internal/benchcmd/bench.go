@@ -21,6 +21,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"regexp"
 	"slices"
 	"strings"
@@ -63,13 +64,13 @@ Mesa's can: RADV_FORCE_FAMILY=navi21 VK_ICD_FILENAMES=/usr/share/vulkan/icd.d/ra
 		}
 		switch {
 		case c.counts:
-			return countAll(c)
+			return countAll(p.Stdout, c)
 		case c.list:
-			return list(c)
+			return list(p.Stdout, c)
 		case c.results != "":
 			return summarize(p.Stdout, c.results)
 		}
-		return run(c)
+		return run(p.Stdout, c)
 	}),
 }
 
@@ -137,7 +138,7 @@ func (c config) filter() (func(row string) bool, error) {
 	return func(row string) bool { return run.MatchString(row) && (c.skip == "" || !skip.MatchString(row)) }, nil
 }
 
-func run(c config) error {
+func run(out io.Writer, c config) error {
 	if c.mib < 1 {
 		return command.Mistaken(fmt.Errorf("bench: -size is %d, want at least 1 MiB", c.mib))
 	}
@@ -158,7 +159,7 @@ func run(c config) error {
 	if err := errors.Join(checkWanted(c, withCeilings(c, dev.Info(), all), steps, wanted), checkTraced(c, steps, wanted)); err != nil {
 		return err
 	}
-	r, err := newReport(c, dev.Info())
+	r, err := newReport(out, c, dev.Info())
 	if err != nil {
 		return err
 	}

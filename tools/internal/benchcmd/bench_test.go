@@ -23,12 +23,11 @@ func TestMain(m *testing.M) { vktest.Main(m) }
 func TestGoesOnAfterAWrongResult(t *testing.T) {
 	dev := vktest.Open(t)
 	c := config{quick: true, mib: 1, json: filepath.Join(t.TempDir(), "rows.json")}
-	r, err := newReport(c, dev.Info())
+	var table bytes.Buffer
+	r, err := newReport(&table, c, dev.Info())
 	if err != nil {
 		t.Fatal(err)
 	}
-	var table bytes.Buffer
-	r.out = &table
 
 	wrong := fillCase(ops.F32, 1024)
 	build := wrong.build
@@ -104,12 +103,11 @@ func TestNothingToMeasure(t *testing.T) {
 func TestLimit(t *testing.T) {
 	dev := vktest.Open(t)
 	c := config{quick: true, mib: 1, limit: time.Nanosecond}
-	r, err := newReport(c, dev.Info())
+	var table bytes.Buffer
+	r, err := newReport(&table, c, dev.Info())
 	if err != nil {
 		t.Fatal(err)
 	}
-	var table bytes.Buffer
-	r.out = &table
 	if err := measureAll(dev, c, []benchmark{fillCase(ops.F32, 1024), addCase(4096)}, models(c)[:1], func(string) bool { return true }, r); err != nil {
 		t.Fatal(err)
 	}

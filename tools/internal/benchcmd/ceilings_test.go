@@ -100,12 +100,11 @@ func TestCopySizes(t *testing.T) {
 func TestCeilings(t *testing.T) {
 	dev := vktest.Open(t)
 	c := config{quick: true, mib: 1}
-	r, err := newReport(c, dev.Info())
+	var table strings.Builder
+	r, err := newReport(&table, c, dev.Info())
 	if err != nil {
 		t.Fatal(err)
 	}
-	var table strings.Builder
-	r.out = &table
 	none := func(string) bool { return false }
 	if err := measureAll(dev, c, nil, nil, none, r); err != nil {
 		t.Fatal(err)

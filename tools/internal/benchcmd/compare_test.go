@@ -20,12 +20,11 @@ func TestCompare(t *testing.T) {
 	kernels := []benchmark{fillCase(ops.F32, 1024), addCase(4096)}
 	all := func(string) bool { return true }
 	measureRows := func(c config, wanted func(string) bool) (string, error) {
-		r, err := newReport(c, dev.Info())
+		var table bytes.Buffer
+		r, err := newReport(&table, c, dev.Info())
 		if err != nil {
 			return "", err
 		}
-		var table bytes.Buffer
-		r.out = &table
 		if err := measureAll(dev, c, kernels, steps, wanted, r); err != nil {
 			t.Fatal(err)
 		}

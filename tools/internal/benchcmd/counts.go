@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 
 	"github.com/lemnos-ml/lemnos/nn"
@@ -15,7 +14,7 @@ import (
 
 // countAll prints what the training steps have to do, the largest first. A step that the device has no room for is reported;
 // the others follow.
-func countAll(c config) error {
+func countAll(out io.Writer, c config) error {
 	wanted, err := c.filter()
 	if err != nil {
 		return err
@@ -26,7 +25,7 @@ func countAll(c config) error {
 	}
 	defer dev.Close()
 	c.gpu = true // of any size: nothing runs
-	fmt.Printf("%s, %s\n", dev.Info().Name, dev.Info().Driver)
+	fmt.Fprintf(out, "%s, %s\n", dev.Info().Name, dev.Info().Driver)
 	var failed error
 	list := models(c)
 	slices.SortStableFunc(list, func(a, b model) int { return cmp.Compare(b.work(), a.work()) })
@@ -36,12 +35,12 @@ func countAll(c config) error {
 		}
 		counts, err := m.counts(dev)
 		if err != nil {
-			fmt.Printf("\n%s %s: FAILED: %v\n", m.name, m.shape(), err)
+			fmt.Fprintf(out, "\n%s %s: FAILED: %v\n", m.name, m.shape(), err)
 			failed = errors.Join(failed, fmt.Errorf("bench: %s: %w", m.name, err))
 			continue
 		}
-		fmt.Printf("\n%s %s, %s\n", m.name, m.shape(), m.structure())
-		printCounts(os.Stdout, counts)
+		fmt.Fprintf(out, "\n%s %s, %s\n", m.name, m.shape(), m.structure())
+		printCounts(out, counts)
 	}
 	return failed
 }

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"slices"
@@ -23,7 +24,7 @@ type listed struct {
 }
 
 // list prints the rows that would be measured, a JSON object a line.
-func list(c config) error {
+func list(w io.Writer, c config) error {
 	wanted, err := c.filter()
 	if err != nil {
 		return err
@@ -39,7 +40,7 @@ func list(c config) error {
 	if err := checkWanted(c, kernels, steps, wanted); err != nil {
 		return err
 	}
-	out := json.NewEncoder(os.Stdout)
+	out := json.NewEncoder(w)
 	for _, k := range kernels {
 		for _, p := range k.parts {
 			if !wanted(p.name + " " + k.shape) {

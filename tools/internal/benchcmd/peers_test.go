@@ -70,12 +70,11 @@ func TestPeerRatios(t *testing.T) {
 func TestPeersInTable(t *testing.T) {
 	dev := vktest.Open(t)
 	c := config{quick: true, mib: 1, peers: writePeers(t, pytorchLines)}
-	r, err := newReport(c, dev.Info())
+	var table strings.Builder
+	r, err := newReport(&table, c, dev.Info())
 	if err != nil {
 		t.Fatal(err)
 	}
-	var table strings.Builder
-	r.out = &table
 	all := func(string) bool { return true }
 	if err := measureAll(dev, c, []benchmark{fillCase(ops.F32, 1024), addCase(4096), scaleCase(4096)}, nil, all, r); err != nil {
 		t.Fatal(err)

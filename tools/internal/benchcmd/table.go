@@ -106,8 +106,8 @@ type kernelShare struct {
 const format = "%-28s %20s %10s %7s %9s %6s %6s %9s %8s %8s"
 
 // newReport starts the table, and the file when one is asked for.
-func newReport(c config, dev vk.Info) (*report, error) {
-	r, h := &report{out: os.Stdout}, head{Device: dev.Name, Driver: dev.Driver, Commit: commit, MiB: float64(c.bytes()) / (1 << 20)}
+func newReport(out io.Writer, c config, dev vk.Info) (*report, error) {
+	r, h := &report{out: out}, head{Device: dev.Name, Driver: dev.Driver, Commit: commit, MiB: float64(c.bytes()) / (1 << 20)}
 	if dev.Kind == vk.CPU { // other threads take nothing from a GPU
 		h.Load = loadAverage()
 	}

@@ -17,11 +17,10 @@ import (
 func TestTrace(t *testing.T) {
 	dev := vktest.Open(t)
 	c := config{quick: true, mib: 1, trace: filepath.Join(t.TempDir(), "trace.json")}
-	r, err := newReport(c, dev.Info())
+	r, err := newReport(io.Discard, c, dev.Info())
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.out = io.Discard
 	var dispatches []int
 	for _, m := range models(c) {
 		x, err := m.measure(dev)

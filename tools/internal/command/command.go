@@ -57,7 +57,7 @@ type Process struct {
 
 // Main runs a command as a program of its own, and exits.
 func Main(c *Command) {
-	os.Exit(c.Run(&Process{c, os.Args[0], false, os.Args[1:], os.Stdin, os.Stdout, os.Stderr}))
+	os.Exit(Watched(c.Run, &Process{c, os.Args[0], false, os.Args[1:], os.Stdin, os.Stdout, os.Stderr}))
 }
 
 // Interruptible makes a command's Run of a function. The first SIGINT, SIGTERM or SIGHUP
@@ -103,9 +103,9 @@ func Signals() []os.Signal {
 	return all
 }
 
-// Status writes an error of a tool, and returns the status to exit with.
+// Status writes an error of a tool, and returns the status to exit with. That nobody reads the output any more is none.
 func Status(err error, log io.Writer) int {
-	if err == nil || errors.Is(err, flag.ErrHelp) {
+	if err == nil || errors.Is(err, flag.ErrHelp) || errors.Is(err, syscall.EPIPE) {
 		return 0
 	}
 	fmt.Fprintln(log, err)

@@ -89,12 +89,20 @@ func checkOperands(fs *flag.FlagSet, args []string) error {
 }
 
 // ParseFlags is Parse for a tool that takes flags alone.
-func (p *Process) ParseFlags(fs *flag.FlagSet) error {
+func (p *Process) ParseFlags(fs *flag.FlagSet) error { return p.ParseOperands(fs, 0, 0, "") }
+
+// ParseOperands is Parse for a tool that takes from least to most operands, which are what.
+func (p *Process) ParseOperands(fs *flag.FlagSet, least, most int, what string) error {
 	err := p.Parse(fs)
-	if err == nil && fs.NArg() > 0 {
-		return Misused(fs, "unexpected argument %q", fs.Arg(0))
+	switch {
+	case err != nil:
+		return err
+	case fs.NArg() < least:
+		return Misused(fs, "name %s", what)
+	case fs.NArg() > most:
+		return Misused(fs, "unexpected argument %q", fs.Arg(most))
 	}
-	return err
+	return nil
 }
 
 // IsBool reports whether a flag may stand without a value.

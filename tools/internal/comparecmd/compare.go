@@ -3,6 +3,7 @@ package comparecmd
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"image/png"
@@ -11,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/lemnos-ml/lemnos/tools/internal/command"
+	"github.com/lemnos-ml/lemnos/train/figure"
 )
 
 // Command draws the losses of runs over each other, and says in what the runs differ.
@@ -20,7 +22,8 @@ var Command = &command.Command{
 	Short: "Draw the losses of runs over each other, and tell in what they differ",
 	Long: `A run is its folder, its metrics.jsonl or a checkpoint; a folder of such folders stands for
 all of them. The table has the last and the best validation loss, and the fields of the configurations
-that are not the same. No device is needed, and runs may be training.
+that are not the same. No device is needed, and runs may be training. A run that can't be read, or
+drawn along the axis, is told of and left out, and the exit status is 1.
 `,
 	Examples: []string{
 		"lemnos compare checkpoints",
@@ -59,39 +62,39 @@ func run(p *command.Process) error {
 	case o.out != "" && ext != ".svg" && ext != ".png":
 		return command.Misused(fs, "-o is %q, want a name that ends in .svg or .png", o.out)
 	}
-	runs, err := open(fs.Args())
-	if err != nil {
-		return err
+	runs, failed := open(fs.Args())
+	if len(runs) == 0 {
+		return failed
 	}
 	if err := printTables(p.Stdout, runs); err != nil || o.out == "" {
-		return err
+		return errors.Join(failed, err)
 	}
-	data, err := picture(runs, x, ext)
-	if err != nil {
-		return err
+	drawn, unknown := along(x, runs)
+	if failed = errors.Join(failed, unknown); len(drawn) == 0 {
+		return failed
 	}
-	if err := os.WriteFile(o.out, data, 0o666); err != nil {
-		return fmt.Errorf("compare: %w", err)
+	if err := picture(o.out, draw(drawn, x)); err != nil {
+		return errors.Join(failed, fmt.Errorf("compare: %w", err))
 	}
 	fmt.Fprintf(p.Stdout, "\nthe losses are drawn in %s\n", o.out)
-	return nil
+	return failed
 }
 
-// picture draws runs.
-func picture(runs []*runData, x axis, ext string) ([]byte, error) {
-	f, err := draw(runs, x)
-	if err != nil {
-		return nil, err
-	}
+// picture writes a figure to a file, in the form that its name ends in.
+func picture(name string, f figure.Figure) error {
 	var b bytes.Buffer
-	if ext == ".svg" {
-		err = f.SVG(&b)
-		return b.Bytes(), err
+	if filepath.Ext(name) == ".svg" {
+		if err := f.SVG(&b); err != nil {
+			return err
+		}
+		return os.WriteFile(name, b.Bytes(), 0o666)
 	}
 	img, err := f.Image()
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = png.Encode(&b, img)
 	}
-	err = png.Encode(&b, img)
-	return b.Bytes(), err
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(name, b.Bytes(), 0o666)
 }

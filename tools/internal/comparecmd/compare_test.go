@@ -134,6 +134,9 @@ func TestHardCases(t *testing.T) {
 		{"-x loss good", 2, `-x is "loss", want step, time, tokens`},
 		{"-o c.pdf good", 2, "want a name that ends in .svg or .png"},
 		{"-o gone/c.svg good", 1, "compare: open "},
+		{"damaged good", 1, "good 300"},
+		{"good gone", 1, "the losses are drawn in compare.svg"},
+		{"-x time torn bare", 1, "the losses are drawn in compare.svg"},
 	} {
 		t.Run(c.args, func(t *testing.T) {
 			t.Chdir(dir)
@@ -145,6 +148,33 @@ func TestHardCases(t *testing.T) {
 				t.Errorf("the error is\n%s", log)
 			}
 		})
+	}
+}
+
+// What is wrong with one run is told, and the others are compared, as ls does with files.
+func TestDamagedRunsAreLeftOut(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	writeRun(t, "runs/a", 3, func(*train.Config) {})
+	writeRun(t, "runs/d", 2, func(c *train.Config) { c.Layers++ })
+	write(t, "runs/b/"+metricsName, "none\n")
+	write(t, "runs/c/"+metricsName+"/x", "a folder")
+	write(t, "runs/e/"+metricsName, "{\"step\":1}\n")
+	write(t, "runs/e/"+configName, "[]")
+	out, log, status := compare("runs", "gone")
+	if status != command.Failed || strings.Count(log, "\n") != 4 {
+		t.Errorf("status %d:\n%s", status, log)
+	}
+	for _, bad := range []string{filepath.Join("runs", "b", metricsName), filepath.Join("runs", "c", metricsName), filepath.Join("runs", "e", configName), "gone"} {
+		if !strings.Contains(log, bad) {
+			t.Errorf("%s is not told of:\n%s", bad, log)
+		}
+	}
+	if lines := words(out); len(lines) < 5 || !strings.HasPrefix(lines[1], "a 300 3.0") || !strings.HasPrefix(lines[2], "d 300 2.0") || !strings.Contains(out, "layers") {
+		t.Errorf("the others:\n%s", out)
+	}
+	if svg, err := os.ReadFile("compare.svg"); err != nil || !strings.Contains(string(svg), ">a<") || !strings.Contains(string(svg), ">d<") {
+		t.Errorf("they are not drawn: %v", err)
 	}
 }
 
@@ -177,8 +207,8 @@ func TestPictures(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if f, err := draw(runs, axes["time"]); err != nil || f.XLabel != want || f.Panels[0].Curves[0].X[0] > 180 {
-			t.Errorf("%d s: axis %q, %v, point at %v", seconds, f.XLabel, err, f.Panels[0].Curves[0].X)
+		if f := draw(runs, axes["time"]); f.XLabel != want || f.Panels[0].Curves[0].X[0] > 180 {
+			t.Errorf("%d s: axis %q, point at %v", seconds, f.XLabel, f.Panels[0].Curves[0].X)
 		}
 	}
 	f, err := os.Open("c.png")

@@ -1,6 +1,7 @@
 package comparecmd
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -63,17 +64,10 @@ const (
 )
 
 // draw draws validation losses, and below them training losses.
-func draw(runs []*runData, x axis) (figure.Figure, error) {
+func draw(runs []*runData, x axis) figure.Figure {
 	validation, training := figure.Panel{YLabel: "validation loss"}, figure.Panel{YLabel: "training loss", Share: 0.5}
 	for i, r := range runs {
-		val, err := r.curve(x, valLoss)
-		if err != nil {
-			return figure.Figure{}, err
-		}
-		tr, err := r.curve(x, loss)
-		if err != nil {
-			return figure.Figure{}, err
-		}
+		val, tr := r.curve(x, valLoss), r.curve(x, loss)
 		color, dashed := figure.Distinct(i)
 		val.Color, val.Dashed, val.Dots = color, dashed, true
 		tr.Color, tr.Dashed = color, dashed
@@ -90,7 +84,7 @@ func draw(runs []*runData, x axis) (figure.Figure, error) {
 	for i := range runs {
 		panels[0].Curves[i].Name = runs[i].name
 	}
-	return figure.Figure{Title: "losses in nats per token", XLabel: label, Panels: panels}, nil
+	return figure.Figure{Title: "losses in nats per token", XLabel: label, Panels: panels}
 }
 
 // scale measures the axis of panels in a unit that suits it, and returns its label.
@@ -119,18 +113,25 @@ func (x axis) scale(panels []figure.Panel) (label string) {
 	return best.label
 }
 
-// curve returns the finite values of a field.
-func (r *runData) curve(x axis, of func(train.Record) *float64) (c figure.Curve, err error) {
-	for _, rec := range r.records {
-		y := of(rec)
-		if y == nil || *y-*y != 0 {
+// along returns the runs of which it is known where on an axis they are. Its error is of the others.
+func along(x axis, runs []*runData) (known []*runData, failed error) {
+	for _, r := range runs {
+		if slices.ContainsFunc(r.records, func(rec train.Record) bool { _, ok := x.of(r, rec); return !ok }) {
+			failed = errors.Join(failed, fmt.Errorf("compare: run %s: %s", r.name, x.unknown))
 			continue
 		}
-		at, known := x.of(r, rec)
-		if !known {
-			return c, fmt.Errorf("compare: run %s: %s", r.name, x.unknown)
-		}
-		c.X, c.Y = append(c.X, at), append(c.Y, *y)
+		known = append(known, r)
 	}
-	return c, nil
+	return known, failed
+}
+
+// curve returns the finite values of a field.
+func (r *runData) curve(x axis, of func(train.Record) *float64) (c figure.Curve) {
+	for _, rec := range r.records {
+		if y := of(rec); y != nil && *y-*y == 0 {
+			at, _ := x.of(r, rec)
+			c.X, c.Y = append(c.X, at), append(c.Y, *y)
+		}
+	}
+	return c
 }

@@ -30,14 +30,13 @@ type runData struct {
 	parameters int64                      // 0: not known
 }
 
-// open reads the runs that operands mean, each once.
-func open(operands []string) ([]*runData, error) {
-	var runs []*runData
+// open reads the runs that operands mean, each once. Its error is of those that can't be read: the others are there.
+func open(operands []string) (runs []*runData, failed error) {
 	seen := map[string]bool{}
 	for _, operand := range operands {
 		paths, err := metricsOf(operand)
 		if err != nil {
-			return nil, fmt.Errorf("compare: no run: %w", err)
+			failed = errors.Join(failed, fmt.Errorf("compare: no run: %w", err))
 		}
 		for _, path := range paths {
 			if real, err := filepath.EvalSymlinks(path); err == nil {
@@ -49,16 +48,17 @@ func open(operands []string) ([]*runData, error) {
 			}
 			r, err := read(path)
 			if err != nil {
-				return nil, err
+				failed = errors.Join(failed, err)
+				continue
 			}
 			runs = append(runs, r)
 		}
 	}
 	setNames(runs)
-	if !slices.ContainsFunc(runs, func(r *runData) bool { return len(r.records) > 0 }) {
-		return nil, fmt.Errorf("compare: no run has measured anything yet, see %s", runs[0].path)
+	if len(runs) > 0 && !slices.ContainsFunc(runs, func(r *runData) bool { return len(r.records) > 0 }) {
+		return nil, errors.Join(failed, fmt.Errorf("compare: no run has measured anything yet, see %s", runs[0].path))
 	}
-	return runs, nil
+	return runs, failed
 }
 
 // metricsOf returns the paths of the metrics that an operand means.
@@ -85,7 +85,7 @@ func metricsOf(operand string) ([]string, error) {
 	var all []string
 	for _, e := range entries { // sorted
 		path := filepath.Join(operand, e.Name(), metricsName)
-		if _, err := os.Stat(path); err == nil {
+		if _, err := os.Stat(path); err == nil || errors.Is(err, fs.ErrPermission) { // which reading it says
 			all = append(all, path)
 		}
 	}

@@ -28,11 +28,8 @@ func flags() *flag.FlagSet { return command.Flags("export") }
 
 func run(ctx context.Context, p *command.Process) error {
 	fs := flags()
-	if err := p.Parse(fs); err != nil {
+	if err := p.ParseOperands(fs, 2, 2, "a checkpoint or the folder of a run, and a new folder"); err != nil {
 		return err
-	}
-	if fs.NArg() != 2 {
-		return command.Misused(fs, "%d arguments, want 2: a checkpoint or the folder of a run, and a new folder", fs.NArg())
 	}
 	if err := train.ExportCheckpoint(ctx, fs.Arg(0), fs.Arg(1)); err != nil {
 		return err

@@ -29,6 +29,9 @@ type style struct {
 // for the variables.
 func terminalOf(w io.Writer) terminal {
 	t := terminal{Writer: w}
+	if under, ok := w.(interface{ Unwrap() io.Writer }); ok {
+		w = under.Unwrap()
+	}
 	f, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) || os.Getenv("TERM") == "dumb" || !obeys(f) {
 		return t

@@ -70,11 +70,8 @@ func flags(o *options) *flag.FlagSet {
 
 func parse(p *command.Process) (o options, err error) {
 	fs := flags(&o)
-	if err := p.Parse(fs); err != nil {
+	if err := p.ParseOperands(fs, 1, 1, "a checkpoint, the folder of a run or a Hugging Face folder"); err != nil {
 		return o, err
-	}
-	if fs.NArg() != 1 {
-		return o, command.Misused(fs, "%d models named, want 1", fs.NArg())
 	}
 	o.path = fs.Arg(0)
 	if o.tokens < 1 || o.context < 1 {

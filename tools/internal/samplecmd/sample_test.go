@@ -64,8 +64,8 @@ func TestSample(t *testing.T) {
 
 func TestSampleErrors(t *testing.T) {
 	for want, args := range map[string][]string{
-		"0 models named":            {},
-		"2 models named":            {"a", "b"},
+		"name a checkpoint":         {},
+		`unexpected argument "b"`:   {"a", "b"},
 		"-n is 0":                   {"-n", "0", "a"},
 		"-context -1":               {"-context", "-1", "a"},
 		"temperature is -1":         {"-temperature", "-1", "a"},

@@ -1,6 +1,7 @@
 package traincmd
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"github.com/lemnos-ml/lemnos/tools/internal/command"
 	"github.com/lemnos-ml/lemnos/tools/internal/devicescmd"
 	"github.com/lemnos-ml/lemnos/train"
+	"github.com/lemnos-ml/lemnos/train/page"
 )
 
 // options are the flags that are not part of the configuration.
@@ -31,7 +33,13 @@ type options struct {
 func flags(o *options, defaults train.Config) (*flag.FlagSet, *[]string) {
 	fs := command.Flags("train")
 	fs.StringVar(&o.preset, "preset", o.preset, "configuration to start from: "+strings.Join(train.Presets(), ", ")+"; empty: the first, or finetune where -from is set; with -config, what the file names as preset, or the defaults")
-	fs.StringVar(&o.file, "config", o.file, "`file` of TOML or JSON that sets fields of the configuration, above the preset and below the flags; -: the standard input")
+	fs.Func("config", "`file` of TOML or JSON that sets fields of the configuration, above the preset and below the flags; -: the standard input", func(name string) error {
+		if o.file != "" { // two do not become one, and the last would win without a word
+			return fmt.Errorf("there is one file, and %s is named before", o.file)
+		}
+		o.file = name
+		return nil
+	})
 	fs.BoolVar(&o.print, "print-config", false, "print the whole configuration as a file for -config, with where each value comes from, and end")
 	fs.BoolVar(&o.plan, "plan", false, "tell what the run would do, with its memory on the device in full, and end")
 	fs.BoolVar(&o.window, "window", false, "show the curves in a window; needs a build with -tags window")
@@ -57,28 +65,37 @@ func values() map[string]command.Values {
 
 // parse starts from a preset; the file of -config overrides it, and the other flags both.
 // -help after one of those, or after -from, shows what it sets.
-func parse(p *command.Process, usage io.Writer) (c *train.Composed, o options, err error) {
+func parse(p *command.Process) (c *train.Composed, o options, err error) {
 	set, overrides := flags(&o, train.Config{})
+	var unknown error // what -help should show the defaults of
 	set.Usage = func() {
-		cfg, err := train.BaseConfig(o.preset, o.file, *overrides)
-		if err != nil {
-			fmt.Fprintln(usage, err)
-			return
+		var cfg train.Config
+		if cfg, unknown = train.BaseConfig(o.preset, o.file, *overrides); unknown == nil {
+			shown, _ := flags(&options{preset: o.preset}, cfg)
+			p.Help(p.Stdout, shown)
 		}
-		shown, _ := flags(&options{preset: o.preset, file: o.file}, cfg)
-		p.Help(usage, shown)
 	}
-	if err := p.ParseFlags(set); err != nil {
-		return nil, o, err
+	if err := p.ParseFlags(set); unknown != nil || err != nil {
+		return nil, o, cmp.Or(blame(unknown), err)
 	}
 	if o.sample < 0 {
 		return nil, o, command.Mistaken(fmt.Errorf("train: -sample is %d, want at least 0", o.sample))
 	}
-	c, err = train.Compose(o.preset, o.file, *overrides)
-	if system := new(fs.PathError); !errors.As(err, &system) && !errors.Is(err, train.ErrDamaged) && !errors.Is(err, train.ErrUnsupported) && !errors.Is(err, train.ErrMismatched) {
-		err = command.Mistaken(err) // and no file's
+	if o.http != "" {
+		if err := page.CheckAddress(o.http); err != nil {
+			return nil, o, command.Mistaken(err)
+		}
 	}
-	return c, o, err
+	c, err = train.Compose(o.preset, o.file, *overrides)
+	return c, o, blame(err)
+}
+
+// blame makes an error of the configuration one of the arguments, unless it is a file's.
+func blame(err error) error {
+	if system := new(fs.PathError); errors.As(err, &system) || errors.Is(err, train.ErrDamaged) || errors.Is(err, train.ErrUnsupported) || errors.Is(err, train.ErrMismatched) {
+		return err
+	}
+	return command.Mistaken(err)
 }
 
 // printConfig writes the configuration for -config.

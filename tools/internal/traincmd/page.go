@@ -9,12 +9,12 @@ import (
 	"github.com/lemnos-ml/lemnos/train/page"
 )
 
-// openPage serves the page of the run and prints where. Without an address there is none: nil.
-func openPage(addr string, cfg train.Config, out io.Writer) (*page.Page, error) {
-	if addr == "" {
+// openPage serves the page of the run and prints where. Without an address, or a run, there is none: nil.
+func openPage(o options, cfg train.Config, out io.Writer) (*page.Page, error) {
+	if o.http == "" || o.plan {
 		return nil, nil
 	}
-	p, err := page.Listen(addr, cfg)
+	p, err := page.Listen(o.http, cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -68,7 +68,7 @@ func tool(p *command.Process) int {
 }
 
 func run(in *interrupts, p *command.Process, stdout *progress.Display) error {
-	c, o, err := parse(p, stdout)
+	c, o, err := parse(p)
 	if err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func run(in *interrupts, p *command.Process, stdout *progress.Display) error {
 // work trains, and tells how to sample from what came of it.
 func work(in *interrupts, p *command.Process, c *train.Composed, o options, stdout *progress.Display) (err error) {
 	cfg := c.Config
-	site, err := openPage(o.http, cfg, stdout)
+	site, err := openPage(o, cfg, stdout)
 	if err != nil {
 		return err
 	}

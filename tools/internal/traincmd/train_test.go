@@ -35,7 +35,7 @@ func TestParse(t *testing.T) {
 		{"-config " + file, 9, 512, "cs336_lm_run"},
 		{"-config " + file + " -layers 3", 3, 512, "cs336_lm_run"},
 	} {
-		cfg, _, err := parse(of(c.args), new(strings.Builder))
+		cfg, _, err := parse(of(c.args))
 		if err != nil || cfg.Layers != c.layers || cfg.Width != c.width || cfg.RunName != c.run {
 			t.Errorf("%q: %d layers of width %d in %s, %v; want %+v", c.args, cfg.Layers, cfg.Width, cfg.RunName, err, c)
 		}
@@ -47,8 +47,9 @@ func TestParse(t *testing.T) {
 		"-layers many":                      "layers",
 		"-layers 0":                         "layers is 0",
 		"corpus.txt":                        "corpus.txt",
+		"-config a.toml --config=b.toml":    `invalid value "b.toml" for flag -config: there is one file, and a.toml is named before`,
 	} {
-		if _, _, err := parse(of(args), new(strings.Builder)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, _, err := parse(of(args)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: error is %v, want one that says %q", args, err, want)
 		}
 	}
@@ -58,7 +59,9 @@ func TestParse(t *testing.T) {
 func TestHelpShowsThePreset(t *testing.T) {
 	for args, want := range map[string]string{"-help": "(default 96)", "-preset gpt2-124m -help": "(default 768)"} {
 		var usage strings.Builder
-		if _, _, err := parse(of(args), &usage); !errors.Is(err, flag.ErrHelp) {
+		p := of(args)
+		p.Stdout = &usage
+		if _, _, err := parse(p); !errors.Is(err, flag.ErrHelp) {
 			t.Errorf("%q: error is %v, want flag.ErrHelp", args, err)
 		}
 		_, after, _ := strings.Cut(usage.String(), "  -width value\n")
