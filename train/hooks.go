@@ -48,7 +48,7 @@ type Hooks struct {
 	// Plot receives the curves of the whole run with each record, see [LossPlot]. To draw them
 	// takes some hundredths of a second and is best done by another goroutine.
 	Plot func(figure.Figure)
-	// Logger receives warnings and messages, and what Progress, Phase and Plan would have
+	// Logger receives warnings and messages, and what Progress, Phase, Plan and Outlook would have
 	// been told where they are nil; a nil Logger is silent.
 	Logger *slog.Logger
 	// Fresh starts over: once everything else is opened and checked, the files of

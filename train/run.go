@@ -89,8 +89,11 @@ func Run(ctx context.Context, dev *vk.Device, cfg Config, model Model, corpus da
 	if err := r.resume(ctx); err != nil {
 		return err
 	}
-	h.Logger.Info("training", "device", dev.Info().Name, "steps", cfg.TotalSteps, "from", t.Iteration(),
-		"unigram_entropy", fmt.Sprintf("%.4f", unigram), "kernels", dev.Stats().Kernels)
+	start := []any{"from", t.Iteration(), "unigram_entropy", fmt.Sprintf("%.4f", unigram), "kernels", dev.Stats().Kernels}
+	if h.Outlook == nil { // else it is told
+		start = append([]any{"device", dev.Info().Name, "steps", cfg.TotalSteps}, start...)
+	}
+	h.Logger.Info("training", start...)
 	return r.advise(r.rescue(r.loop(ctx)))
 }
 

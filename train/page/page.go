@@ -45,7 +45,8 @@ func CheckAddress(addr string) error {
 }
 
 // Listen opens addr, as of [net.Listen] for tcp (port 0 takes a free one), and serves the page of the
-// run of cfg there. An address that is in use or impossible is an error at once.
+// run of cfg there. An address that is in use or impossible is an error at once. On a run that goes on,
+// the curves begin with what it wrote before.
 func Listen(addr string, cfg train.Config) (*Page, error) {
 	if err := CheckAddress(addr); err != nil {
 		return nil, err
@@ -68,6 +69,7 @@ func Listen(addr string, cfg train.Config) (*Page, error) {
 		asked: host, listener: listener, stop: stop,
 		state: newState(about, cfg), others: newFolder(cfg), slots: make(chan struct{}, maxStreams),
 	}
+	p.state.earlier(p.resumes(cfg))
 	p.server = p.newServer(ctx)
 	p.running.Go(func() { p.server.Serve(listener) }) // ends with Close alone
 	p.running.Go(func() { p.others.watch(ctx, p.state) })

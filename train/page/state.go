@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,13 +21,13 @@ const (
 
 // state is what is known of the run. What tells it never waits for who reads it.
 type state struct {
-	epoch string // of this process, in cursors
-	total int64  // steps of the run
+	total int64 // steps of the run
 
 	mu      sync.Mutex
+	epoch   string // of this process and of records, in cursors
 	about   about
 	others  []other
-	records columns // only ever appended to
+	records columns // only ever appended to, in an epoch
 	samples []sample
 	dropped int // samples that are no longer kept
 	phase   *phase
@@ -103,14 +104,14 @@ func newState(a about, cfg train.Config) *state {
 
 // parseCursor returns where a reader goes on: at the start, unless it was cut off from this run.
 func (s *state) parseCursor(id string) cursor {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	words := strings.Split(id, ".")
 	if len(words) != 3 || words[0] != s.epoch {
 		return cursor{}
 	}
 	records, errRecords := strconv.Atoi(words[1])
 	samples, errSamples := strconv.Atoi(words[2])
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if errors.Join(errRecords, errSamples) != nil || records < 0 || records > s.records.len() || samples < 0 || samples > s.dropped+len(s.samples) {
 		return cursor{}
 	}
@@ -214,11 +215,29 @@ func (s *state) step(n int64) {
 	})
 }
 
-func (s *state) record(records ...train.Record) {
+func (s *state) record(r train.Record) {
 	s.change(func() {
-		for _, r := range records {
-			s.records.add(r)
-			s.pace.step = max(s.pace.step, r.Step)
+		s.records.add(r)
+		s.pace.step = max(s.pace.step, r.Step)
+	})
+}
+
+// earlier sets what the run wrote before it goes on. Readers who were told something else forget it.
+func (s *state) earlier(records []train.Record) {
+	var all columns
+	for _, r := range records {
+		all.add(r)
+	}
+	s.change(func() {
+		if slices.Equal(all.Step, s.records.Step) {
+			return
+		}
+		if s.records.len() > 0 {
+			s.epoch = rand.Text()
+		}
+		s.records, s.pace.step = all, 0
+		if n := all.len(); n > 0 {
+			s.pace.step = all.Step[n-1]
 		}
 	})
 }

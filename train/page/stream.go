@@ -1,6 +1,7 @@
 package page
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -38,7 +39,7 @@ func (p *Page) events(w http.ResponseWriter, r *http.Request) {
 		}
 		return out.Flush()
 	}
-	at := p.state.parseCursor(r.Header.Get("Last-Event-ID"))
+	at := p.state.parseCursor(cmp.Or(r.Header.Get("Last-Event-ID"), r.URL.Query().Get("after"))) // the first of a browser that tries again
 	changed := p.state.subscribe()
 	defer p.state.unsubscribe(changed)
 	beat := time.NewTicker(heartbeat)

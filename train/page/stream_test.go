@@ -43,10 +43,16 @@ type stream struct {
 // open connects as a browser does that was cut off after the event lastID, "" for a new one.
 func open(t *testing.T, p *Page, lastID string) *stream {
 	t.Helper()
+	return openAt(t, p, "", lastID)
+}
+
+// openAt also has a query, as of a page that was hidden meanwhile.
+func openAt(t *testing.T, p *Page, query, lastID string) *stream {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	late := time.AfterFunc(patience, cancel)
 	t.Cleanup(func() { late.Stop(); cancel() })
-	r, err := http.NewRequestWithContext(ctx, "GET", p.URL()+"events", nil)
+	r, err := http.NewRequestWithContext(ctx, "GET", p.URL()+"events"+query, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,6 +159,10 @@ func TestStreamHasNoGapsAndNoDoubles(t *testing.T) {
 		s.until(func() bool { return s.id != before && s.id != "" && len(s.steps) > 0 || len(s.steps) == n })
 		s.body.Close()
 		again := open(t, p, s.id)
+		if cuts%2 == 1 {
+			again.body.Close()
+			again = openAt(t, p, "?after="+s.id, "")
+		}
 		s.body, s.lines = again.body, again.lines
 		cuts++
 	}
@@ -277,6 +287,51 @@ func TestWatchGoesOn(t *testing.T) {
 			t.Errorf("the hooks that were there were told %v, want %v", told, want)
 		}
 		write(t, filepath.Join(cfg.Dir(), "metrics.jsonl"), `{"step":1,"loss":0.125}`, `{"step":2,"loss":0.25}`, `{"step":3,"loss":"NaN","val_loss":2}`)
+	}
+}
+
+// The curve of a run that goes on is there from the beginning, up to the checkpoint that it goes on from. One that is started
+// afresh forgets it, and so does one whose file says something else by then.
+func TestResumedCurveIsThereAtOnce(t *testing.T) {
+	cfg := testConfig(t)
+	lines := make([]string, 9)
+	for i := range lines {
+		lines[i] = fmt.Sprintf(`{"step":%d,"loss":0.5}`, i+1)
+	}
+	write(t, filepath.Join(cfg.Dir(), "metrics.jsonl"), lines...)
+	p := listen(t, "127.0.0.1:0", cfg)
+	s := open(t, p, "")
+	s.until(func() bool { return s.about != nil })
+	if len(s.steps) > 0 {
+		t.Errorf("without a checkpoint: steps %v", s.steps)
+	}
+	write(t, filepath.Join(cfg.Dir(), "checkpoint-00000007.safetensors"))
+	for name, c := range map[string]struct {
+		hooks  train.Hooks
+		begin  int64 // the last record when it begins
+		resets int
+	}{
+		"as it was":     {train.Hooks{}, 7, 1},
+		"afresh":        {train.Hooks{Fresh: true}, 0, 2},
+		"from an older": {train.Hooks{}, 5, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			write(t, filepath.Join(cfg.Dir(), "metrics.jsonl"), lines...)
+			p := listen(t, "127.0.0.1:0", cfg)
+			s := open(t, p, "")
+			s.until(func() bool { return s.about != nil })
+			if !counts(s.steps, 7) || s.status.Step != 7 {
+				t.Errorf("at first: steps %v, step %d", s.steps, s.status.Step)
+			}
+			p.Watch(&c.hooks, p.device())
+			write(t, filepath.Join(cfg.Dir(), "metrics.jsonl"), lines[:c.begin]...)
+			c.hooks.Begun()
+			c.hooks.Progress(record(c.begin + 1))
+			s.until(func() bool { return s.status.Step == c.begin+1 && int64(len(s.steps)) == c.begin+1 })
+			if !counts(s.steps, c.begin+1) || s.resets != c.resets {
+				t.Errorf("steps %v, %d resets, want %d", s.steps, s.resets, c.resets)
+			}
+		})
 	}
 }
 

@@ -2,6 +2,7 @@ package page
 
 import (
 	"reflect"
+	"slices"
 	"sync"
 
 	"github.com/lemnos-ml/lemnos/train"
@@ -10,13 +11,15 @@ import (
 
 // Watch makes the page one that h tells of the run, after those that are told already: call it when
 // all others are there. The samples are the texts that Sample returns. A Logger hears no more of what Progress,
-// Phase and Plan are told, see [train.Hooks]. On a run that goes on, the
-// curves begin with what it wrote before.
+// Phase and Plan are told, see [train.Hooks].
 func (p *Page) Watch(h *train.Hooks, device vk.Info) {
 	if p == nil {
 		return
 	}
 	s := p.state
+	if h.Fresh {
+		s.earlier(nil)
+	}
 	s.describe(func(a *about) {
 		a.Memory = device.Memory
 		a.Device = []field{{"device", device.Name}, {"kind", device.Kind.String()}, {"driver", device.Driver}, {"Vulkan", device.API}}
@@ -24,7 +27,7 @@ func (p *Page) Watch(h *train.Hooks, device vk.Info) {
 	var once sync.Once
 	begin := func(first *train.Record) {
 		once.Do(func() {
-			s.record(p.history(first)...)
+			s.earlier(p.history(first))
 			if config := p.others.config(p.others.live); len(config) > 0 { // what was to be chosen is
 				s.describe(func(a *about) { a.Config = config })
 			}
@@ -53,6 +56,15 @@ func (p *Page) Phase(now train.Phase) {
 	if p != nil {
 		p.state.setPhase(phase(now))
 	}
+}
+
+// resumes returns what a run that goes on wrote up to its newest checkpoint: it will drop what comes after.
+func (p *Page) resumes(cfg train.Config) []train.Record {
+	path, step, err := train.Latest(cfg.Dir())
+	if err != nil || path == "" {
+		return nil
+	}
+	return slices.DeleteFunc(p.history(nil), func(r train.Record) bool { return r.Step > step })
 }
 
 // history returns what the run wrote before the record first, which is in the file already unless it is nil.

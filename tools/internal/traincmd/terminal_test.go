@@ -113,7 +113,7 @@ func TestPlainOutput(t *testing.T) {
 				t.Fatalf("character %q in\n%q", c, text)
 			}
 		}
-		for _, line := range []string{`training  device=.* steps=20 from=0 .*`, `step 0/20  val \d\.\d+`, `--- sample of step 10`,
+		for _, line := range []string{`training  from=0 unigram_entropy=\d\.\d{4} kernels=\d+`, `step 0/20  val \d\.\d+`, `--- sample of step 10`,
 			`step 15/20  loss \d\.\d{3}  lr \d\.\de-\d\d  grad [\d.e-]+  [\d.]+k? tok/s(  eta \d+m?\d*s)?`, `step 20/20  loss \d\.\d{3}  val \d\.\d{3}  lr .* tok/s`, `done: .*`} {
 			if !regexp.MustCompile(`(?m)^` + line + `$`).MatchString(text) {
 				t.Errorf("there is no line %s in\n%s", line, text)

@@ -117,23 +117,37 @@ function show() {
   draw();
 }
 
-// connect listens to the server. A browser tries again by itself where the connection broke, and
-// tells where it was; where the server refused, this does.
+// connect listens to the server, on from where it was. A browser tries again by itself where the connection broke; where
+// the server refused, this does.
+let events, again, at = "";
 function connect() {
-  const events = new EventSource("events");
+  disconnect();
+  events = new EventSource(`events?${new URLSearchParams({ after: at })}`);
   events.addEventListener("open", () => view.connection("live", "live"));
   events.addEventListener("message", (event) => {
+    at = event.lastEventId;
     apply(JSON.parse(event.data));
     const how = page.status.ended;
-    if (!how) return;
-    events.close(); // the server ends too
-    view.connection(how.startsWith("failed") ? "failed" : "ended", `ended: ${how}`);
+    if (how) {
+      disconnect(); // the server ends too
+      view.connection(how.startsWith("failed") ? "failed" : "ended", `ended: ${how}`);
+    } else if (document.hidden) connectIn(10);
   });
   events.addEventListener("error", () => {
     view.connection("connecting", "no connection, trying again");
     view.progress(page.live, page.about, { step: page.status.step });
-    if (events.readyState === EventSource.CLOSED) setTimeout(connect, 2000);
+    if (events.readyState === EventSource.CLOSED) connectIn(2);
   });
+}
+
+function disconnect() {
+  clearTimeout(again);
+  events?.close();
+}
+
+function connectIn(seconds) {
+  disconnect();
+  again = setTimeout(connect, 1000 * seconds);
 }
 
 by("tools").addEventListener("submit", (e) => e.preventDefault());
@@ -152,6 +166,10 @@ by("differences").addEventListener("change", show);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   page.options.theme++;
   draw();
+});
+// A browser has six connections to a server for all its tabs: one that is hidden has none but for a moment now and then.
+document.addEventListener("visibilitychange", () => {
+  if (!page.status.ended) document.hidden ? connectIn(10) : connect();
 });
 by("tools").reset(); // a browser may remember them from an earlier visit
 connect();

@@ -3,6 +3,7 @@ package browser
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"math"
 	"os"
@@ -127,6 +128,7 @@ func TestPage(t *testing.T) {
 	b.until(points + fmt.Sprint(" >= ", before))
 	b.fits()
 	b.compares()
+	b.tabs(r.url)
 	b.clean(r.url)
 
 	r.end(syscall.SIGKILL) // no word to the browser
@@ -257,6 +259,29 @@ func (b *browser) compares() {
 	}
 	is[any](b, choose)
 	b.until("!" + legend + fmt.Sprintf(".includes(%q)", name))
+}
+
+// tabs opens more than a browser has connections for: those behind others leave theirs, and the first goes on when it is
+// in front again. A browser without a screen has all of them in front, until they are told otherwise.
+func (b *browser) tabs(url string) {
+	b.t.Helper()
+	hide := func(tab *browser, hidden bool) {
+		is[bool](tab, fmt.Sprintf(`Object.defineProperty(document, "hidden", { configurable: true, value: %v }).dispatchEvent(new Event("visibilitychange"))`, hidden))
+	}
+	hide(b, true)
+	for range 7 {
+		ctx, cancel := chromedp.NewContext(b.ctx)
+		defer cancel()
+		ctx, late := context.WithTimeout(ctx, patience)
+		defer late()
+		tab := &browser{t: b.t, ctx: ctx}
+		tab.do(chromedp.Navigate(url))
+		tab.until(state + ` === "live" && ` + points + " > 3")
+		hide(tab, true)
+	}
+	n := is[int](b, points)
+	hide(b, false)
+	b.until(points + fmt.Sprint(" > ", n))
 }
 
 // fits looks for what is wider than the window.
