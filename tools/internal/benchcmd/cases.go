@@ -89,7 +89,7 @@ func cases(c config) []benchmark {
 }
 
 // plainCopy is the copy that comes to mind first: y[i] = x[i], 16 bytes for each
-// invocation, in workgroups of 256.
+// invocation, in workgroups of 256, or of as many as the device has.
 func plainCopy(size int) benchmark {
 	return copyCase("copy", size, ops.Call{Kernel: "copy_plain", Threads: size / 16, Local: 256})
 }
@@ -105,6 +105,8 @@ func copyCase(name string, size int, c ops.Call) benchmark {
 	return benchmark{shape: fmt.Sprintf("f32[%d]", 4*n4), parts: []part{{name: name, kernels: "copy", bytes: 2 * float64(size)}}, build: func(r *running) {
 		x, y := r.filled(ops.F32, values{}, 4*n4), r.tensor(ops.F32, nil, 4*n4)
 		c.Push, c.Args = struct{ N4 uint32 }{uint32(n4)}, []*ops.Tensor{x, y}
+		caps := r.dev.Info().Caps
+		c.Local = min(c.Local, caps.MaxInvocations, caps.MaxLocalSize[0]) // 0: chosen by ops
 		r.graph.Dispatch("copy", c)
 		r.expect(y, 0, values{}.at)
 	}}

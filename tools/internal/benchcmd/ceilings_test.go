@@ -96,25 +96,33 @@ func TestCopySizes(t *testing.T) {
 	}
 }
 
-// Every loop of arithmetic does all of it, which its result tells, and what is measured becomes the ceilings.
+// Every loop of arithmetic does all of it, which its result tells, and what is measured becomes the ceilings: also where the
+// device has no more than Vulkan promises.
 func TestCeilings(t *testing.T) {
-	dev := vktest.Open(t)
-	c := config{quick: true, mib: 1}
-	var table strings.Builder
-	r, err := newReport(&table, c, dev.Info())
-	if err != nil {
-		t.Fatal(err)
-	}
-	none := func(string) bool { return false }
-	if err := measureAll(dev, c, nil, nil, none, r); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.close(); err != nil || !(r.ceilings.Copy > 0 && r.ceilings.FMA > 0) {
-		t.Errorf("%+v, %v\n%s", r.ceilings, err, &table)
-	}
-	half := row{bytes: 100, fastest: 1, Nanos: 2 * 100 / r.ceilings.Copy, GBs: 1}
-	r.add(half)
-	if !strings.HasSuffix(table.String(), " 50\n") {
-		t.Errorf("a row at half of the ceiling:\n%s", &table)
+	for name, limits := range map[string]vktest.Limits{"this device": {}, "the least": vktest.MinimumLimits} {
+		t.Run(name, func(t *testing.T) {
+			if limits != (vktest.Limits{}) {
+				vktest.Limit(t, limits)
+			}
+			dev := vktest.Open(t)
+			c := config{quick: true, mib: 1}
+			var table strings.Builder
+			r, err := newReport(&table, c, dev.Info())
+			if err != nil {
+				t.Fatal(err)
+			}
+			none := func(string) bool { return false }
+			if err := measureAll(dev, c, nil, nil, none, r); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.close(); err != nil || !(r.ceilings.Copy > 0 && r.ceilings.FMA > 0) {
+				t.Errorf("%+v, %v\n%s", r.ceilings, err, &table)
+			}
+			half := row{bytes: 100, fastest: 1, Nanos: 2 * 100 / r.ceilings.Copy, GBs: 1}
+			r.add(half)
+			if !strings.HasSuffix(table.String(), " 50\n") {
+				t.Errorf("a row at half of the ceiling:\n%s", &table)
+			}
+		})
 	}
 }
