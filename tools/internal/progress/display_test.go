@@ -141,7 +141,7 @@ func TestETA(t *testing.T) {
 		}
 		near := func(want time.Duration) {
 			t.Helper()
-			if got, ok := s.eta(); !ok || got < want*95/100 || got > want*105/100 {
+			if got, ok := s.eta(); !ok || math.Abs(got/want.Seconds()-1) > 0.05 {
 				t.Errorf("step %d: %v, %v, want %v", s.step, got, ok, want)
 			}
 		}
@@ -279,7 +279,6 @@ func TestTerminalOf(t *testing.T) {
 
 func TestNumbers(t *testing.T) {
 	for want, got := range map[string]string{
-		"0s": duration(-5), "59s": duration(59 * time.Second), "4m10s": duration(250 * time.Second), "1h00m": duration(time.Hour), "2d04h": duration(52 * time.Hour),
 		"0": short(0), "999": short(999), "1.2k": short(1234), "81.2k": short(81234), "81k": short(81000), "812k": short(812345), "1.0M": short(999999), "3.4G": short(3.4e9), "1200T": short(1.2e15),
 		"0.60": norm(0.6), "0.58": norm(0.579), "12": norm(12), "1.2e-05": norm(1.2e-5), "9.9": norm(9.94), "123": norm(123.4), "NaN": norm(math.NaN()),
 		"14/56": count(14, 56, "kernels"), "12.3MB/20MB": count(12.3e6, 20e6, "bytes"), "7": count(7, 0, "bytes")[:1], "1.2M/3.4M": count(1.2e6, 3.4e6, "tokens"), "500/20000": count(500, 20000, "steps"),

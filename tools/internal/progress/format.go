@@ -1,23 +1,6 @@
 package progress
 
-import (
-	"fmt"
-	"time"
-)
-
-// duration writes a time in at most two units.
-func duration(d time.Duration) string {
-	s := int64(d.Round(time.Second) / time.Second)
-	switch {
-	case s < 60:
-		return fmt.Sprintf("%ds", max(s, 0))
-	case s < 3600:
-		return fmt.Sprintf("%dm%02ds", s/60, s%60)
-	case s < 86400:
-		return fmt.Sprintf("%dh%02dm", s/3600, s/60%60)
-	}
-	return fmt.Sprintf("%dd%02dh", s/86400, s/3600%24)
-}
+import "fmt"
 
 // loss writes one in as many digits as differ from one record to the next.
 func loss(v float64) string {

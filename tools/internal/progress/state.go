@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/lemnos-ml/lemnos/tools/internal/command"
 	"github.com/lemnos-ml/lemnos/train"
 )
 
@@ -65,9 +66,9 @@ func (s *state) phase(p train.Phase, now time.Time) string {
 		return ""
 	}
 	if p.Unit == "" {
-		return fmt.Sprintf("%s took %s", p.Name, duration(took))
+		return fmt.Sprintf("%s took %s", p.Name, command.Duration(took.Seconds()))
 	}
-	return fmt.Sprintf("%s took %s for %s", p.Name, duration(took), amountOf(p.Total, p.Unit))
+	return fmt.Sprintf("%s took %s for %s", p.Name, command.Duration(took.Seconds()), amountOf(p.Total, p.Unit))
 }
 
 func amountOf(n int64, unit string) string {
@@ -105,9 +106,9 @@ func (s *state) record(r train.Record) {
 	}
 }
 
-// eta estimates the time until the last step, evaluations included; false where nothing
+// eta estimates the seconds until the last step, evaluations included; false where nothing
 // is known yet.
-func (s *state) eta() (time.Duration, bool) {
+func (s *state) eta() (float64, bool) {
 	if len(s.marks) == 0 || s.at.Sub(s.marks[0].at) < rateAfter || s.total < s.step {
 		return 0, false
 	}
@@ -116,7 +117,7 @@ func (s *state) eta() (time.Duration, bool) {
 		last = s.marks[n-1] // steps and evaluations in the proportion that they go on in
 	}
 	took := last.at.Sub(first.at).Seconds() / float64(last.step-first.step)
-	return time.Duration(took * float64(s.total-s.step) * float64(time.Second)), true
+	return took * float64(s.total-s.step), true
 }
 
 // trend is by how much the losses fall or rise: the mean of the second half of the last

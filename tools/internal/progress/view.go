@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lemnos-ml/lemnos/tools/internal/command"
 	"github.com/lemnos-ml/lemnos/train"
 )
 
@@ -53,10 +54,10 @@ func (p *phase) fields(now time.Time) []field {
 		out = append(out, field{count(p.Done, p.Total, p.Unit), ""})
 	}
 	if p.Total == 0 || p.Done == 0 {
-		return append(out, field{duration(took), dim})
+		return append(out, field{command.Duration(took.Seconds()), dim})
 	}
-	left := time.Duration(float64(took) / float64(p.Done) * float64(p.Total-p.Done))
-	return append(out, field{percent(float64(p.Done) / float64(p.Total)), ""}, field{"eta " + duration(left), ""})
+	left := took.Seconds() / float64(p.Done) * float64(p.Total-p.Done)
+	return append(out, field{percent(float64(p.Done) / float64(p.Total)), ""}, field{"eta " + command.Duration(left), ""})
 }
 
 func percent(share float64) string { return fmt.Sprintf("%.0f%%", 100*share) }
@@ -67,7 +68,7 @@ func (s *state) share() float64 { return float64(s.step) / float64(max(s.total, 
 func (s *state) fields() []field {
 	out := []field{{fmt.Sprintf("%d/%d", s.step, s.total), ""}, {percent(s.share()), ""}}
 	if left, ok := s.eta(); ok {
-		out = append(out, field{"eta " + duration(left), ""})
+		out = append(out, field{"eta " + command.Duration(left), ""})
 	}
 	if r := s.last; r.Loss != nil {
 		out = append(out, field{"loss " + loss(*r.Loss), ""})
@@ -127,7 +128,7 @@ func (s *state) plain(r train.Record) string {
 		words = append(words, speed(*r.TokensPerS))
 	}
 	if left, ok := s.eta(); ok && s.step < s.total {
-		words = append(words, "eta "+duration(left))
+		words = append(words, "eta "+command.Duration(left))
 	}
 	return strings.Join(words, "  ")
 }

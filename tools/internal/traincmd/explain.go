@@ -10,6 +10,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"github.com/lemnos-ml/lemnos/tools/internal/command"
 	"github.com/lemnos-ml/lemnos/train"
 	"github.com/lemnos-ml/lemnos/vk"
 )
@@ -54,13 +55,13 @@ func explain(o train.Outlook, c train.Config, device vk.Info, rate float64) stri
 	line("steps", "%s%s, of %s tokens: %s in all, %.3g epochs", humanize.Comma(o.Steps), from, humanize.Comma(o.StepTokens), humanize.Comma(o.Steps*o.StepTokens), o.Epochs())
 	if rate > 0 {
 		products := c.ProductFLOPs() * float64(o.Tokens()) / rate
-		line("time", "some %s of matrix products, at %s just now; the first steps tell more", roughly(products), humanize.SIWithDigits(rate, 0, "FLOP/s"))
+		line("time", "some %s of matrix products, at %s just now; the first steps tell more", command.Duration(max(1, products)), humanize.SIWithDigits(rate, 0, "FLOP/s"))
 	} else {
 		line("time", "the first steps tell")
 	}
-	line("memory", "%s of %s on %s; -plan lists it", humanize.IBytes(uint64(o.Memory.Total())), humanize.IBytes(device.Memory), device.Name)
-	line("disk", "%s in %s: checkpoints of %s, the %d newest are kept; %s are free", humanize.IBytes(uint64(o.Disk)), c.Dir(),
-		humanize.IBytes(uint64(o.Checkpoint)), c.Keep, humanize.IBytes(uint64(o.Free)))
+	line("memory", "%s of %s on %s; -plan lists it", command.Size(uint64(o.Memory.Total())), command.Size(device.Memory), device.Name)
+	line("disk", "%s in %s: checkpoints of %s, the %d newest are kept; %s are free", command.Size(uint64(o.Disk)), c.Dir(),
+		command.Size(uint64(o.Checkpoint)), c.Keep, command.Size(uint64(o.Free)))
 	line("stop", "Ctrl-C saves; the same command goes on where it was, -fresh starts over")
 	return b.String()
 }
@@ -75,18 +76,4 @@ func describe(o train.Outlook, c train.Config) string {
 		text += ", from " + c.From
 	}
 	return text + ", " + c.Storage().String()
-}
-
-// roughly writes seconds in one or two units.
-func roughly(s float64) string {
-	const minute, hour, day = 60, 3600, 86400
-	switch {
-	case s < minute:
-		return fmt.Sprintf("%.0f s", max(1, s))
-	case s < hour:
-		return fmt.Sprintf("%.0f min", s/minute)
-	case s < 2*day:
-		return fmt.Sprintf("%d h %02d min", int(s/hour), int(s/minute)%60)
-	}
-	return fmt.Sprintf("%.3g days", s/day)
 }
