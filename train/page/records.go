@@ -21,6 +21,7 @@ type columns struct {
 	LR         values  `json:"lr"`
 	GradNorm   values  `json:"grad_norm"`
 	TokensPerS values  `json:"tokens_per_s"`
+	ElapsedS   values  `json:"elapsed_s"`
 }
 
 // values are those of a curve; NaN is one that was not measured.
@@ -58,11 +59,12 @@ func (c *columns) add(r train.Record) {
 	c.Step = append(c.Step, r.Step)
 	c.Loss, c.ValLoss = append(c.Loss, at(r.Loss)), append(c.ValLoss, at(r.ValLoss))
 	c.LR, c.GradNorm, c.TokensPerS = append(c.LR, at(r.LR)), append(c.GradNorm, at(r.GradNorm)), append(c.TokensPerS, at(r.TokensPerS))
+	c.ElapsedS = append(c.ElapsedS, at(r.ElapsedS))
 }
 
 // slice returns the records from one index to before another.
 func (c *columns) slice(from, to int) *columns {
-	return &columns{c.Step[from:to], c.Loss[from:to], c.ValLoss[from:to], c.LR[from:to], c.GradNorm[from:to], c.TokensPerS[from:to]}
+	return &columns{c.Step[from:to], c.Loss[from:to], c.ValLoss[from:to], c.LR[from:to], c.GradNorm[from:to], c.TokensPerS[from:to], c.ElapsedS[from:to]}
 }
 
 // paceTime is how far the speed that the time left comes from looks back, paceMarks how finely.

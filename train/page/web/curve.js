@@ -1,5 +1,5 @@
-// A chart: one or two columns of each run over the steps.
-import { number } from "./format.js";
+// A chart: one or two columns of each run over steps, tokens or time.
+import { duration, number } from "./format.js";
 import { measured, smoothed } from "./runs.js";
 
 const uPlot = window.uPlot;
@@ -29,10 +29,17 @@ function tick(x) {
   return size > 0 && size < 0.01 ? short(1).toExponential() : String(short(1));
 }
 
+// axes say how a place on each is written; of times round ones are few.
+const axes = {
+  step: { tick, at: (x) => `step ${x}` },
+  tokens: { tick, at: tick },
+  time: { tick: duration, at: duration, incrs: [1, 5, 10, 30, 60, 300, 600, 1800, 3600, 7200, 14400, 43200].concat(Array.from({ length: 12 }, (_, i) => 86400 * 2 ** i)) },
+};
+
 const room = (low, high) => (high > low ? (high - low) * 0.06 : Math.abs(high) * 0.05 || 0.5);
 
 export class Curve {
-  // zoomed is called with the steps that a user chose to see, null for all.
+  // zoomed is called with the part of the axis that a user chose to see, null for all.
   constructor(parent, title, columns, zoomed) {
     this.title = title;
     this.columns = columns; // {name, label}
@@ -53,11 +60,12 @@ export class Curve {
 
   get dragged() { return this.chart?.select.width > 0; }
 
-  // draw shows runs with these options: smoothing, log, range. A chart of other lines than before is made anew.
+  // draw shows runs with these options: axis, smoothing, log, range. A chart of other lines than before is made anew.
   draw(runs, options) {
     this.range = options.range;
+    this.axis = axes[options.axis];
     const { lines, data } = this.lines(runs, options);
-    const shape = JSON.stringify([options.log, options.smoothing > 0, options.theme, lines.map((l) => [l.label, l.color, l.dashed])]);
+    const shape = JSON.stringify([options.axis, options.log, options.smoothing > 0, options.theme, lines.map((l) => [l.label, l.color, l.dashed])]);
     if (shape !== this.shape) {
       this.shape = shape;
       this.shown = lines;
@@ -73,9 +81,10 @@ export class Curve {
   }
 
   // lines returns those of the chart, and its data in uPlot's form.
-  lines(runs, { smoothing, log }) {
+  lines(runs, { axis, smoothing, log }) {
     const lines = [], tables = [];
     for (const run of runs) {
+      const places = run.along(axis);
       for (const [i, column] of this.columns.entries()) {
         const positive = (x) => (x > 0 ? x : null);
         const values = log ? run[column.name].map(positive) : run[column.name];
@@ -85,17 +94,17 @@ export class Curve {
         const line = { label, color, dashed: i > 0 && run.color > 0, dots: i > 0 };
         if (smoothing > 0 && !column.exact) {
           lines.push({ ...line, label: "", faint: true });
-          tables.push([run.step, values]);
+          tables.push([places, values]);
           lines.push(line);
-          tables.push([run.step, smoothed(values, smoothing)]);
+          tables.push([places, smoothed(values, smoothing)]);
         } else {
           lines.push(line);
-          tables.push([run.step, values]);
+          tables.push([places, values]);
         }
       }
     }
     if (tables.length === 0) return { lines, data: [[]] };
-    if (runs.length === 1) return { lines, data: [runs[0].step, ...tables.map((t) => t[1])] };
+    if (runs.length === 1 && axis === "step") return { lines, data: [runs[0].step, ...tables.map((t) => t[1])] };
     return { lines, data: uPlot.join(tables.map(([x, y]) => measured(x, y))) };
   }
 
@@ -117,7 +126,7 @@ export class Curve {
       },
       scales: { x: { time: false, range: (u, low, high) => this.range ?? [low ?? 0, Math.max(high ?? 1, (low ?? 0) + 1)] }, y: { distr: log ? 3 : 1, range: log ? logarithmic : linear } },
       axes: [
-        { ...axis, size: 28, values: (u, ticks) => ticks.map(tick) },
+        { ...axis, size: 28, values: (u, ticks) => ticks.map(this.axis.tick), ...(this.axis.incrs && { incrs: this.axis.incrs }) },
         { ...axis, size: 54, values: (u, ticks) => ticks.map(tick), ...(log && { splits: (u, i, low, high) => logTicks(low, high), filter: (u, ticks) => ticks }) },
       ],
       series: [{}, ...lines.map((l) => ({
@@ -169,7 +178,7 @@ export class Curve {
     event.preventDefault();
   }
 
-  // legend makes the caption: the title, the step under the cursor, and a place for each line's value.
+  // legend makes the caption: the title, the place under the cursor, and a place for each line's value.
   legend() {
     const make = (tag, text, className = "") => Object.assign(document.createElement(tag), { textContent: text, className });
     const title = make("b", this.title), values = make("div", "");
@@ -191,7 +200,7 @@ export class Curve {
     const u = this.chart;
     if (!u || u.data.length - 1 !== this.values.length) return;
     const inside = u.cursor.left >= 0 && u.cursor.idx != null;
-    this.at.textContent = inside ? `step ${u.data[0][u.cursor.idx]}` : "";
+    this.at.textContent = inside ? this.axis.at(u.data[0][u.cursor.idx]) : "";
     this.values.forEach((v, i) => {
       if (!v) return;
       const column = u.data[i + 1];

@@ -11,7 +11,7 @@ const page = {
   samples: [],
   about: { run: "", config: [], total_steps: 0, tokens_per_step: 0 },
   status: { step: 0 },
-  options: { smoothing: 0, log: false, range: null, theme: 0 },
+  options: { axis: "step", smoothing: 0, log: false, range: null, theme: 0 },
 };
 
 const zoom = (range) => {
@@ -155,6 +155,10 @@ by("smoothing").addEventListener("input", (e) => {
   page.options.smoothing = Number(e.target.value);
   by("smoothing-value").textContent = e.target.value;
   draw();
+});
+by("axis").addEventListener("change", (e) => {
+  page.options.axis = e.target.value;
+  zoom(null);
 });
 by("log").addEventListener("change", (e) => {
   page.options.log = e.target.checked;

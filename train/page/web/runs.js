@@ -1,6 +1,6 @@
 // The records of runs, a column for each curve, and what is computed from them.
 
-const names = ["loss", "val_loss", "lr", "grad_norm", "tokens_per_s"];
+const names = ["loss", "val_loss", "lr", "grad_norm", "tokens_per_s", "elapsed_s"];
 
 export class Run {
   constructor(name) {
@@ -29,6 +29,15 @@ export class Run {
     }
   }
 
+  // along returns where the records are on an axis, null where that is not known.
+  along(axis) {
+    if (axis === "time") return this.elapsed_s;
+    if (axis === "step") return this.step;
+    const config = new Map(this.config);
+    const each = ["batch_size", "context_len", "grad_accum"].reduce((n, name) => n * config.get(name), 1);
+    return this.step.map((s) => (each > 0 ? s * each : null));
+  }
+
   last(name) { return this[name].findLast((x) => x != null); }
 }
 
@@ -43,12 +52,12 @@ export function smoothed(column, weight) {
   });
 }
 
-// measured leaves out the records without a value.
-export function measured(steps, column) {
+// measured leaves out the records without a value, or without a place on the axis.
+export function measured(places, column) {
   const x = [], y = [];
   column.forEach((value, i) => {
-    if (value != null) {
-      x.push(steps[i]);
+    if (value != null && places[i] != null) {
+      x.push(places[i]);
       y.push(value);
     }
   });

@@ -318,6 +318,19 @@ func (b *browser) options() {
 	if back := still(); smooth == plain || back != plain {
 		b.t.Errorf("smoothing changes the picture: %v, back without it: %v", smooth != plain, back == plain)
 	}
+	over := func(axis, place string) {
+		is[bool](b, `(() => { const s = document.getElementById("axis"); s.value = "`+axis+`"; return s.dispatchEvent(new Event("change")) })()`)
+		if still() == plain != (axis == "step") {
+			b.t.Errorf("over %s the picture is as over steps, or that is not", axis)
+		}
+		left, top, width, height := b.box()
+		b.do(chromedp.MouseEvent("mouseMoved", left+width/2, top+height/2))
+		b.until(`/` + place + `/.test(document.querySelector("figcaption small").textContent)`)
+		b.do(chromedp.MouseEvent("mouseMoved", 1, 1))
+	}
+	over("tokens", `^[\d.kM]+$`)
+	over("time", `^\d+:\d\d$`)
+	over("step", `^step \d+$`)
 	b.do(chromedp.Click("#log"))
 	logarithmic := still()
 	b.do(chromedp.Click("#log"))
