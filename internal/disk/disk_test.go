@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"os"
 	"path/filepath"
 	"testing"
 )
@@ -17,5 +18,21 @@ func TestFree(t *testing.T) {
 		if moved := int64(there) - int64(again); err != nil || moved < -1<<30 || moved > 1<<30 { // others write there too
 			t.Errorf("%q: %d bytes free, %d in its parent, %v", folder, again, there, err)
 		}
+	}
+}
+
+func TestWritable(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for folder, want := range map[string]bool{dir: true, filepath.Join(dir, "new", "run"): true, file: false, filepath.Join(file, "run"): false, "/proc/self": false} {
+		if err := Writable(folder); (err == nil) != want {
+			t.Errorf("%s: %v", folder, err)
+		}
+	}
+	if entries, err := os.ReadDir(dir); len(entries) != 1 {
+		t.Errorf("files are left: %v, %v", entries, err)
 	}
 }

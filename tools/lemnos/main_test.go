@@ -108,10 +108,11 @@ func TestCommands(t *testing.T) {
 			}
 		}
 	}
-	gone := filepath.Join(t.TempDir(), "none")
+	gone, empty := filepath.Join(t.TempDir(), "none"), t.TempDir()
 	for _, args := range [][]string{
 		{"train", "-data", gone, "-ckpt_dir", gone, "-device", gone}, {"sample", gone}, {"tokenize", gone}, {"export", gone, gone},
 		{"bench", "-results", gone}, {"bench", "-device", gone},
+		{"train", "-from", empty}, {"train", "-config", empty, "-help"}, {"bench", "-counts", "-run", "no such row"},
 	} {
 		if failed := lemnos(args...); failed.status != command.Failed || failed.log == "" {
 			t.Errorf("%q: %+v", args, failed)
@@ -154,10 +155,16 @@ func TestImpossibleValues(t *testing.T) {
 	for _, args := range []string{
 		"train -layers 0", "train -layers many", "train -preset gpt9", "train -sample -1", "train -lr_min 1", "train -preset finetune", "sample -n 0 x", "sample -dtype f64 x",
 		"sample -temperature -1 x", "sample", "export x", "bench -size 0", "bench -run (", "bench x", "tokenize", "devices x", "doctor -check x", "compare", "completion",
-		"train -http nonsense", "train -http 127.0.0.1:99999", "train -config a -config b", "train -preset gpt9 -help",
+		"train -http nonsense", "train -http 127.0.0.1:99999", "train -config a -config b", "train -preset gpt9 -help", "tokenize -", "tokenize -val_fraction 1 x", "tokenize -val_fraction NaN x",
+		"bench -limit -1s", "bench -size 9999999999999",
 	} {
 		if got := lemnos(strings.Fields(args)...); got.status != command.Usage || strings.Count(got.log, "\n") != 1 {
 			t.Errorf("%s: %+v", args, got)
+		}
+	}
+	for _, args := range [][]string{{"train", ""}, {"sample", ""}, {"tokenize", "a", ""}, {"export", "run", ""}, {"compare", ""}, {"help", ""}} { // of a variable that is not set
+		if got := lemnos(args...); got.status != command.Usage || strings.Count(got.log, "\n") != 1 {
+			t.Errorf("%q: %+v", args, got)
 		}
 	}
 	file := filepath.Join(t.TempDir(), "run.toml")

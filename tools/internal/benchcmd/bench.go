@@ -106,6 +106,9 @@ type config struct {
 	gpu                     bool // the device is one: sizes that take a processor minutes are measured too
 }
 
+// mostMiB keeps the bytes of a tensor, and of the few that a row has, countable.
+const mostMiB = 1 << 30
+
 // bytes is the size of the tensors that memory-bound kernels read.
 func (c config) bytes() int {
 	if c.quick {
@@ -139,8 +142,11 @@ func (c config) filter() (func(row string) bool, error) {
 }
 
 func run(out io.Writer, c config) error {
-	if c.mib < 1 {
-		return command.Mistaken(fmt.Errorf("bench: -size is %d, want at least 1 MiB", c.mib))
+	if c.mib < 1 || c.mib > mostMiB {
+		return command.Mistaken(fmt.Errorf("bench: -size is %d, want 1 to %d MiB", c.mib, mostMiB))
+	}
+	if c.limit < 0 {
+		return command.Mistaken(fmt.Errorf("bench: -limit is %v, want a time, or 0 for none", c.limit))
 	}
 	wanted, err := c.filter()
 	if err != nil {

@@ -25,12 +25,15 @@ func countAll(out io.Writer, c config) error {
 	}
 	defer dev.Close()
 	c.gpu = true // of any size: nothing runs
-	fmt.Fprintf(out, "%s, %s\n", dev.Info().Name, dev.Info().Driver)
 	var failed error
-	list := models(c)
+	list := slices.DeleteFunc(models(c), func(m model) bool { return m.steps > 0 })
+	if err := checkWanted(c, nil, list, wanted); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%s, %s\n", dev.Info().Name, dev.Info().Driver)
 	slices.SortStableFunc(list, func(a, b model) int { return cmp.Compare(b.work(), a.work()) })
 	for _, m := range list {
-		if m.steps > 0 || !wanted(m.name+" "+m.shape()) {
+		if !wanted(m.name + " " + m.shape()) {
 			continue
 		}
 		counts, err := m.counts(dev)

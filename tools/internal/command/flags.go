@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -69,6 +70,9 @@ func (p *Process) Parse(fs *flag.FlagSet) error {
 
 // checkOperands reports flags among the operands, where package flag does not look.
 func checkOperands(fs *flag.FlagSet, args []string) error {
+	if slices.Contains(fs.Args(), "") { // of a variable that is not set, most likely: no file has that name
+		return Misused(fs, "an argument is empty")
+	}
 	first := len(args) - fs.NArg()
 	if first == len(args) || first > 0 && args[first-1] == "--" {
 		return nil

@@ -53,7 +53,7 @@ func run(p *command.Process) error {
 		return err
 	}
 	x, known := axes[o.x]
-	ext := filepath.Ext(o.out)
+	ext := strings.ToLower(filepath.Ext(o.out))
 	switch {
 	case fs.NArg() == 0:
 		return command.Misused(fs, "name the folders of runs, or a folder that holds them")
@@ -83,7 +83,7 @@ func run(p *command.Process) error {
 // picture writes a figure to a file, in the form that its name ends in.
 func picture(name string, f figure.Figure) error {
 	var b bytes.Buffer
-	if filepath.Ext(name) == ".svg" {
+	if strings.EqualFold(filepath.Ext(name), ".svg") {
 		if err := f.SVG(&b); err != nil {
 			return err
 		}

@@ -220,3 +220,15 @@ func TestPrecisionSeesErrors(t *testing.T) {
 		}
 	}
 }
+
+// A variable that names no file, and one that is empty, keep the loader from its drivers.
+func TestEnvironment(t *testing.T) {
+	for entry, want := range map[string]string{
+		"PATH=/bin": ok, "VK_ICD_FILENAMES=" + os.Args[0]: ok, "VK_ICD_FILENAMES=": warning, "VK_DRIVER_FILES=" + string(os.PathListSeparator): warning,
+		"VK_DRIVER_FILES=/none.json": warning, "LEMNOS_MATRIX_CORES=yes": warning, "LEMNOS_MATRIX_CORES=off": ok,
+	} {
+		if c := (&machine{environ: []string{entry}}).checkEnvironment(); c.Status != want || (want == warning) != (c.Advice != "") {
+			t.Errorf("%s: %+v", entry, c)
+		}
+	}
+}

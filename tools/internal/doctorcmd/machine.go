@@ -107,6 +107,9 @@ func (m *machine) checkEnvironment() Check {
 	}
 	slices.Sort(list)
 	for _, key := range driverFiles {
+		if value, there := set[key]; there && strings.Trim(value, string(filepath.ListSeparator)) == "" {
+			return warn(name, "unset "+key, "%s names no file: the loader then finds no driver", key).with("variables", set)
+		}
 		for _, path := range filepath.SplitList(set[key]) {
 			if _, err := os.Stat(path); path != "" && err != nil {
 				return warn(name, "mend or unset "+key, "%s names %s: %v", key, path, cause(err)).with("variables", set)
@@ -139,23 +142,12 @@ func checkFolder(name, folder string) Check {
 	if err != nil {
 		return fail(name, "", "%v", err)
 	}
-	existing := path
-	for {
-		if _, err := os.Stat(existing); err == nil || filepath.Dir(existing) == existing {
-			break
-		}
-		existing = filepath.Dir(existing)
+	if err := disk.Writable(path); err != nil {
+		return fail(name, "make it writable, or name another folder with -dir, and to train with -ckpt_dir", "%v", err).with("folder", path)
 	}
-	f, err := os.CreateTemp(existing, ".lemnos-doctor*")
-	if err == nil {
-		err = errors.Join(f.Close(), os.Remove(f.Name()))
-	}
+	free, err := disk.Free(path)
 	if err != nil {
-		return fail(name, "make it writable, or name another folder with -dir, and to train with -ckpt_dir", "%s: %v", existing, cause(err)).with("folder", path)
-	}
-	free, err := disk.Free(existing)
-	if err != nil {
-		return warn(name, "", "%s: how much is free the system does not say: %v", existing, err).with("folder", path)
+		return warn(name, "", "%s: how much is free the system does not say: %v", path, err).with("folder", path)
 	}
 	c := good(name, "%s: %s free", path, command.Size(free))
 	if free < roomWanted {

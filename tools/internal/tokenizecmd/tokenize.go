@@ -62,7 +62,10 @@ func run(ctx context.Context, p *command.Process) error {
 		return command.Misused(fs, "no text file given")
 	}
 	if o.name == "" && fs.Arg(0) == "-" {
-		return errors.New("tokenize: the text is the standard input: say with -o what the names of the token files begin with")
+		return command.Mistaken(errors.New("tokenize: the text is the standard input: say with -o what the names of the token files begin with"))
+	}
+	if !(o.fraction >= 0 && o.fraction < 1) {
+		return command.Mistaken(fmt.Errorf("tokenize: -val_fraction is %v, want a number in [0, 1)", o.fraction))
 	}
 	if o.name == "" {
 		o.name = strings.TrimSuffix(fs.Arg(0), filepath.Ext(fs.Arg(0)))

@@ -3,11 +3,25 @@
 package traincmd
 
 import (
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/lemnos-ml/lemnos/tools/internal/command"
 )
+
+// Where nothing could be saved is said before anything is read: here the data are gone.
+func TestUnwritableFolder(t *testing.T) {
+	const folder = "/proc" // in which the owner of all can't write either
+	if _, err := os.Stat(folder); err != nil {
+		t.Skip(err)
+	}
+	p := newToolRun(t, "").process("-data", "gone.txt", "-ckpt_dir", folder).start()
+	p.ends(command.Failed, patience)
+	if said := p.errors.String(); !strings.Contains(said, "train: folder of the run: write to "+folder) {
+		t.Errorf("it says %q", said)
+	}
+}
 
 // A run that has come to its last step is left as it is, and one that can't go on is
 // refused before its data are read: here they are gone.

@@ -92,7 +92,7 @@ func parse(p *command.Process) (c *train.Composed, o options, err error) {
 
 // blame makes an error of the configuration one of the arguments, unless it is a file's.
 func blame(err error) error {
-	if system := new(fs.PathError); errors.As(err, &system) || errors.Is(err, train.ErrDamaged) || errors.Is(err, train.ErrUnsupported) || errors.Is(err, train.ErrMismatched) {
+	if system := new(fs.PathError); errors.As(err, &system) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, train.ErrDamaged) || errors.Is(err, train.ErrUnsupported) || errors.Is(err, train.ErrMismatched) {
 		return err
 	}
 	return command.Mistaken(err)

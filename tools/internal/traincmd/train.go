@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/lemnos-ml/lemnos/internal/disk"
 	"github.com/lemnos-ml/lemnos/tools/internal/command"
 	"github.com/lemnos-ml/lemnos/tools/internal/progress"
 	"github.com/lemnos-ml/lemnos/train"
@@ -149,14 +150,25 @@ func open(device string) (*vk.Device, error) {
 
 // finished says so if the run has nothing to do. Its error is why it can't go on.
 func finished(cfg train.Config, o options, stdout io.Writer) (bool, error) {
-	if err := cfg.CheckFolder(o.fresh, o.file); err != nil || o.fresh {
+	if err := cfg.CheckFolder(o.fresh, o.file); err != nil {
 		return false, err
 	}
-	step, done, err := cfg.CheckResume()
-	if done {
-		fmt.Fprintf(stdout, "the run is at step %d already, nothing to do: total_steps is %d\n", step, cfg.TotalSteps)
+	if !o.fresh {
+		step, done, err := cfg.CheckResume()
+		if done {
+			fmt.Fprintf(stdout, "the run is at step %d already, nothing to do: total_steps is %d\n", step, cfg.TotalSteps)
+		}
+		if done || err != nil {
+			return done, err
+		}
 	}
-	return done, err
+	if o.plan {
+		return false, nil
+	}
+	if err := disk.Writable(cfg.Dir()); err != nil { // which a run itself sees after its data are read
+		return false, fmt.Errorf("train: folder of the run: %w; choose another ckpt_dir", err)
+	}
+	return false, nil
 }
 
 // besideWindow trains, with the curves in a window if one is wanted. The
