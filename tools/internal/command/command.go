@@ -108,7 +108,7 @@ func Status(err error, log io.Writer) int {
 	if err == nil || errors.Is(err, flag.ErrHelp) || errors.Is(err, syscall.EPIPE) {
 		return 0
 	}
-	fmt.Fprintln(log, err)
+	fmt.Fprintln(log, Printable(err.Error()))
 	if bad := (*usageError)(nil); errors.As(err, &bad) {
 		return Usage
 	}

@@ -66,6 +66,10 @@ func TestMistakesAreOneLine(t *testing.T) {
 	if usage.Len() > 0 {
 		t.Errorf("mistakes have written the usage:\n%s", &usage)
 	}
+	var log bytes.Buffer
+	if Status(errors.New("open a\x1b[2J\u202eb:\r\nno"), &log); log.String() != "open a\uFFFD[2J\uFFFDb:\nno\n" {
+		t.Errorf("a terminal would obey %q", log.String())
+	}
 	err := process("-bias -help").Parse(set())
 	if !errors.Is(err, flag.ErrHelp) || Status(err, &usage) != 0 || !strings.HasPrefix(usage.String(), "usage: ./tool [flags] file...\n\nDo.\n") || !strings.Contains(usage.String(), "-lr_max") || !strings.Contains(usage.String(), "\n  ./tool a.txt\n") {
 		t.Errorf("-help: %v, and\n%s", err, &usage)

@@ -8,11 +8,10 @@ package progress
 import (
 	"bytes"
 	"io"
-	"strings"
 	"sync"
 	"time"
-	"unicode"
-	"unicode/utf8"
+
+	"github.com/lemnos-ml/lemnos/tools/internal/command"
 )
 
 // Display writes lines and, on a terminal, the live line below them. Its methods may be
@@ -66,26 +65,11 @@ func (d *Display) say(text string) {
 	if d.lines.Len()+len(text) > mostWaiting {
 		return
 	}
-	d.lines.WriteString(clean(text))
+	d.lines.WriteString(command.Printable(text))
 	select {
 	case d.wake <- struct{}{}:
 	default:
 	}
-}
-
-// clean replaces what a terminal would obey and not show: models make such bytes too.
-func clean(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n', r == '\t':
-			return r
-		case r == '\r':
-			return -1
-		case unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r):
-			return utf8.RuneError
-		}
-		return r
-	}, text)
 }
 
 // Close writes what waits, takes the live line away and ends the display. It waits, but

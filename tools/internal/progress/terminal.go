@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/term"
+
+	"github.com/lemnos-ml/lemnos/tools/internal/command"
 )
 
 // terminal is where a display writes.
@@ -29,11 +31,9 @@ type style struct {
 // for the variables.
 func terminalOf(w io.Writer) terminal {
 	t := terminal{Writer: w}
-	if under, ok := w.(interface{ Unwrap() io.Writer }); ok {
-		w = under.Unwrap()
-	}
-	f, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) || os.Getenv("TERM") == "dumb" || !obeys(f) {
+	f := terminalFile(w)
+	kind := os.Getenv("TERM")
+	if f == nil || kind == "dumb" || kind == "" && runtime.GOOS != "windows" || !obeys(f) {
 		return t
 	}
 	t.width = func() int {
@@ -46,6 +46,35 @@ func terminalOf(w io.Writer) terminal {
 	t.style.colour = os.Getenv("NO_COLOR") == "" && os.Getenv("CLICOLOR") != "0"
 	t.style.lines = runtime.GOOS == "windows" || drawsLines(cmp.Or(os.Getenv("LC_ALL"), os.Getenv("LC_CTYPE"), os.Getenv("LANG")))
 	return t
+}
+
+// terminalFile is w if that is a terminal of any kind, else nil.
+func terminalFile(w io.Writer) *os.File {
+	if under, ok := w.(interface{ Unwrap() io.Writer }); ok {
+		w = under.Unwrap()
+	}
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		return f
+	}
+	return nil
+}
+
+// Printable returns w, or if that is a terminal what writes text there of whole characters that it shows and does not obey.
+func Printable(w io.Writer) io.Writer {
+	if terminalFile(w) == nil {
+		return w
+	}
+	return printable{w}
+}
+
+type printable struct{ io.Writer }
+
+// Write implements io.Writer.
+func (p printable) Write(text []byte) (int, error) {
+	if _, err := io.WriteString(p.Writer, command.Printable(string(text))); err != nil {
+		return 0, err
+	}
+	return len(text), nil
 }
 
 // drawsLines tells whether a locale has the characters of lines: in those of East Asia

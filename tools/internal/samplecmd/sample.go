@@ -125,12 +125,13 @@ func run(ctx context.Context, p *command.Process) error {
 	defer decoder.Close()
 	shown.Close() // the text begins
 
-	if _, err := io.WriteString(p.Stdout, o.prompt); err != nil {
+	out := progress.Printable(p.Stdout)
+	if _, err := io.WriteString(out, o.prompt); err != nil {
 		return err
 	}
 	start := time.Now()
-	n, err := train.Generate(ctx, decoder, &o.sampler, tok, o.prompt, o.tokens, p.Stdout)
-	fmt.Fprintln(p.Stdout)
+	n, err := train.Generate(ctx, decoder, &o.sampler, tok, o.prompt, o.tokens, out)
+	fmt.Fprintln(out)
 	if s := time.Since(start).Seconds(); n > 0 {
 		fmt.Fprintf(p.Stderr, "%d tokens in %.2f s, %.1f tokens/s on %s\n", n, s, float64(n)/s, dev.Info().Name)
 	}

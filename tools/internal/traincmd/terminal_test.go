@@ -93,12 +93,12 @@ func TestStoppedTerminal(t *testing.T) {
 // Without a terminal, and on one that can't do more, there are lines and no control characters.
 func TestPlainOutput(t *testing.T) {
 	const arguments = "-total_steps 20 -log_every 5 -eval_every 10 -ckpt_every 10 -sample 60 -model transformer -layers 1 -heads 2 -width 16 -ffn 16"
-	for _, terminal := range []bool{false, true} {
+	for _, terminal := range []string{"", "TERM=dumb", "TERM="} {
 		r := newToolRun(t, arguments)
 		p := r.process()
 		text := ""
-		if terminal {
-			keyboard := p.onTerminal(40, "TERM=dumb")
+		if terminal != "" {
+			keyboard := p.onTerminal(40, terminal)
 			screen := new(log)
 			go io.Copy(screen, keyboard)
 			p.ends(0, patience)
