@@ -21,7 +21,7 @@ func TestTerminalObeysNoText(t *testing.T) {
 		t.Skip(err)
 	}
 	defer screen.Close()
-	args := []string{"-n", "1", "-tokenizer", "bytes", "-prompt", "1\x1b2", model}
+	args := []string{"-n", "1", "-tokenizer", "bytes", "-prompt", "1\x1b1", model}
 	shown := make(chan string)
 	go func() {
 		text, _ := io.ReadAll(screen) // until nobody has the other end
@@ -29,11 +29,11 @@ func TestTerminalObeysNoText(t *testing.T) {
 	}()
 	err = sample(context.Background(), args, tty, io.Discard)
 	tty.Close()
-	if text := <-shown; err != nil || !strings.HasPrefix(text, "1\uFFFD2") || !strings.HasSuffix(text, "\r\n") {
+	if text := <-shown; err != nil || !strings.HasPrefix(text, "1\uFFFD1") || !strings.HasSuffix(text, "\r\n") {
 		t.Errorf("the terminal has %q, %v", text, err)
 	}
 	var piped strings.Builder
-	if err := sample(context.Background(), args, &piped, io.Discard); err != nil || !strings.HasPrefix(piped.String(), "1\x1b2") {
+	if err := sample(context.Background(), args, &piped, io.Discard); err != nil || !strings.HasPrefix(piped.String(), "1\x1b1") {
 		t.Errorf("the pipe has %q, %v", piped.String(), err)
 	}
 }
