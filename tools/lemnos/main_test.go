@@ -125,6 +125,7 @@ func TestMistypedCommands(t *testing.T) {
 		"trian":          "there is no command trian, but train;",
 		"help smaple":    "there is no command smaple, but sample;",
 		"TRAIN":          "there is no command TRAIN, but train;",
+		"version":        "there is no command version, but -version;",
 		"frobnicate":     "there is no command frobnicate;",
 		"-verison":       "there is no flag -verison, but -version;",
 		"completion csh": `"csh" is no shell`,

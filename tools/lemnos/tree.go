@@ -104,7 +104,7 @@ func unknown(name string) error {
 		name = strconv.Quote(name)
 	}
 	text := "lemnos: there is no command " + name
-	if near := near.Names(names(), name); len(near) > 0 {
+	if near := near.Names(append(names(), "-version"), name); len(near) > 0 {
 		text += ", but " + strings.Join(near, ", ")
 	}
 	return command.Mistaken(errors.New(text + "; help lists the commands"))
