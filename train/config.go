@@ -195,6 +195,8 @@ func (c Config) checkTogether() error {
 		return fmt.Errorf("train: token_width is %d, want 0, 2 or 4", c.TokenWidth)
 	case c.BatchSize > math.MaxInt32/c.ContextLen:
 		return fmt.Errorf("train: batch_size is %d and context_len %d: more than %d tokens in a batch", c.BatchSize, c.ContextLen, math.MaxInt32)
+	case c.TotalSteps > math.MaxInt64/c.StepTokens():
+		return fmt.Errorf("train: total_steps is %d, of %d tokens each: more than %d tokens in all", c.TotalSteps, c.StepTokens(), math.MaxInt64)
 	case c.Context != 0 && c.Context < c.ContextLen:
 		return fmt.Errorf("train: context_len is %d, more than max_context, which is %d", c.ContextLen, c.Context)
 	case !(c.GradClipNorm >= 0):

@@ -16,7 +16,7 @@ import (
 func (c *Config) keepWarmupShare(before int64) {
 	if c.TotalSteps > 0 && before > 0 && c.TotalSteps != before {
 		share := int64(float64(c.WarmupIters) * float64(c.TotalSteps) / float64(before))
-		c.WarmupIters = min(share, c.lastIter())
+		c.WarmupIters = max(0, min(share, c.lastIter()))
 	}
 }
 

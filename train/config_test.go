@@ -55,7 +55,7 @@ var fieldCases = []fieldCase{
 	{"batch_size", `32`, `64`, `64`, `1.5`, []string{`0`, `-32`, `2147483648`}, false},
 	{"context_len", `256`, `1024`, `1024`, `true`, []string{`0`, `-1`, `2147483647`}, false},
 	{"grad_accum", `1`, `4`, `4`, `[]`, []string{`0`, `-1`}, false},
-	{"total_steps", `10000`, `20000`, `20000`, `1e4`, []string{`0`, `-1`}, true},
+	{"total_steps", `10000`, `20000`, `20000`, `1e4`, []string{`0`, `-1`, `9223372036854775807`}, true},
 	{"log_every", `50`, `10`, `10`, `{}`, []string{`0`, `-1`}, true},
 	{"eval_every", `500`, `100`, `100`, `""`, []string{`0`, `-1`}, true},
 	{"eval_windows", `256`, `8`, `8`, `0.5`, []string{`0`, `-1`, `2147483648`}, true},

@@ -57,6 +57,9 @@ func TestWarmupFollowsTotalSteps(t *testing.T) {
 			t.Errorf("%+v: warmup_iters is %d, %v", c, got.WarmupIters, err)
 		}
 	}
+	if _, err := Configure("", "", []string{"total_steps=4", "cosine_iters=-5"}); err == nil || !strings.Contains(err.Error(), "cosine_iters is -5, want at least 0") {
+		t.Errorf("a schedule without an end: %v", err)
+	}
 	short := DefaultConfig()
 	short.TotalSteps = 100
 	if err := short.Validate(); err == nil || !strings.Contains(err.Error(), "warmup_iters is 200, more than total_steps, which is 100") {

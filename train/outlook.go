@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"time"
@@ -58,13 +59,21 @@ func (t *Trainer) outlook(plan MemoryPlan, corpus data.Corpus, fresh bool) (o Ou
 		o.From = 0
 	}
 	o.Checkpoint = stateBytes(t.tensors())
-	o.Disk = o.Checkpoint*int64(c.Keep+1) + plotBytes + recordBytes*(c.TotalSteps/c.LogEvery+c.TotalSteps/c.EvalEvery+1)
+	o.Disk = saturated(float64(o.Checkpoint)*float64(c.Keep+1) + plotBytes + recordBytes*(float64(c.TotalSteps/c.LogEvery)+float64(c.TotalSteps/c.EvalEvery)+1))
 	free, err := disk.Free(c.Dir())
 	if err != nil {
 		return o, fmt.Errorf("train: folder of the run: %w", err)
 	}
 	o.Free = int64(min(free, 1<<62)) + runBytes(c.Dir())
 	return o, nil
+}
+
+// saturated is a number of bytes, or as many as can be counted.
+func saturated(bytes float64) int64 {
+	if bytes >= math.MaxInt64 {
+		return math.MaxInt64
+	}
+	return int64(bytes)
 }
 
 // runBytes adds up the files of a run that are in a folder.

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"math"
 	"strings"
 	"testing"
 )
@@ -17,6 +18,14 @@ func TestOutlookFits(t *testing.T) {
 		warning, err := c.o.fits("runs/a")
 		if (warning == "") != (c.warning == "") || !strings.Contains(warning, c.warning) || (err == nil) != (c.fail == "") || err != nil && !strings.Contains(err.Error(), c.fail) {
 			t.Errorf("%+v: %q, %v", c, warning, err)
+		}
+	}
+}
+
+func TestSaturated(t *testing.T) {
+	for bytes, want := range map[float64]int64{0: 0, 1e15: 1e15, 1e19: math.MaxInt64, math.MaxInt64: math.MaxInt64} {
+		if got := saturated(bytes); got != want {
+			t.Errorf("%v bytes: %d, want %d", bytes, got, want)
 		}
 	}
 }

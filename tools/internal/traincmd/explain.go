@@ -52,7 +52,7 @@ func explain(o train.Outlook, c train.Config, device vk.Info, rate float64) stri
 	if o.From > 0 {
 		from = fmt.Sprintf(", on from step %s", humanize.Comma(o.From))
 	}
-	line("steps", "%s%s, of %s tokens: %s in all, %.3g epochs", humanize.Comma(o.Steps), from, humanize.Comma(o.StepTokens), humanize.Comma(o.Steps*o.StepTokens), o.Epochs())
+	line("steps", "%s%s, of %s tokens: %s in all, %s epochs", humanize.Comma(o.Steps), from, humanize.Comma(o.StepTokens), humanize.Comma(o.Steps*o.StepTokens), epochs(o.Epochs()))
 	if rate > 0 {
 		products := c.ProductFLOPs() * float64(o.Tokens()) / rate
 		line("time", "some %s of matrix products, at %s just now; the first steps tell more", command.Duration(max(1, products)), humanize.SIWithDigits(rate, 0, "FLOP/s"))
@@ -64,6 +64,14 @@ func explain(o train.Outlook, c train.Config, device vk.Info, rate float64) stri
 		command.Size(uint64(o.Checkpoint)), c.Keep, command.Size(uint64(o.Free)))
 	line("stop", "Ctrl-C saves; the same command goes on where it was, -fresh starts over")
 	return b.String()
+}
+
+// epochs writes how many there are, without an exponent where they are many.
+func epochs(n float64) string {
+	if n < 1000 {
+		return fmt.Sprintf("%.3g", n)
+	}
+	return humanize.CommafWithDigits(n, 0)
 }
 
 // describe tells of the model.

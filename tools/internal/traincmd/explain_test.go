@@ -27,10 +27,10 @@ func TestExplain(t *testing.T) {
 	if got := explain(o, c, vk.Info{Name: "GPU", Memory: 24 << 30}, 93e12); got != want {
 		t.Errorf("it says\n%swant\n%s", got, want)
 	}
-	o.Held, o.From = 12345, 0
+	o.Held, o.From, o.Train = 12345, 0, 30000000
 	c.Model, c.From, c.Data = "bigram", "model.pt", ""
 	got := explain(o, c, vk.Info{}, 0)
-	for _, want := range []string{"bigram, 124,439,808 parameters, from model.pt, bf16\n", "Go's standard library: 9,035,582,198 tokens to train on, 12,345 held out\n", "600,000, of 491", "time    the first steps tell\n"} {
+	for _, want := range []string{"bigram, 124,439,808 parameters, from model.pt, bf16\n", "Go's standard library: 30,000,000 tokens to train on, 12,345 held out\n", "in all, 9,830 epochs\n", "600,000, of 491", "time    the first steps tell\n"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
 		}
