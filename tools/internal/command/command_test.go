@@ -28,6 +28,8 @@ func TestMistakesAreOneLine(t *testing.T) {
 		fs.Int("total_steps", 1, "")
 		fs.Int("steps_more", 1, "")
 		fs.Float64("lr_max", 1, "")
+		fs.Uint64("seed", 1, "")
+		fs.Duration("limit", 1, "")
 		return fs
 	}
 	for _, c := range []struct{ args, want string }{
@@ -40,8 +42,12 @@ func TestMistakesAreOneLine(t *testing.T) {
 		{"-bais", "there is no flag -bais, but -bias"},
 		{"-biad", "there is no flag -biad, but -bias"},
 		{"-zzzz", "there is no flag -zzzz"},
-		{"-total_steps many", `invalid value "many" for flag -total_steps: parse error`},
-		{"-bias=9", `invalid boolean value "9" for -bias: parse error`},
+		{"-total_steps many", `invalid value "many" for flag -total_steps: want an integer`},
+		{"-total_steps 99999999999999999999", `invalid value "99999999999999999999" for flag -total_steps: value out of range`},
+		{"-bias=9", `invalid boolean value "9" for -bias: want true or false`},
+		{"-lr_max 1,5", `invalid value "1,5" for flag -lr_max: want a number`},
+		{"-seed -1", `invalid value "-1" for flag -seed: want an integer that is not negative`},
+		{"-limit 90", `invalid value "90" for flag -limit: want a time, such as 90s`},
 		{"-total_steps", "flag needs an argument: -total_steps"},
 		{"a -bias", "-bias stands after a: flags come first"},
 		{"a b --total_steps=3", "--total_steps=3 stands after a: flags come first"},

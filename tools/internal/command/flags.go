@@ -5,9 +5,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/lemnos-ml/lemnos/internal/near"
 )
@@ -55,6 +57,9 @@ func (p *Process) Parse(fs *flag.FlagSet) error {
 	}
 	if err != nil {
 		text := err.Error()
+		if m := unparsed.FindStringSubmatch(text); m != nil {
+			text = m[1] + wanted(fs.Lookup(m[2]))
+		}
 		if name, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
 			text = "there is no flag -" + name
 			var names []string
@@ -66,6 +71,28 @@ func (p *Process) Parse(fs *flag.FlagSet) error {
 		return Misused(fs, "%s", text)
 	}
 	return checkOperands(fs, p.Args)
+}
+
+// unparsed is package flag's error of a value that is not of the flag's type.
+var unparsed = regexp.MustCompile(`^(.* -([^ ]+): )parse error$`)
+
+// wanted says what the value of a flag is to be.
+func wanted(f *flag.Flag) string {
+	if v, ok := f.Value.(flag.Getter); ok {
+		switch v.Get().(type) {
+		case bool:
+			return "want true or false"
+		case int, int64:
+			return "want an integer"
+		case uint, uint64:
+			return "want an integer that is not negative"
+		case float64:
+			return "want a number"
+		case time.Duration:
+			return "want a time, such as 90s"
+		}
+	}
+	return "parse error"
 }
 
 // checkOperands reports flags among the operands, where package flag does not look.
