@@ -131,7 +131,7 @@ function connect() {
     if (how) {
       disconnect(); // the server ends too
       view.connection(how.startsWith("failed") ? "failed" : "ended", `ended: ${how}`);
-    } else if (document.hidden) connectIn(10);
+    } else rest();
   });
   events.addEventListener("error", () => {
     view.connection("connecting", "no connection, trying again");
@@ -171,9 +171,24 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   page.options.theme++;
   draw();
 });
-// A browser has six connections to a server for all its tabs: one that is hidden has none but for a moment now and then.
-document.addEventListener("visibilitychange", () => {
-  if (!page.status.ended) document.hidden ? connectIn(10) : connect();
+// A browser has six connections to a server for all its tabs. Where there are more than four, one that is hidden leaves its
+// own but for a moment now and then. The tabs tell each other that they are there.
+const tabs = new BroadcastChannel("tabs"), others = new Set(), me = Math.random();
+tabs.addEventListener("message", ({ data: { tab, asks, leaves } }) => {
+  leaves ? others.delete(tab) : others.add(tab);
+  if (asks) tabs.postMessage({ tab: me });
+  rest();
 });
+tabs.postMessage({ tab: me, asks: true });
+window.addEventListener("pagehide", () => tabs.postMessage({ tab: me, leaves: true }));
+document.addEventListener("visibilitychange", () => {
+  rest();
+  if (!document.hidden && !page.status.ended && events.readyState === EventSource.CLOSED) connect();
+});
+
+function rest() {
+  if (document.hidden && others.size >= 4 && !page.status.ended) connectIn(10);
+}
+
 by("tools").reset(); // a browser may remember them from an earlier visit
 connect();

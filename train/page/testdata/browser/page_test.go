@@ -269,6 +269,8 @@ func (b *browser) tabs(url string) {
 		is[bool](tab, fmt.Sprintf(`Object.defineProperty(document, "hidden", { configurable: true, value: %v }).dispatchEvent(new Event("visibilitychange"))`, hidden))
 	}
 	hide(b, true)
+	n := is[int](b, points)
+	b.until(points + fmt.Sprint(" > ", n)) // of few tabs each goes on
 	for range 7 {
 		ctx, cancel := chromedp.NewContext(b.ctx)
 		defer cancel()
@@ -279,7 +281,7 @@ func (b *browser) tabs(url string) {
 		tab.until(state + ` === "live" && ` + points + " > 3")
 		hide(tab, true)
 	}
-	n := is[int](b, points)
+	n = is[int](b, points)
 	hide(b, false)
 	b.until(points + fmt.Sprint(" > ", n))
 }
