@@ -27,7 +27,11 @@ func TestWritable(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	for folder, want := range map[string]bool{dir: true, filepath.Join(dir, "new", "run"): true, file: false, filepath.Join(file, "run"): false, "/proc/self": false} {
+	folders := map[string]bool{dir: true, filepath.Join(dir, "new", "run"): true, file: false, filepath.Join(file, "run"): false}
+	if _, err := os.Stat("/proc/self"); err == nil { // where the owner of all can't write either
+		folders["/proc/self"] = false
+	}
+	for folder, want := range folders {
 		if err := Writable(folder); (err == nil) != want {
 			t.Errorf("%s: %v", folder, err)
 		}
