@@ -93,8 +93,8 @@ func TestManyBuffers(t *testing.T) {
 		contents[b] = want
 	}
 	stats := d.Stats()
-	if own := staging(d); stats.Buffers != len(contents)+own || stats.Allocations != 1+own {
-		t.Errorf("%+v with %d live buffers; want one allocation for all but the staging buffer", stats, len(contents))
+	if own := staging(d); stats.Buffers != len(contents)+own || stats.Allocations > 8+own || own == 0 && stats.MemoryBytes > 2*stats.BufferBytes {
+		t.Errorf("%+v with %d live buffers; want a few blocks, each as large as all before it, and the staging buffer", stats, len(contents))
 	}
 }
 

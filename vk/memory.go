@@ -13,9 +13,11 @@ const (
 	hostCached   = vulkan.MemoryPropertyFlags(vulkan.MemoryPropertyHostCachedBit)
 	hostCoherent = vulkan.MemoryPropertyFlags(vulkan.MemoryPropertyHostVisibleBit | vulkan.MemoryPropertyHostCoherentBit)
 
-	// blockSize is what small buffers share: drivers allow some 4096 allocations, and each costs a
-	// system call. Larger buffers get an allocation of their own.
-	blockSize = 64 << 20
+	// Small buffers share blocks, since drivers allow some 4096 allocations and each costs a system call. A block is as
+	// large as all before it, within these bounds: who needs little does not hold, and have the driver clear, 64 MiB.
+	// Larger buffers get an allocation of their own.
+	minBlock = 64 << 10
+	maxBlock = 64 << 20
 )
 
 // memory hands out ranges of VkDeviceMemory.
@@ -108,10 +110,15 @@ func bestType(types []memoryType, bits uint32, score func(memoryType) int) int {
 // where the host must see them.
 func (m *memory) allocate(typ int, size, align int64, mapped bool) (allocation, error) {
 	p := m.device.physical
-	shared := min(blockSize, roundUp(int64(p.memory[typ].heapSize/16), 1<<16), int64(p.facts.max_allocation))
-	if size <= shared/2 {
+	largest := min(maxBlock, roundUp(int64(p.memory[typ].heapSize/16), 1<<16), int64(p.facts.max_allocation))
+	if size <= largest/2 {
+		var held int64
 		for _, b := range m.blocks {
-			if b.typ != typ || mapped && b.mapped == nil {
+			if b.typ != typ {
+				continue
+			}
+			held += b.ranges.size
+			if mapped && b.mapped == nil {
 				continue
 			}
 			if off, ok := b.ranges.take(size, align); ok {
@@ -119,7 +126,7 @@ func (m *memory) allocate(typ int, size, align int64, mapped bool) (allocation, 
 			}
 		}
 		// A device that has no room for another whole block, or to map one, may still have it for this buffer.
-		if b, err := m.newBlock(typ, shared, mapped); err == nil {
+		if b, err := m.newBlock(typ, min(max(minBlock, 2*size, held), largest), mapped); err == nil {
 			off, _ := b.ranges.take(size, align)
 			return allocation{b, off, size}, nil
 		} else if m.device.lost != nil {
