@@ -37,14 +37,13 @@ on_device() {
 		MALLOC_PERTURB_=165 LEMNOS_CACHE="$work/cache" "$@"
 }
 
-# suite tests all packages but the house, which is about sources: suite <name> <icd file> <go test arguments>. The two that
-# take longest come first, so that neither is left to run alone at the end.
+# suite tests packages on a driver: suite <name> <icd file> <packages> <go test arguments>. The two that take longest come first,
+# so that neither is left to run alone at the end.
 suite() {
-	local name=$1 icd=$2 list
-	shift 2
+	local name=$1 icd=$2 packages=$3
+	shift 3
 	[[ -n $icd ]] || skip_outside_ci "there is no $name here"
-	list=$(go list ./ops ./train ./... | grep -v /tools/house$)
-	on_device "$icd" go test -count=1 -p 2 -vet=off -timeout 30m "$@" $list
+	on_device "$icd" go test -count=1 -p 2 -vet=off -timeout 30m "$@" $(go list ./ops ./train $packages)
 }
 
 for file in tools/scripts/parts/*.sh; do source "$file"; done

@@ -12,12 +12,27 @@ covered() {
 part_lavapipe() {
 	local long=
 	[[ ${CI:-} == true ]] || { long=-short; export GALLIVM_PERF=nopt; }
-	LEMNOS_VALIDATE=1 suite lavapipe "$(lavapipe_icd)" $long $(covered lavapipe)
+	LEMNOS_VALIDATE=1 suite lavapipe "$(lavapipe_icd)" "$(go list ./... | grep -v /tools/house$)" $long $(covered lavapipe)
 }
 
-part_swiftshader() { LEMNOS_VALIDATE=1 suite SwiftShader "$(swiftshader_icd)" $(covered swiftshader); }
+# What opens no device has been tested.
+part_swiftshader() { LEMNOS_VALIDATE=1 suite SwiftShader "$(swiftshader_icd)" "$(packages_with 'lemnos/vk"')" $(covered swiftshader); }
 
-part_race() { suite lavapipe "$(lavapipe_icd)" -race -short; }
+# The packages that start goroutines or have tests beside each other: there is no race elsewhere. Pictures are drawn and compressed
+# by one goroutine each, which took most of the time when it was watched; so did numbers of kernels, of many more shapes than
+# the scheduler tells apart.
+part_race() {
+	local package flags=()
+	for package in image/png compress/flate hash/adler32 golang.org/x/image/... gonum.org/v1/plot/... git.sr.ht/~sbinet/gg/... \
+		github.com/golang/freetype/...; do
+		flags+=("-gcflags=$package=-race=false")
+	done
+	suite lavapipe "$(lavapipe_icd)" "$(packages_with '^\s*go |\.Go\(|t\.Parallel\(\)')" -race -short \
+		-skip '^Test(Fused|Attention|MatMul|Moves|Spec1CrossEntropy)' "${flags[@]}"
+}
+
+# packages_with prints the packages whose sources or tests have what matches.
+packages_with() { grep -rlE --include='*.go' --exclude-dir={testdata,house} "$1" nn ops optim vk train tools | xargs dirname | sort -u | sed 's!^!./!'; }
 
 # A block counts as covered when either device's run came through it.
 part_coverage() {
