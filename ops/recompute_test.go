@@ -106,11 +106,11 @@ func gradients(t *testing.T, dev *vk.Device, dt ops.DType, accumulate, wantX boo
 }
 
 func TestRecomputeHasTheSameBitsInLessMemory(t *testing.T) {
+	dev := vktest.Open(t)
 	for _, dt := range floats {
 		// Without a gradient of x the parameters alone make the blocks wanted.
 		for _, accumulate := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s accumulate %v", dt, accumulate), func(t *testing.T) {
-				dev := vktest.Open(t)
 				want, most := gradients(t, dev, dt, accumulate, accumulate, (*tower).all)
 				for name, blocks := range map[string]func(*tower, *ops.Graph, *ops.Tensor) *ops.Tensor{"each block": (*tower).each, "nested": (*tower).nested} {
 					got, arena := gradients(t, dev, dt, accumulate, accumulate, blocks)

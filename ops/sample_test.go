@@ -15,6 +15,7 @@ import (
 // TestSample chooses from logits whose weights are known: those of the first six are twice those of the other four.
 // Package nn holds the kernel against the host's sampler.
 func TestSample(t *testing.T) {
+	dev := vktest.Open(t)
 	const v, like = 10, 6
 	x := []float32{0, 0, 0, 0, 0, 0, -0.5, -0.5, -0.5, -0.5}
 	rate := math.Float32bits(2) // e^(-0.5/temperature) = 2^-1
@@ -39,7 +40,6 @@ func TestSample(t *testing.T) {
 		{8, v, 0, 0, rate, 7},
 	} {
 		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
-			dev := vktest.Open(t)
 			for _, dt := range floats {
 				g := ops.NewGraph(dev)
 				token, chosen := tensor(t, dev, ops.I32, []int{1}, []int32{-1}), tensor(t, dev, ops.I32, []int{3, 2}, make([]int32, 6))

@@ -61,6 +61,7 @@ func readConfigJSON(t *testing.T, dir string) map[string]any {
 // A model that was fine-tuned with a learning rate of 0 is exported as what it was:
 // every field of config.json, every value, every file of the tokenizer.
 func TestFineTunedModelIsExportedLikeItsSource(t *testing.T) {
+	dev := vktest.Open(t)
 	type config = map[string]any
 	for name, c := range map[string]struct {
 		from    string
@@ -93,7 +94,7 @@ func TestFineTunedModelIsExportedLikeItsSource(t *testing.T) {
 				beside["tokenizer.json"] = string(tokenizer)
 
 				run := tuningRun(t, from, "lr_max=0", "lr_min=0", mixed)
-				trainRun(t, run)
+				trainRunOn(t, dev, run)
 				out := filepath.Join(t.TempDir(), "out")
 				if err := ExportCheckpoint(t.Context(), run.Dir(), out); err != nil {
 					t.Fatal(err)
@@ -137,7 +138,8 @@ func TestFineTuningKeepsTheContext(t *testing.T) {
 	if run.ContextLen != 8 || run.Context != 16 || run.Transformer().Context != 16 || run.NoDecay != finetune().NoDecay {
 		t.Fatalf("configuration is %+v", run)
 	}
-	trainRun(t, run)
+	dev := vktest.Open(t)
+	trainRunOn(t, dev, run)
 	out := t.TempDir()
 	if err := ExportCheckpoint(t.Context(), run.Dir(), out); err != nil {
 		t.Fatal(err)
@@ -160,7 +162,7 @@ func TestFineTuningKeepsTheContext(t *testing.T) {
 	if again.Context != 0 || again.Transformer().Context != 16 {
 		t.Errorf("from the run: %+v", again)
 	}
-	trainRun(t, again)
+	trainRunOn(t, dev, again)
 	third := t.TempDir()
 	if err := ExportCheckpoint(t.Context(), again.Dir(), third); err != nil {
 		t.Fatal(err)

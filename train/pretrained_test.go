@@ -53,7 +53,12 @@ func modelAndData(t *testing.T, dev *vk.Device, c Config) (Model, data.Corpus) {
 // trainRun runs it and returns the parameters at its end.
 func trainRun(t *testing.T, c Config) map[string][]float32 {
 	t.Helper()
-	dev := vktest.Open(t)
+	return trainRunOn(t, vktest.Open(t), c)
+}
+
+// trainRunOn is trainRun on a device, whose kernels are compiled once for all runs.
+func trainRunOn(t *testing.T, dev *vk.Device, c Config) map[string][]float32 {
+	t.Helper()
 	m, data := modelAndData(t, dev, c)
 	if err := Run(context.Background(), dev, c, m, data, Hooks{}); err != nil {
 		t.Fatal(err)
@@ -91,7 +96,7 @@ func TestModelOfARun(t *testing.T) {
 	ctx, dev := context.Background(), vktest.Open(t)
 	c := transformerRun(t, "first")
 	c.Tokenizer, c.Vocab = "tokenizer/testdata/tokenizer-digits.json", 512
-	want := trainRun(t, c)
+	want := trainRunOn(t, dev, c)
 	m, cfg, err := OpenModel(ctx, dev, c.Dir(), ops.F32)
 	if err != nil {
 		t.Fatal(err)
@@ -139,7 +144,7 @@ func TestModelOfARun(t *testing.T) {
 		t.Errorf("the configuration from a run is %+v", second)
 	}
 	second.From, second.Dropout, second.LRMax, second.LRMin, second.Seed = c.Dir(), 0, 0, 0, 9
-	sameValues(t, trainRun(t, second), want)
+	sameValues(t, trainRunOn(t, dev, second), want)
 }
 
 // With 16-bit parameters the master weights are those of the folder.

@@ -159,9 +159,9 @@ func variants(t testing.TB, change func(name string, c *train.Config)) {
 }
 
 func TestRunBeatsUnigram(t *testing.T) {
+	dev := vktest.Open(t)
 	variants(t, func(name string, c *train.Config) {
 		t.Run(name, func(t *testing.T) {
-			dev := vktest.Open(t)
 			last, err := runOnce(ctx, dev, *c)
 			if err != nil {
 				t.Fatal(err)
@@ -189,9 +189,9 @@ func TestRunBeatsUnigram(t *testing.T) {
 }
 
 func TestRunInterruptedAndResumed(t *testing.T) {
+	dev := vktest.Open(t)
 	variants(t, func(name string, c *train.Config) {
 		t.Run(name, func(t *testing.T) {
-			dev := vktest.Open(t)
 			whole := *c
 			whole.RunName = "whole"
 			started := time.Now()
