@@ -234,6 +234,9 @@ func (a *attention) call(g *Graph, kernel string, heads, tile4 int, push attenti
 		if whole {
 			spec[shaders.SpecWhole] = 1
 		}
+		if g.tune.fewRegisters {
+			spec[shaders.SpecRolled] = 1
+		}
 	}
 	return Call{Kernel: kernel + "." + a.q.dtype.String(), Groups: a.q.shape[0] * heads * ceilDiv(n, tile), Local: uint32(local),
 		Spec: a.spec(spec), Push: push, Args: args}
@@ -244,11 +247,20 @@ func (g *Graph) attentionForward(a *attention) Call {
 	if a.o.Start != nil {
 		push.HasStart, start = 1, a.o.Start
 		if a.q.shape[1] <= fewQueries {
-			return Call{Kernel: "attention_decode." + a.q.dtype.String(), Groups: a.y.rows(), Local: min(g.tune.local, 64),
-				Spec: a.spec(map[uint32]uint32{shaders.SpecS4: uint32(a.q.stride4())}), Push: push, Args: []*Tensor{a.q, a.k, a.v, start, a.y}}
+			share, local := g.tune.decodeShare(a.q.stride4())
+			return Call{Kernel: "attention_decode." + a.q.dtype.String(), Groups: a.y.rows(), Local: local,
+				Spec: a.spec(map[uint32]uint32{shaders.SpecS4: uint32(a.q.stride4()), shaders.SpecShare: share}), Push: push, Args: []*Tensor{a.q, a.k, a.v, start, a.y}}
 		}
 	}
 	return a.call(g, "attention", a.heads, 64, push, a.q, a.k, a.v, start, a.y, a.stats, a.mask())
+}
+
+// decodeShare returns how many invocations of attention_decode share a key of s4 groups, so that each keeps few enough of these,
+// and how many a workgroup has: 64 keys at a time, if so many are allowed.
+func (t *tuning) decodeShare(s4 int) (share, local uint32) {
+	for share = 1; s4 > int(share)*t.decodeKeep4; share *= 2 {
+	}
+	return share, min(t.local, 64*share)
 }
 
 // fewQueries is up to how many positions a workgroup for each row is faster than

@@ -132,7 +132,7 @@ func TestAttentionOptionsWithCaches(t *testing.T) {
 					for _, at := range []int{0, 5, s.Positions - n} {
 						g := ops.NewGraph(dev)
 						if shared {
-							ops.ShareMemory(g)
+							ops.TuneGPU(g)
 						}
 						part := o
 						part.Start = tensor(t, dev, ops.U32, []int{4}, []uint32{uint32(at), 0, 0, 0})

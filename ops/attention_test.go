@@ -124,6 +124,17 @@ func TestAttention(t *testing.T) {
 	}
 }
 
+// With few registers an invocation has fewer rows, and loops that are not unrolled.
+func TestAttentionFewRegisters(t *testing.T) {
+	t.Parallel()
+	dev := vktest.Open(t)
+	for _, s := range []opstest.AttentionShape{
+		{Batch: 1, Positions: 65, Heads: 4, KVHeads: 2, Size: 17}, {Batch: 1, Positions: 33, Heads: 2, KVHeads: 1, Size: 128}, {Batch: 1, Positions: 9, Heads: 1, KVHeads: 1, Size: 132},
+	} {
+		attend(t, dev, ops.F32, s, 1, true, ops.UseFewRegisters).check(t, attentionTolerance(ops.F32))
+	}
+}
+
 // Logits around a thousand: the error of a weight is that of its logit.
 func TestAttentionLargeLogits(t *testing.T) {
 	dev := vktest.Open(t)
@@ -222,7 +233,7 @@ func TestAttentionWithCaches(t *testing.T) {
 			start := tensor(t, dev, ops.U32, []int{4}, []uint32{uint32(at), 7, 7, 7})
 			g := ops.NewGraph(dev)
 			if at > 10 {
-				ops.ShareMemory(g)
+				ops.TuneGPU(g)
 			}
 			g.StoreRows(kCache, part(a.k, s.KVHeads), start)
 			g.StoreRows(vCache, part(a.v, s.KVHeads), start)
@@ -237,6 +248,33 @@ func TestAttentionWithCaches(t *testing.T) {
 		}
 		if e := opstest.RelL2(got, a.y); e > tolerance(dt) {
 			t.Errorf("%s: relative error %.3g", dt, e)
+		}
+	}
+}
+
+// On a GPU several invocations share a key of a cache, as many as its length asks for.
+func TestAttentionSharedKeys(t *testing.T) {
+	t.Parallel()
+	dev := vktest.Open(t)
+	for i, size := range []int{4, 20, 48, 64, 100, 128, 256} {
+		s := opstest.AttentionShape{Batch: 1, Positions: 70 + i, Heads: 2, KVHeads: 1, Size: size}
+		for _, dt := range floats {
+			q, k, v := random(dt, 130, s.Queries()), random(dt, 131, s.Keys()), random(dt, 132, s.Keys())
+			want := opstest.Attention64(q, k, v, s)
+			shape := []int{1, s.Positions, 1, size}
+			keys, vals := tensor(t, dev, dt, shape, k), tensor(t, dev, dt, shape, v)
+			for _, n := range []int{1, 4} {
+				at, row := s.Positions-n, s.Heads*size
+				g := ops.NewGraph(dev)
+				ops.TuneGPU(g)
+				start := tensor(t, dev, ops.U32, []int{4}, []uint32{uint32(at), 0, 0, 0})
+				y := g.Attention(tensor(t, dev, dt, []int{1, n, s.Heads, size}, q[at*row:]), keys, vals, &ops.AttentionOptions{Start: start})
+				g.Output(y)
+				run(t, g).Close()
+				if e := opstest.RelL2(values(t, y), want[at*row:]); !(e <= tolerance(dt)) {
+					t.Errorf("%s, heads of %d, %d queries: relative error %.3g", dt, size, n, e)
+				}
+			}
 		}
 	}
 }

@@ -139,7 +139,7 @@ func (g *Graph) crossEntropyCall(logits, targets, each *Tensor, o *CrossEntropyO
 // rowLocal returns how many invocations share a row of n4 groups of four: no
 // more than it has groups, except those that run in lockstep with them anyway.
 func (g *Graph) rowLocal(n4 int) uint32 {
-	n := max(g.tune.subgroup, 2) // the kernel needs two
+	n := g.tune.rowLocal
 	for int(n) < n4 {
 		n *= 2
 	}

@@ -172,7 +172,7 @@ func TuneGPU(g *Graph) {
 func OwnRows(g *Graph) { g.tune.ownRows = 1 }
 
 // WithoutSubgroups makes g reduce through shared memory only.
-func WithoutSubgroups(g *Graph) { g.tune.subgroup, g.tune.arithmetic = 1, false }
+func WithoutSubgroups(g *Graph) { g.tune.subgroup, g.tune.rowLocal, g.tune.arithmetic = 1, 2, false }
 
 // ShareMemory makes attention share rows through shared memory, as on a GPU.
 func ShareMemory(g *Graph) { g.tune.lanes = false }
@@ -182,6 +182,9 @@ func UsesLanes(i vk.Info) bool { return tune(i).lanes }
 
 // UseCores makes attention choose its tiles for so many cores.
 func UseCores(g *Graph, cores int) { g.tune.cores = cores }
+
+// UseFewRegisters makes attention as on a GPU with few registers for an invocation.
+func UseFewRegisters(g *Graph) { g.tune.fewRegisters = true }
 
 // AttentionTile returns what attentionTile does on a GPU of so many cores, with so much shared memory.
 func AttentionTile(cores int, kernel string, s4, heads, n int, shared uint32) (rows int, whole bool) {

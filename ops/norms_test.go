@@ -251,7 +251,7 @@ func TestSubgroupsOfAnySize(t *testing.T) {
 func TestNormsAsOnGPU(t *testing.T) {
 	dev := vktest.Open(t)
 	for _, kind := range []string{"rms", "bias"} {
-		for i, shape := range [][]int{{19, 20}, {3, 1001}, {2, 8197}, {5, 36}} {
+		for i, shape := range [][]int{{19, 20}, {3, 1001}, {2, 8197}, {5, 36}, {2, 2080}, {2, 4100}} {
 			t.Run(fmt.Sprint(kind, shape), func(t *testing.T) {
 				c := newNormCase(floats[min(i, 2)], kind, 0.5, shape...)
 				c.check(t, c.run(t, dev, ops.TuneGPU))

@@ -25,14 +25,17 @@ type tuning struct {
 	oneSubgroup uint32 // a workgroup of so many invocations is one subgroup; 0: none is known to be
 
 	// Kernels that go through rows, lists, or chunks of a parameter arena.
-	maxRows           int    // workgroups of kernels with one for each row, beyond which they stride
-	ownRows           int    // from so many rows on, cross-entropy gives each invocation a row instead of sharing each among a workgroup
-	crossEntropyKeep4 int    // groups that an invocation of cross-entropy may hold, so that a row which fits is read once
-	normKeep4         int    // the same for norms
-	scanLocal         uint32 // invocations of a workgroup that goes through a whole list alone
-	sampleLocal       uint32 // the same of kernel sample, with many barriers
-	workers           int    // workgroups that stride over chunks
-	chunk4            int    // groups per chunk
+	maxRows            int    // workgroups of kernels with one for each row, beyond which they stride
+	ownRows            int    // from so many rows on, cross-entropy gives each invocation a row instead of sharing each among a workgroup
+	crossEntropyKeep4  int    // groups that an invocation of cross-entropy may hold, so that a row which fits is read once
+	rowLocal           uint32 // invocations that share a row, at least
+	normLocal          uint32 // invocations that share a row of a norm, at most, where fewer could not hold it
+	normKeep4          int    // groups that an invocation of a norm may hold
+	layerNormBackKeep4 int    // the same of layernorm_back, which needs most registers for each
+	scanLocal          uint32 // invocations of a workgroup that goes through a whole list alone
+	sampleLocal        uint32 // the same of kernel sample, with many barriers
+	workers            int    // workgroups that stride over chunks
+	chunk4             int    // groups per chunk
 
 	// Matrix products: the kernel is matmul_coop, else matmul_shared, else matmul_lanes, else matmul_nn, nt or tn.
 	coop                   map[DType][]coopTiling // matmul_coop, by the type of the factors: its tiles, the largest first
@@ -48,21 +51,25 @@ type tuning struct {
 	fewLocal               uint32                 // invocations per workgroup of matmul_few
 	matmulGroups           int                    // workgroups that keep the device busy: with fewer, the sum over k is cut into parts
 
-	lanes bool // attention is the attention_lanes kernels, where lanes shuffle rows, not those that share them in memory
+	decodeKeep4 int  // groups of a head that an invocation of attention_decode has: several share a longer one
+	lanes       bool // attention is the attention_lanes kernels, where lanes shuffle rows, not those that share them in memory
 }
 
 func tune(i vk.Info) tuning {
 	c := i.Caps
 	t := tuning{local: 256, work: 4, largeWork: 4, maxGroups: 1 << 30, workers: 1024, chunk4: 4096,
-		ownRows: 1 << 32, maxRows: 1 << 16, normKeep4: 8, scanLocal: 256, sampleLocal: 1024, subgroup: 1, maxTurns: 65000,
-		sharedTiles: c.MaxInvocations >= sharedLocal, cores: 16, matmulLocal: 64, tileRows: 4, tileColumns4: 2, fewLocal: 64, matmulGroups: 256, splitInto: BF16}
+		ownRows: 1 << 32, maxRows: 1 << 16, normKeep4: 4, layerNormBackKeep4: 2, normLocal: 512, scanLocal: 256, sampleLocal: 1024, subgroup: 1, maxTurns: 65000,
+		sharedTiles: c.MaxInvocations >= sharedLocal, cores: 16, matmulLocal: 64, tileRows: 4, tileColumns4: 2, fewLocal: 64, matmulGroups: 256, splitInto: BF16, decodeKeep4: 4}
 	if t.arithmetic = c.SubgroupArithmetic; t.arithmetic {
 		t.subgroup = c.SubgroupSize
 		if c.FullSubgroups {
 			t.oneSubgroup = c.SubgroupSize
 		}
 	}
-	t.fewRegisters = fewRegisters(&i)
+	t.rowLocal = max(t.subgroup, 2) // kernels need two
+	if t.fewRegisters = fewRegisters(&i); t.fewRegisters {
+		t.rowLocal *= 2 // a workgroup of one subgroup has one of 32, with 32 registers for each; else the driver may make it smaller
+	}
 	switch choice := os.Getenv("LEMNOS_MATRIX_CORES"); {
 	case choice == "on":
 		t.coop, t.coopTrusted = coopTiles(&i), true
@@ -76,40 +83,48 @@ func tune(i vk.Info) tuning {
 		t.cores = 64
 	}
 	if i.Kind == vk.CPU {
-		// A processor runs a workgroup on one core, as a loop over its subgroups. With
-		// one subgroup for each workgroup, and much work for each invocation, there is
-		// no such loop and no barrier, and memory is read in order. To start an
-		// invocation costs SwiftShader, with subgroups of four, as much as to copy ten
-		// groups: it copies 1.2 times as fast with 1024 groups for each as with 64. On
-		// lavapipe cross-entropy of 1000 logits is 1.6 times as fast where 256
-		// workgroups stride over the rows as with one for each, and a norm of rows of
-		// 768 three times as fast where registers hold a row as in tiles. SwiftShader
-		// can't run loops over registers that it has not unrolled, hence the 0.
-		t.local, t.work, t.largeWork, t.normKeep4 = c.SubgroupSize, 64, 1024, 0
-		if c.SubgroupSize >= 8 {
-			t.work, t.largeWork, t.maxGroups, t.normKeep4 = 16, 16, 4096, 32
-			// lavapipe loads and stores for each invocation on its own, 20 cycles for 32
-			// bits or for 64, but fetches texels with vector instructions: products became
-			// 1.7 times as fast, sums of tensors five times.
-			if t.wide = c.Int64 && c.MaxTexels >= c.MaxStorageRange/8; t.wide {
-				t.crossEntropyKeep4 = 32
-			}
-		} else {
-			// SwiftShader spends a third of the time of cross-entropy, of rows of 1000
-			// logits, on what it does once per row. A row for each invocation makes that
-			// once per four rows.
-			t.ownRows = 256
-		}
-		t.workers, t.maxRows, t.scanLocal, t.sampleLocal = 256, 256, 64, t.local
-		t.sharedTiles, t.cores, t.matmulLocal, t.tileRows, t.tileColumns4 = false, 0, 8, 16, 8
-		t.fewLocal, t.matmulGroups = c.SubgroupSize, 16
-		t.lanes = c.SubgroupShuffle && t.oneSubgroup > 0 && t.subgroup%4 == 0 && t.subgroup <= 16
-		// lavapipe shuffles in one instruction, SwiftShader lane by lane: products of
-		// 512 became twice as fast on the former, and ten times as slow on the latter.
-		t.laneTiles = t.lanes && t.subgroup >= 8
+		t.onProcessor(&c)
 	}
-	t.local, t.scanLocal, t.sampleLocal = min(t.local, c.MaxInvocations), min(t.scanLocal, c.MaxInvocations), min(t.sampleLocal, c.MaxInvocations)
+	for _, local := range []*uint32{&t.local, &t.scanLocal, &t.sampleLocal, &t.normLocal} {
+		*local = min(*local, c.MaxInvocations)
+	}
 	return t
+}
+
+// onProcessor chooses for a software device.
+func (t *tuning) onProcessor(c *vk.Caps) {
+	// A processor runs a workgroup on one core, as a loop over its subgroups. With
+	// one subgroup for each workgroup, and much work for each invocation, there is
+	// no such loop and no barrier, and memory is read in order. To start an
+	// invocation costs SwiftShader, with subgroups of four, as much as to copy ten
+	// groups: it copies 1.2 times as fast with 1024 groups for each as with 64. On
+	// lavapipe cross-entropy of 1000 logits is 1.6 times as fast where 256
+	// workgroups stride over the rows as with one for each, and a norm of rows of
+	// 768 three times as fast where registers hold a row as in tiles. SwiftShader
+	// can't run loops over registers that it has not unrolled, hence the 0.
+	t.local, t.work, t.largeWork, t.normKeep4, t.normLocal = c.SubgroupSize, 64, 1024, 0, c.SubgroupSize
+	if c.SubgroupSize >= 8 {
+		t.work, t.largeWork, t.maxGroups, t.normKeep4 = 16, 16, 4096, 32
+		// lavapipe loads and stores for each invocation on its own, 20 cycles for 32
+		// bits or for 64, but fetches texels with vector instructions: products became
+		// 1.7 times as fast, sums of tensors five times.
+		if t.wide = c.Int64 && c.MaxTexels >= c.MaxStorageRange/8; t.wide {
+			t.crossEntropyKeep4 = 32
+		}
+	} else {
+		// SwiftShader spends a third of the time of cross-entropy, of rows of 1000
+		// logits, on what it does once per row. A row for each invocation makes that
+		// once per four rows.
+		t.ownRows = 256
+	}
+	t.layerNormBackKeep4 = t.normKeep4
+	t.workers, t.maxRows, t.scanLocal, t.sampleLocal = 256, 256, 64, t.local
+	t.sharedTiles, t.cores, t.matmulLocal, t.tileRows, t.tileColumns4 = false, 0, 8, 16, 8
+	t.fewLocal, t.matmulGroups, t.decodeKeep4 = c.SubgroupSize, 16, MaxHeadSize/4
+	t.lanes = c.SubgroupShuffle && t.oneSubgroup > 0 && t.subgroup%4 == 0 && t.subgroup <= 16
+	// lavapipe shuffles in one instruction, SwiftShader lane by lane: products of
+	// 512 became twice as fast on the former, and ten times as slow on the latter.
+	t.laneTiles = t.lanes && t.subgroup >= 8
 }
 
 // fewRegisters says whether invocations have no room for 64 sums. A thread of Intel's GPUs has 128 registers of eight values

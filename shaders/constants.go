@@ -43,8 +43,10 @@ const (
 	SpecParts       = 35
 	SpecPer         = 10
 	SpecPieces      = 40
+	SpecRolled      = 24
 	SpecRows        = 10
 	SpecS4          = 10
+	SpecShare       = 11
 	SpecSmooth      = 26
 	SpecSplit       = 36
 	SpecStep        = 39

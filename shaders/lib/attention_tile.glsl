@@ -5,11 +5,12 @@
 // which tile_fetch and tile_keep bring there, and takes more of it. Sums over columns are in registers: of long heads an
 // invocation has fewer rows.
 // needs:   lib/types.glsl, lib/index.glsl, lib/attention.glsl
-// defines: TILE, OWN, WHOLE, ROWS, CHUNKS, across, down, columns, row_chunk, column_chunk, tile_fetch, tile_keep, tile_dots, tile_put,
+// defines: TILE, OWN, WHOLE, ROLLED, ROWS, CHUNKS, across, down, columns, row_chunk, column_chunk, tile_fetch, tile_keep, tile_dots, tile_put,
 //          tile_sums
 const uint TILE = 32;
 layout(constant_id = 18) const uint OWN = 4; // 1, 2 or 4
 layout(constant_id = 23) const bool WHOLE = false;
+layout(constant_id = 24) const bool ROLLED = false; // loops over chunks in shared memory are not unrolled, as what they load takes registers
 const uint ROWS = 8 * OWN;
 const uint CHUNKS = (S4 + 7) / 8;
 #define across (lane % 8)
@@ -43,24 +44,27 @@ shared vec4 weights[TILE][9]; // [column][down]: of OWN rows
         CHUNK[n_ / 8][n_ % 8] = s_ < S4 ? ld4(buf[start(n_ / 8) + s_]) : vec4(0);                     \
     }
 
+#define dot_group_(X, s) {                                                                            \
+        vec4 k0_ = column_chunk[t_][s], k1_ = column_chunk[t_ + 8][s];                                \
+        vec4 k2_ = column_chunk[t_ + 16][s], k3_ = column_chunk[t_ + 24][s];                          \
+        [[unroll]] for (uint i_ = 0; i_ < OWN; i_++) {                                                \
+            vec4 r_ = row_chunk[o_ + i_][s];                                                          \
+            X[i_] += vec4(dot(r_, k0_), dot(r_, k1_), dot(r_, k2_), dot(r_, k3_));                    \
+        }                                                                                             \
+    }
+
 // X[i][k] += row OWN down + i of rows . column across + 8k of cols
 #define tile_dots(X, kind, rows, row_start, cols, column_start)                                       \
     for (uint c_ = 0; c_ < (WHOLE ? 1 : CHUNKS); c_++) {                                              \
-        uint t_ = WHOLE ? kind * TILE + across : across, o_ = WHOLE ? kind * ROWS + OWN * down : OWN * down;\
+        uint t_ = WHOLE ? kind * TILE + across : across, o_ = WHOLE ? kind * ROWS + OWN * down : OWN * down; \
         if (!WHOLE) {                                                                                 \
             barrier();                                                                                \
             load_chunk_(row_chunk, ROWS, rows, row_start, c_)                                         \
             load_chunk_(column_chunk, TILE, cols, column_start, c_)                                   \
             barrier();                                                                                \
         }                                                                                             \
-        for (uint s_ = 0; s_ < min(CHUNK4, S4 - 8 * c_); s_++) {                                      \
-            vec4 k0_ = column_chunk[t_][s_], k1_ = column_chunk[t_ + 8][s_];                          \
-            vec4 k2_ = column_chunk[t_ + 16][s_], k3_ = column_chunk[t_ + 24][s_];                    \
-            [[unroll]] for (uint i_ = 0; i_ < OWN; i_++) {                                            \
-                vec4 r_ = row_chunk[o_ + i_][s_];                                                     \
-                X[i_] += vec4(dot(r_, k0_), dot(r_, k1_), dot(r_, k2_), dot(r_, k3_));                \
-            }                                                                                         \
-        }                                                                                             \
+        if (ROLLED) [[dont_unroll]] for (uint s_ = 0; s_ < min(CHUNK4, S4 - 8 * c_); s_++) dot_group_(X, s_) \
+        else for (uint s_ = 0; s_ < min(CHUNK4, S4 - 8 * c_); s_++) dot_group_(X, s_)                 \
     }
 
 // Hands the weights X[i][k] of all invocations to tile_sums.
@@ -70,6 +74,20 @@ shared vec4 weights[TILE][9]; // [column][down]: of OWN rows
         vec4 w_ = vec4(0);                                                                            \
         [[unroll]] for (uint i_ = 0; i_ < OWN; i_++) w_[i_] = X[i_][k_];                              \
         weights[across + 8 * k_][down] = w_;                                                          \
+    }
+
+// tile_sums for chunk c, a constant: Mesa unrolls no loop that has others in it, and SUM would not be in registers.
+#define sum_column_(SUM, n, c) {                                                                      \
+        vec4 w_ = weights[n][down], x_ = column_chunk[n][across];                                     \
+        [[unroll]] for (uint i_ = 0; i_ < OWN; i_++) SUM[i_][(c) % CHUNKS] += w_[i_] * x_;            \
+    }
+#define sum_chunk_(SUM, cols, column_start, c)                                                        \
+    if (c < CHUNKS) {                                                                                 \
+        barrier();                                                                                    \
+        load_chunk_(column_chunk, TILE, cols, column_start, c)                                        \
+        barrier();                                                                                    \
+        [[dont_unroll]] for (uint n_ = 0; n_ < TILE; n_ += 4)                                         \
+            [[unroll]] for (uint m_ = 0; m_ < 4; m_++) sum_column_(SUM, n_ + m_, c)                   \
     }
 
 // SUM[i][c] += the sum over columns of weight[OWN down + i][column] times group 8c + across of the column of cols
@@ -83,12 +101,18 @@ shared vec4 weights[TILE][9]; // [column][down]: of OWN rows
                 [[unroll]] for (uint i_ = 0; i_ < OWN; i_++) SUM[i_][c_] += w_[i_] * x_;              \
             }                                                                                         \
         }                                                                                             \
+    } else if (ROLLED) {                                                                              \
+        sum_chunk_(SUM, cols, column_start, 0)                                                        \
+        sum_chunk_(SUM, cols, column_start, 1)                                                        \
+        sum_chunk_(SUM, cols, column_start, 2)                                                        \
+        sum_chunk_(SUM, cols, column_start, 3)                                                        \
+        sum_chunk_(SUM, cols, column_start, 4)                                                        \
+        sum_chunk_(SUM, cols, column_start, 5)                                                        \
+        sum_chunk_(SUM, cols, column_start, 6)                                                        \
+        sum_chunk_(SUM, cols, column_start, 7)                                                        \
     } else [[unroll]] for (uint c_ = 0; c_ < CHUNKS; c_++) {                                          \
         barrier();                                                                                    \
         load_chunk_(column_chunk, TILE, cols, column_start, c_)                                       \
         barrier();                                                                                    \
-        for (uint n_ = 0; n_ < TILE; n_++) {                                                          \
-            vec4 w_ = weights[n_][down], x_ = column_chunk[n_][across];                               \
-            [[unroll]] for (uint i_ = 0; i_ < OWN; i_++) SUM[i_][c_] += w_[i_] * x_;                  \
-        }                                                                                             \
+        for (uint n_ = 0; n_ < TILE; n_++) sum_column_(SUM, n_, c_)                                   \
     }

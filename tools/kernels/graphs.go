@@ -40,7 +40,7 @@ func groups() []group {
 			list = append(list, group{o.name + " " + dt.String(), func(dev *vk.Device) error { return o.plan(dev, dt) }})
 		}
 	}
-	return append(list, group{"other devices", otherKernels})
+	return append(list, group{otherDevices, otherKernels})
 }
 
 // presetGraphs compiles what a run of the preset does: training step with its update, evaluation, generating. All blocks
@@ -98,6 +98,9 @@ func plan(g *ops.Graph) error {
 	_, err := g.Plan()
 	return err
 }
+
+// otherDevices is the group of kernels that the device chooses nowhere.
+const otherDevices = "other devices"
 
 // otherKernels compiles what this device does not choose in any graph, so that every kernel is known to compile. Most are
 // for processors, and get the constants of one with subgroups of 8: others may make no sense and crash a compiler.

@@ -86,7 +86,7 @@ func (b *builder) minimize(loss *ops.Tensor) {
 }
 
 // The widths of rows: a part of a subgroup, one that no power of two divides, models small and large.
-var widths = []int{16, 65, 128, 768, 4096, 50257}
+var widths = []int{16, 65, 128, 768, 4096, 8192, 50257}
 
 // The sizes of attention heads that the presets do not have, and theirs.
 var heads = []int{64, 128, 256}

@@ -38,9 +38,12 @@ func figure(n int) string {
 // fewWaves is how many subgroups at a time hide little of the memory's latency.
 const fewWaves = 2
 
-// counts returns how many kernels spill, and how many leave few waves.
+// counts returns how many of the kernels that the device chooses spill, and how many leave few waves.
 func (r *report) counts() (spills, few int) {
 	for i := range r.Kernels {
+		if r.Kernels[i].Group == otherDevices {
+			continue
+		}
 		if r.Kernels[i].Spills > 0 {
 			spills++
 		}
@@ -59,7 +62,7 @@ type named struct {
 	report
 }
 
-// markdown compares reports: a line for each, then one for each kernel that spills in any, the worst first.
+// markdown compares reports: a line for each, then one for each kernel that spills where it is chosen, the worst first.
 func markdown(out io.Writer, list []named) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "| | driver | kernels | spill | at most %d waves |\n|---|---|---|---|---|\n", fewWaves)
@@ -104,13 +107,13 @@ func (r *row) comparable() string {
 	}), " ")
 }
 
-// worst lists the kernels that spill anywhere, those that spill most first.
+// worst lists the kernels that spill on a device that chooses them, those that spill most first.
 func worst(rows map[string][]*row) []string {
 	spills := map[string]int{}
 	var list []string
 	for kernel, devices := range rows {
 		for _, k := range devices {
-			if k != nil {
+			if k != nil && k.Group != otherDevices {
 				spills[kernel] += max(k.Spills, 0)
 			}
 		}
