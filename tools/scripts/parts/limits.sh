@@ -3,7 +3,7 @@
 # devices that look like cards.
 part_limits() {
 	LEMNOS_LIMITS=minimum GALLIVM_PERF=nopt on_device "$(lavapipe_icd)" \
-		go test -count=1 -vet=off -short -timeout 15m ./ops ./optim ./nn ./train/...
+		go test -count=1 -vet=off -short -timeout 15m ./ops ./optim ./nn ./train ./train/hf
 	LEMNOS_LIMITS=minimum on_device "$(lavapipe_icd)" go test -count=1 -vet=off -short -timeout 15m ./vk \
 		-skip 'TestSegments|TestStaging|TestRoundTrip|TestInfo|TestFaults(Program|Recovered)|TestLimitsKept|TestMapFailures|TestProgramErrors'
 	local card
