@@ -55,7 +55,11 @@ float exp_negative(float x) {
     y = fma(y, f, exp_c2);
     y = fma(y, f, exp_c1);
     y = fma(y, f, exp_c0);
+#ifdef WIDE // lavapipe of Mesa 25 converts to integers lane by lane; the last bits of 1.5 2^23 + n are n
+    return uintBitsToFloat(floatBitsToUint(y) + (floatBitsToUint(n + 12582912.0) << 23));
+#else
     return uintBitsToFloat(floatBitsToUint(y) + uint(int(n * exp_bits)));
+#endif
 }
 // One after the other: SwiftShader's compiler runs out of registers with four at a time.
 vec4 exp_negative4(vec4 x) { return vec4(exp_negative(x.x), exp_negative(x.y), exp_negative(x.z), exp_negative(x.w)); }
