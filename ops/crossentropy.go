@@ -119,7 +119,7 @@ func (g *Graph) crossEntropyCall(logits, targets, each *Tensor, o *CrossEntropyO
 	}
 	spec := map[uint32]uint32{}
 	maps.Copy(spec, idSpec(targets))
-	local := g.rowLocal(logits.stride4())
+	local := g.rowLocal(logits.stride4(), g.tune.rowKeep4, g.tune.local)
 	lanes, groups := int(local), targets.Len()
 	if groups >= g.tune.ownRows {
 		lanes, groups = 1, ceilDiv(groups, int(local))
@@ -136,14 +136,15 @@ func (g *Graph) crossEntropyCall(logits, targets, each *Tensor, o *CrossEntropyO
 		Spec: spec, Push: push, Args: []*Tensor{logits, targets, g.status, each, g.status, g.status, each}} // the last three stand for what withGrad gives
 }
 
-// rowLocal returns how many invocations share a row of n4 groups of four: no
-// more than it has groups, except those that run in lockstep with them anyway.
-func (g *Graph) rowLocal(n4 int) uint32 {
+// rowLocal returns how many invocations, at most so many, share a row of n4 groups
+// of four: as few as take keep4 each, as joining what few have found takes few
+// barriers or none, and those that run in lockstep with them anyway.
+func (g *Graph) rowLocal(n4, keep4 int, most uint32) uint32 {
 	n := g.tune.rowLocal
-	for int(n) < n4 {
+	for int(n)*keep4 < n4 && n < most {
 		n *= 2
 	}
-	return min(n, g.tune.local)
+	return min(n, most)
 }
 
 // withGrad turns the forward call into the one that also writes d logits to dx, of

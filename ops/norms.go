@@ -29,13 +29,12 @@ func (g *Graph) RMSNorm(x, weight *Tensor, eps float64) *Tensor {
 	if !g.ok(op, append([]*Tensor{x}, params...)...) || !g.checkNorm(op, x, eps, params...) {
 		return g.badLike(x)
 	}
-	rows := g.rowBlocks(x, g.tune.normKeep4)
 	y := g.New(x.dtype, x.shape...)
-	call := rows.call("rmsnorm", x, eps, spec, x, weightOrAny, y)
+	call := g.rowBlocks(x, g.tune.normKeep4, g.tune.normRows).call("rmsnorm", x, eps, spec, x, weightOrAny, y)
 	call.TakeOver = [2]int{2, 0}
 	g.add(op, call)
 	g.record(op, y, func(dy *Tensor) {
-		g.normBackward(op, "rmsnorm_back", rows, x, dy, eps, spec, weight)
+		g.normBackward(op, "rmsnorm_back", g.rowBlocks(x, g.tune.normKeep4, rowsPerBlock), x, dy, eps, spec, weight)
 	}, append(params, x)...)
 	return y
 }
@@ -62,11 +61,11 @@ func (g *Graph) LayerNorm(x, weight, bias *Tensor, eps float64) *Tensor {
 		return g.badLike(x)
 	}
 	y := g.New(x.dtype, x.shape...)
-	call := g.rowBlocks(x, g.tune.normKeep4).call("layernorm", x, eps, map[uint32]uint32{shaders.SpecBias: b2u(bias != nil)}, x, weight, biasOrAny, y)
+	call := g.rowBlocks(x, g.tune.normKeep4, g.tune.normRows).call("layernorm", x, eps, map[uint32]uint32{shaders.SpecBias: b2u(bias != nil)}, x, weight, biasOrAny, y)
 	call.TakeOver = [2]int{3, 0}
 	g.add(op, call)
 	g.record(op, y, func(dy *Tensor) {
-		g.normBackward(op, "layernorm_back", g.rowBlocks(x, g.tune.layerNormBackKeep4), x, dy, eps, nil, weight, bias)
+		g.normBackward(op, "layernorm_back", g.rowBlocks(x, g.tune.layerNormBackKeep4, rowsPerBlock), x, dy, eps, nil, weight, bias)
 	}, append(params, x)...)
 	return y
 }

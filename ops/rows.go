@@ -18,17 +18,15 @@ type rowBlocks struct {
 // tile4 is how many groups of a row too long for registers an invocation has at a time, at most.
 const tile4 = 8
 
-// rowsPerBlock is how many rows a workgroup takes at least, if there are as many:
-// sums over rows leave one partial result per block, which must stay few.
+// rowsPerBlock is how many rows a workgroup takes at least, if there are as many, where
+// sums over rows leave one partial result per block: those must stay few.
 const rowsPerBlock = 8
 
-// rowBlocks divides x for a kernel of which an invocation may hold keep4 groups of a row.
-func (g *Graph) rowBlocks(x *Tensor, keep4 int) rowBlocks {
+// rowBlocks divides x, at least so many rows to a block, for a kernel of which an
+// invocation may hold keep4 groups of a row.
+func (g *Graph) rowBlocks(x *Tensor, keep4, least int) rowBlocks {
 	n4, rows := x.stride4(), x.rows()
-	b := rowBlocks{local: g.rowLocal(n4)}
-	for ceilDiv(n4, int(b.local)) > keep4 && 2*b.local <= g.tune.normLocal {
-		b.local *= 2
-	}
+	b := rowBlocks{local: g.rowLocal(n4, keep4, g.tune.normLocal)}
 	b.spec = map[uint32]uint32{shaders.SpecPadded: b2u(x.cols()%4 != 0)}
 	switch keep := ceilDiv(n4, int(b.local)); {
 	case keep4 == 0:
@@ -39,7 +37,7 @@ func (g *Graph) rowBlocks(x *Tensor, keep4 int) rowBlocks {
 		b.spec[shaders.SpecKeep4] = uint32(min(keep4, tile4))
 	}
 	most := g.tune.workers * int(g.tune.local) / int(b.local) // the same number of invocations, however short the rows
-	b.per = max(ceilDiv(rows, max(most, 1)), min(rows, rowsPerBlock))
+	b.per = max(ceilDiv(rows, max(most, 1)), min(rows, least))
 	b.blocks = ceilDiv(rows, b.per)
 	return b
 }

@@ -29,9 +29,11 @@ type tuning struct {
 	ownRows            int    // from so many rows on, cross-entropy gives each invocation a row instead of sharing each among a workgroup
 	crossEntropyKeep4  int    // groups that an invocation of cross-entropy may hold, so that a row which fits is read once
 	rowLocal           uint32 // invocations that share a row, at least
+	rowKeep4           int    // groups of a row for each of them, before there are more
 	normLocal          uint32 // invocations that share a row of a norm, at most, where fewer could not hold it
 	normKeep4          int    // groups that an invocation of a norm may hold
 	layerNormBackKeep4 int    // the same of layernorm_back, which needs most registers for each
+	normRows           int    // rows for which a workgroup of a norm reads the weights once, at least
 	scanLocal          uint32 // invocations of a workgroup that goes through a whole list alone
 	sampleLocal        uint32 // the same of kernel sample, with many barriers
 	workers            int    // workgroups that stride over chunks
@@ -58,7 +60,7 @@ type tuning struct {
 func tune(i vk.Info) tuning {
 	c := i.Caps
 	t := tuning{local: 256, work: 4, largeWork: 4, maxGroups: 1 << 30, workers: 1024, chunk4: 4096,
-		ownRows: 1 << 32, maxRows: 1 << 16, normKeep4: 4, layerNormBackKeep4: 2, normLocal: 512, scanLocal: 256, sampleLocal: 1024, subgroup: 1, maxTurns: 65000,
+		ownRows: 1 << 32, maxRows: 1 << 16, normKeep4: 4, layerNormBackKeep4: 2, normRows: 1, rowKeep4: 8, normLocal: 512, scanLocal: 256, sampleLocal: 1024, subgroup: 1, maxTurns: 65000,
 		sharedTiles: c.MaxInvocations >= sharedLocal, cores: 16, matmulLocal: 64, tileRows: 4, tileColumns4: 2, fewLocal: 64, matmulGroups: 256, splitInto: BF16, decodeKeep4: 4}
 	if t.arithmetic = c.SubgroupArithmetic; t.arithmetic {
 		t.subgroup = c.SubgroupSize
@@ -118,7 +120,7 @@ func (t *tuning) onProcessor(c *vk.Caps) {
 		t.ownRows = 256
 	}
 	t.layerNormBackKeep4 = t.normKeep4
-	t.workers, t.maxRows, t.scanLocal, t.sampleLocal = 256, 256, 64, t.local
+	t.workers, t.maxRows, t.normRows, t.scanLocal, t.sampleLocal = 256, 256, rowsPerBlock, 64, t.local
 	t.sharedTiles, t.cores, t.matmulLocal, t.tileRows, t.tileColumns4 = false, 0, 8, 16, 8
 	t.fewLocal, t.matmulGroups, t.decodeKeep4 = c.SubgroupSize, 16, MaxHeadSize/4
 	t.lanes = c.SubgroupShuffle && t.oneSubgroup > 0 && t.subgroup%4 == 0 && t.subgroup <= 16
