@@ -119,7 +119,7 @@ func (g *Graph) crossEntropyCall(logits, targets, each *Tensor, o *CrossEntropyO
 	}
 	spec := map[uint32]uint32{}
 	maps.Copy(spec, idSpec(targets))
-	local := g.rowLocal(logits.stride4(), g.tune.rowKeep4, g.tune.local)
+	local := g.rowLocal(logits)
 	lanes, groups := int(local), targets.Len()
 	if groups >= g.tune.ownRows {
 		lanes, groups = 1, ceilDiv(groups, int(local))
@@ -134,17 +134,6 @@ func (g *Graph) crossEntropyCall(logits, targets, each *Tensor, o *CrossEntropyO
 	}
 	return Call{Kernel: "crossentropy." + logits.dtype.String(), Groups: min(groups, g.tune.maxRows), Local: local,
 		Spec: spec, Push: push, Args: []*Tensor{logits, targets, g.status, each, g.status, g.status, each}} // the last three stand for what withGrad gives
-}
-
-// rowLocal returns how many invocations, at most so many, share a row of n4 groups
-// of four: as few as take keep4 each, as joining what few have found takes few
-// barriers or none, and those that run in lockstep with them anyway.
-func (g *Graph) rowLocal(n4, keep4 int, most uint32) uint32 {
-	n := g.tune.rowLocal
-	for int(n)*keep4 < n4 && n < most {
-		n *= 2
-	}
-	return min(n, most)
 }
 
 // withGrad turns the forward call into the one that also writes d logits to dx, of

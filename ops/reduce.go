@@ -69,7 +69,7 @@ const rowSumPer = 64
 func (g *Graph) rowSumCalls(x, dst *Tensor, factor float32, add bool) []Call {
 	var calls []Call
 	for rows := x.rows(); x != dst; {
-		local := g.rowLocal(x.stride4(), g.tune.rowKeep4, g.tune.local)
+		local := g.rowLocal(x)
 		y, parts, variant := dst, ceilDiv(x.stride4(), int(local)*rowSumPer), x.dtype.String()
 		final := parts == 1 && (x.dtype == F32 || dst.dtype == F32)
 		if !final {

@@ -6,6 +6,23 @@ import (
 	"github.com/lemnos-ml/lemnos/shaders"
 )
 
+// sharers returns how many invocations, at most so many, share a row of n4 groups
+// of four: as few as take keep4 each, as joining what few have found takes few
+// barriers or none, and those that run in lockstep with them anyway.
+func (t *tuning) sharers(n4, keep4 int, most uint32) uint32 {
+	n := t.rowLocal
+	for int(n)*keep4 < n4 && n < most {
+		n *= 2
+	}
+	return min(n, most)
+}
+
+// rowLocal returns how many invocations share a row of x in kernels with a workgroup for
+// each row.
+func (g *Graph) rowLocal(x *Tensor) uint32 {
+	return g.tune.sharers(x.stride4(), g.tune.rowKeep4, g.tune.local)
+}
+
 // rowBlocks is how a kernel that includes lib/rows.glsl goes through the rows of
 // a tensor: blocks of per neighbouring rows, a workgroup each.
 type rowBlocks struct {
@@ -26,7 +43,7 @@ const rowsPerBlock = 8
 // invocation may hold keep4 groups of a row.
 func (g *Graph) rowBlocks(x *Tensor, keep4, least int) rowBlocks {
 	n4, rows := x.stride4(), x.rows()
-	b := rowBlocks{local: g.rowLocal(n4, keep4, g.tune.normLocal)}
+	b := rowBlocks{local: g.tune.sharers(n4, keep4, g.tune.normLocal)}
 	b.spec = map[uint32]uint32{shaders.SpecPadded: b2u(x.cols()%4 != 0)}
 	switch keep := ceilDiv(n4, int(b.local)); {
 	case keep4 == 0:

@@ -11,7 +11,7 @@ func (g *Graph) Softmax(x *Tensor) *Tensor {
 		return g.badLike(x)
 	}
 	call := func(kernel string, takeOver [2]int, args ...*Tensor) Call {
-		return Call{Kernel: kernel + "." + x.dtype.String(), Groups: min(x.rows(), g.tune.maxRows), Local: g.rowLocal(x.stride4(), g.tune.rowKeep4, g.tune.local),
+		return Call{Kernel: kernel + "." + x.dtype.String(), Groups: min(x.rows(), g.tune.maxRows), Local: g.rowLocal(x),
 			Push: struct{ N, V, Stride4 uint32 }{uint32(x.rows()), uint32(x.cols()), uint32(x.stride4())}, Args: args, TakeOver: takeOver}
 	}
 	y := g.New(x.dtype, x.shape...)

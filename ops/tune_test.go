@@ -44,7 +44,7 @@ func TestRowsWithFewRegisters(t *testing.T) {
 	for _, info := range gpus {
 		g := &Graph{tune: tune(info)}
 		for _, n4 := range []int{1, 16, 64, 4096} {
-			if local := g.rowLocal(n4, 1, g.tune.local); g.tune.fewRegisters && g.tune.subgroups(local) == shaders.OneSubgroup || local > info.Caps.MaxInvocations {
+			if local := g.tune.sharers(n4, 1, g.tune.local); g.tune.fewRegisters && g.tune.subgroups(local) == shaders.OneSubgroup || local > info.Caps.MaxInvocations {
 				t.Errorf("%s: %d invocations share a row of %d groups", info.Driver, local, n4)
 			}
 		}
