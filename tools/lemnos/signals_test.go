@@ -30,8 +30,8 @@ func TestInterrupted(t *testing.T) {
 	for _, args := range []string{
 		"train -data " + pipe + " -ckpt_dir " + dir,
 		"sample -tokenizer bytes -n 1000000000 -prompt 1 ../../train/hf/testdata/llama",
-		"tokenize -tokenizer bytes -o " + dir + "/text -",
-		"tokenize -tokenizer bytes -o " + dir + "/text " + pipe,
+		"tokenize -tokenizer bytes -o " + dir + "/input -",
+		"tokenize -tokenizer bytes -o " + dir + "/pipe " + pipe,
 		"bench -run matmul",
 		"doctor -dir " + dir,
 	} {
