@@ -3,7 +3,8 @@
 package main
 
 import (
-	"bytes"
+	"bufio"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,43 +23,46 @@ func TestInterrupted(t *testing.T) {
 	if devices, err := vk.Devices(); len(devices) == 0 {
 		t.Skip(err)
 	}
-	dir := t.TempDir()
-	pipe := filepath.Join(dir, "pipe")
-	if err := syscall.Mkfifo(pipe, 0o666); err != nil {
-		t.Fatal(err)
-	}
 	for _, args := range []string{
-		"train -data " + pipe + " -ckpt_dir " + dir,
+		"train -data DIR/pipe -ckpt_dir DIR",
 		"sample -tokenizer bytes -n 1000000000 -prompt 1 ../../train/hf/testdata/llama",
-		"tokenize -tokenizer bytes -o " + dir + "/input -",
-		"tokenize -tokenizer bytes -o " + dir + "/pipe " + pipe,
+		"tokenize -tokenizer bytes -o DIR/text -",
+		"tokenize -tokenizer bytes -o DIR/text DIR/pipe",
 		"bench -run matmul",
-		"doctor -dir " + dir,
+		"doctor -dir DIR",
 	} {
 		t.Run(strings.Fields(args)[0], func(t *testing.T) {
 			t.Parallel()
+			dir := t.TempDir()
+			if err := syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o666); err != nil {
+				t.Fatal(err)
+			}
 			in, never, err := os.Pipe()
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer in.Close()
 			defer never.Close()
-			var out, log bytes.Buffer
-			p := exec.Command(os.Args[0], strings.Fields(args)...)
+			p := exec.Command(os.Args[0], strings.Fields(strings.ReplaceAll(args, "DIR", dir))...)
 			p.Env = append(os.Environ(), asTool+"=1", "LEMNOS_VALIDATE=0")
-			p.Stdin, p.Stdout, p.Stderr, p.WaitDelay = in, &out, &log, time.Second
+			p.Stdin = in
+			out, err := p.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.Stderr = p.Stdout
 			if err := p.Start(); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(2 * time.Second)
-			if err := p.Process.Signal(os.Interrupt); err != nil {
-				t.Fatalf("it has ended before: %v: %s%s", err, &out, &log)
-			}
-			late := time.AfterFunc(time.Minute, func() { p.Process.Kill() })
+			late := time.AfterFunc(5*time.Minute, func() { p.Process.Kill() })
 			defer late.Stop()
+			said := bufio.NewReader(out)
+			said.Peek(1) // it is at work when it says something
+			p.Process.Signal(os.Interrupt)
+			text, err := io.ReadAll(said)
 			p.Wait()
-			if got := p.ProcessState.ExitCode(); got != command.Interrupted || !strings.Contains(log.String(), "interrupted") {
-				t.Errorf("status %d, want %d; it says %q and %q", got, command.Interrupted, out.String(), log.String())
+			if got := p.ProcessState.ExitCode(); got != command.Interrupted || !strings.Contains(string(text), "interrupted") {
+				t.Errorf("status %d, want %d; it says %q, %v", got, command.Interrupted, text, err)
 			}
 		})
 	}
