@@ -1,10 +1,13 @@
 package train_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/lemnos-ml/lemnos/internal/vktest"
@@ -43,6 +46,42 @@ func TestRunWithoutEvaluation(t *testing.T) {
 	defer data.Close()
 	if data.Val != nil || data.Train.Len() != 20000 {
 		t.Errorf("%d tokens to train on, want all 20000, and %v to evaluate on", data.Train.Len(), data.Val)
+	}
+}
+
+// An evaluation is cut short, and the run that goes on makes up for it.
+func TestEvaluationInterrupted(t *testing.T) {
+	dev := vktest.Open(t)
+	c := smallRun(t, t.TempDir())
+	c.LogEvery, c.EvalEvery, c.TotalSteps = 1, 4, 5
+	stopped, stop := context.WithCancel(ctx)
+	var step int64
+	err := runHooked(stopped, dev, c, train.Hooks{Step: func(n int64) { step = n }, Phase: func(p train.Phase) {
+		if p.Name == "evaluating" && step == 4 {
+			stop()
+		}
+	}})
+	if !errors.Is(err, train.ErrInterrupted) {
+		t.Fatal(err)
+	}
+	measured := func() (all []string) {
+		records, err := train.ReadMetrics(filepath.Join(c.Dir(), "metrics.jsonl"))
+		must(t, err)
+		for _, r := range records {
+			all = append(all, fmt.Sprint(r.Step, r.Loss != nil, r.ValLoss != nil))
+		}
+		return all
+	}
+	_, saved, err := train.Latest(c.Dir())
+	must(t, err)
+	want := []string{"0 false true", "1 true false", "2 true false", "3 true false", "4 true false"}
+	if got := measured(); !slices.Equal(got, want) || saved != 4 {
+		t.Fatalf("stopped: step %d is saved, records (step, loss, val_loss) are %q, want step 4 and %q", saved, got, want)
+	}
+	must(t, runHooked(ctx, dev, c, train.Hooks{}))
+	want = append(want, "4 false true", "5 true true")
+	if got := measured(); !slices.Equal(got, want) {
+		t.Errorf("resumed: records are %q, want %q", got, want)
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -125,23 +124,33 @@ func (p *process) start() *process {
 	if err := p.Start(); err != nil {
 		p.r.Fatal(err)
 	}
-	p.r.Cleanup(func() { p.Process.Kill() })
-	go func() { p.exited <- p.Wait() }()
+	go func() { p.exited <- p.Wait(); close(p.exited) }()
+	p.r.Cleanup(func() { // before its folder is removed
+		p.Process.Kill()
+		for range p.exited {
+		}
+	})
 	return p
+}
+
+// until waits for what the run does sooner or later.
+func (r *toolRun) until(it string, does func() bool) {
+	r.Helper()
+	for end := time.Now().Add(patience); !does(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			r.Fatalf("after %v it does not %s", patience, it)
+		}
+	}
 }
 
 // trains waits until the run has logged a few steps.
 func (p *process) trains() *process {
 	p.r.Helper()
-	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+	p.r.until("train", func() bool {
 		records, err := train.ReadMetrics(filepath.Join(p.r.folder(), "metrics.jsonl"))
-		if err == nil && len(records) > 3 {
-			return p
-		}
-		if time.Now().After(end) {
-			p.r.Fatalf("it does not train: %v", err)
-		}
-	}
+		return err == nil && len(records) > 3
+	})
+	return p
 }
 
 // ends waits for the end of the process, which must have the status.
@@ -277,13 +286,9 @@ func TestSignalWhileLoading(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := r.process("-data", pipe).start()
-	for end := time.Now().Add(patience); !strings.Contains(p.out.String(), "tokenizing"); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("it does not say that it reads")
-		}
-	}
+	r.until("say that it reads", func() bool { return strings.Contains(p.out.String(), "tokenizing") })
 	p.Process.Signal(syscall.SIGTERM)
-	p.ends(command.Interrupted, time.Second)
+	p.ends(command.Interrupted, patience)
 	if _, err := os.Stat(r.folder()); err == nil {
 		t.Error("the folder was made before the data was open")
 	}
@@ -368,33 +373,4 @@ func contents(t *testing.T, dir string) string {
 		fmt.Fprintf(&all, "%s: %x\n", e.Name(), data)
 	}
 	return all.String()
-}
-
-// A long evaluation is cut short, and the run that goes on makes up for it.
-func TestSignalWhileEvaluating(t *testing.T) {
-	r := newToolRun(t, endless+"-eval_every 4 -eval_windows 1000000 -batch_size 1 -context_len 1 -val_fraction 0.5")
-	p := r.process().start().trains() // steps 0 to 3: the next thing is the evaluation of step 4
-	time.Sleep(100 * time.Millisecond)
-	p.Process.Signal(syscall.SIGTERM)
-	p.ends(command.Interrupted, patience)
-	measured := func() (vals []string) {
-		t.Helper()
-		records, err := train.ReadMetrics(filepath.Join(r.folder(), "metrics.jsonl"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range records {
-			vals = append(vals, fmt.Sprint(m.Step, m.Loss != nil, m.ValLoss != nil))
-		}
-		return vals
-	}
-	want := []string{"0 false true", "1 true false", "2 true false", "3 true false", "4 true false"}
-	if got := measured(); !slices.Equal(got, want) || r.saved() != 4 {
-		t.Fatalf("stopped: step %d is saved, records (step, loss, val_loss) are %q, want step 4 and %q", r.saved(), got, want)
-	}
-	r.process("-total_steps", "5").start().ends(0, patience)
-	want = append(want, "4 false true", "5 true true")
-	if got := measured(); !slices.Equal(got, want) {
-		t.Errorf("resumed: records are %q, want %q", got, want)
-	}
 }

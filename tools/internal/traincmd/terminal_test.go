@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 	"unicode"
 
 	"github.com/creack/pty"
@@ -36,6 +35,18 @@ func (p *process) onTerminal(columns uint16, environment ...string) *os.File {
 	return keyboard
 }
 
+// watch reads what a terminal shows until its process has ended: then all is there.
+func watch(keyboard *os.File) (screen *log, all chan struct{}) {
+	screen, all = new(log), make(chan struct{})
+	go func() {
+		io.Copy(screen, keyboard)
+		close(all)
+	}()
+	return screen, all
+}
+
+var liveLine = regexp.MustCompile(`\d+/1000000000  0%  eta \d`)
+
 // On a terminal there is a live line, in colours that NO_COLOR takes away. Ctrl-C saves,
 // and leaves whole lines behind it.
 func TestTerminal(t *testing.T) {
@@ -50,19 +61,15 @@ func TestTerminal(t *testing.T) {
 			r := newToolRun(t, endless+"-sample 20")
 			p := r.process()
 			keyboard := p.onTerminal(100, environment)
-			screen := new(log)
-			go io.Copy(screen, keyboard)
+			screen, all := watch(keyboard)
 			p.trains()
-			time.Sleep(time.Second)
+			r.until("show a live line", func() bool { return liveLine.MatchString(screen.String()) })
 			fmt.Fprint(keyboard, "\x03")
 			p.ends(command.Interrupted, patience)
-			time.Sleep(100 * time.Millisecond)
+			<-all
 			text := screen.String()
 			if colours := strings.Contains(text, "\x1b[2m"); colours != (want == "\x1b[2m" || strings.HasPrefix(environment, "LC_ALL")) || !strings.Contains(text, want) {
 				t.Errorf("colours %v, want %q in\n%q", colours, want, text)
-			}
-			if !regexp.MustCompile(`\d+/1000000000  0%  eta \d`).MatchString(text) {
-				t.Errorf("no live line in\n%q", text)
 			}
 			// What is erased last leaves what scrolled: whole lines.
 			after := text[strings.LastIndex(text, "\x1b[J")+len("\x1b[J"):]
@@ -99,10 +106,9 @@ func TestPlainOutput(t *testing.T) {
 		text := ""
 		if terminal != "" {
 			keyboard := p.onTerminal(40, terminal)
-			screen := new(log)
-			go io.Copy(screen, keyboard)
+			screen, all := watch(keyboard)
 			p.ends(0, patience)
-			time.Sleep(100 * time.Millisecond)
+			<-all
 			text = strings.ReplaceAll(screen.String(), "\r\n", "\n")
 		} else {
 			p.start().ends(0, patience)
