@@ -76,7 +76,7 @@ func TestTOMLErrors(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) || c != (Config{}) {
 			t.Errorf("%.40q: got %v, want %q and the file's name", text, err, want)
 		}
-		if took := time.Since(start); took > time.Second {
+		if took := time.Since(start); took > 10*time.Second { // the square of the longest would take minutes
 			t.Errorf("%.40q: %v", text, took)
 		}
 	}

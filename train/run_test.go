@@ -267,10 +267,11 @@ func TestRunKilled(t *testing.T) {
 			if err != nil {
 				t.Fatalf("start %d: %v\n%s", kills+1, err, out.String())
 			}
-			if kills == 0 {
-				t.Error("the run was never killed: the test shows nothing")
+			if kills > 0 {
+				break
 			}
-			break
+			kills, took = -1, took/2 // it was faster than the first: once more, or the test shows nothing
+			must(t, os.RemoveAll(c.Dir()))
 		}
 	}
 	sameState(t, state(t, c), state(t, whole))
