@@ -8,5 +8,5 @@ part_tensorboard() {
 			{ tail -n 5 "$work/pip"; skip_outside_ci "TensorBoard can't be installed"; }
 	fi
 	LEMNOS_TENSORBOARD_PYTHON=$venv/bin/python on_device "$(lavapipe_icd)" \
-		go test -count=1 -vet=off -timeout 5m -run '^TestTensorBoardReadsEvents$' -v ./train
+		go test -count=1 -vet=off -timeout 15m -run '^TestTensorBoardReadsEvents$' -v ./train
 }

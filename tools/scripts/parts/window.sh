@@ -8,5 +8,5 @@ part_window() {
 	go vet -tags window ./...
 	go run "$staticcheck" -tags window ./...
 	on_device "$(lavapipe_icd)" xvfb-run -a -s "-screen 0 1280x1024x24 -noreset" \
-		go test -count=1 -vet=off -timeout 5m -tags window "${folders[@]}"
+		go test -count=1 -vet=off -timeout 15m -tags window "${folders[@]}"
 }

@@ -90,6 +90,13 @@ func (b *browser) until(condition string) {
 	}
 }
 
+// frame waits until what has happened is on the screen.
+func (b *browser) frame() {
+	b.t.Helper()
+	_, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool]("new Promise((told) => requestAnimationFrame(() => requestAnimationFrame(() => told(true))))", chromedp.EvalAwaitPromise))
+	b.must(err)
+}
+
 // take returns what went wrong since it was called last.
 func (b *browser) take() []string {
 	b.mu.Lock()
@@ -152,7 +159,7 @@ func (b *browser) hovers(part float64, right func(step float64) bool) {
 		if right(step) {
 			return
 		}
-		if time.Since(start) > patience/3 {
+		if time.Since(start) > patience {
 			b.t.Fatalf("at %v of the chart's width is step %v", part, step)
 		}
 		b.hover(0.5)

@@ -198,7 +198,8 @@ func (b *browser) zooms() {
 	b.t.Helper()
 	left, top, width, height := b.box()
 	mouse := func(kind input.DispatchMouseEventType, part float64) float64 {
-		b.do(chromedp.MouseEvent(kind, left+part*width, top+height/2, chromedp.ButtonLeft), chromedp.Sleep(200*time.Millisecond))
+		b.do(chromedp.MouseEvent(kind, left+part*width, top+height/2, chromedp.ButtonLeft))
+		b.frame()
 		return is[float64](b, `Number(/step (\d+)/.exec(`+legend+`)?.[1] ?? -1)`)
 	}
 	mouse(input.DispatchMouseEventTypeMouseMoved, 0.29)
@@ -286,12 +287,19 @@ func (b *browser) tabs(url string) {
 	b.until(points + fmt.Sprint(" > ", n))
 }
 
+// resize gives the window a width, and waits until the chart has it.
+func (b *browser) resize(width int64) {
+	b.t.Helper()
+	b.do(chromedp.EmulateViewport(width, 900))
+	b.until(fmt.Sprintf("innerWidth === %d", width) +
+		` && Math.abs(document.querySelector(".plot canvas").getBoundingClientRect().width - document.querySelector(".plot").clientWidth) < 2`)
+}
+
 // fits looks for what is wider than the window.
 func (b *browser) fits() {
 	b.t.Helper()
 	for _, width := range []int64{400, 800, 1600} {
-		b.do(chromedp.EmulateViewport(width, 900))
-		b.until(`Math.abs(document.querySelector(".plot canvas").getBoundingClientRect().width - document.querySelector(".plot").clientWidth) < 2`)
+		b.resize(width)
 		if wide := is[float64](b, "document.documentElement.scrollWidth"); wide > float64(width) {
 			b.t.Errorf("in a window of %d the page is %v wide", width, wide)
 		}
@@ -301,28 +309,26 @@ func (b *browser) fits() {
 // options changes how the curves of a run that has ended are drawn.
 func (b *browser) options() {
 	b.t.Helper()
-	b.do(chromedp.EmulateViewport(1200, 900))
-	still := func() string { // once drawing has come to an end
-		last := ""
-		for now := is[string](b, picture); now != last; now = is[string](b, picture) {
-			last = now
-			time.Sleep(300 * time.Millisecond)
-		}
-		return last
+	b.resize(1200)
+	b.frame()
+	plain := is[string](b, picture)
+	changes := func(last string) string { // the chart is drawn when there is time
+		b.until(picture + fmt.Sprintf(" !== %q", last))
+		return is[string](b, picture)
 	}
-	plain := still()
 	slide := func(to string) {
 		is[bool](b, `(() => { const s = document.getElementById("smoothing"); s.value = `+to+`; return s.dispatchEvent(new Event("input")) })()`)
 	}
 	slide("0.9")
-	smooth := still()
+	smooth := changes(plain)
 	slide("0")
-	if back := still(); smooth == plain || back != plain {
-		b.t.Errorf("smoothing changes the picture: %v, back without it: %v", smooth != plain, back == plain)
+	if changes(smooth) != plain {
+		b.t.Error("without smoothing the picture is not as before")
 	}
+	last := plain
 	over := func(axis, place string) {
 		is[bool](b, `(() => { const s = document.getElementById("axis"); s.value = "`+axis+`"; return s.dispatchEvent(new Event("change")) })()`)
-		if still() == plain != (axis == "step") {
+		if last = changes(last); last == plain != (axis == "step") {
 			b.t.Errorf("over %s the picture is as over steps, or that is not", axis)
 		}
 		left, top, width, height := b.box()
@@ -334,9 +340,9 @@ func (b *browser) options() {
 	over("time", `^\d+:\d\d$`)
 	over("step", `^step \d+$`)
 	b.do(chromedp.Click("#log"))
-	logarithmic := still()
+	logarithmic := changes(plain)
 	b.do(chromedp.Click("#log"))
-	if back := still(); logarithmic == plain || back != plain {
-		b.t.Errorf("a log axis changes the picture: %v, back without it: %v", logarithmic != plain, back == plain)
+	if changes(logarithmic) != plain {
+		b.t.Error("without a log axis the picture is not as before")
 	}
 }
