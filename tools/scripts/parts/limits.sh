@@ -3,15 +3,15 @@
 # devices that look like cards.
 part_limits() {
 	LEMNOS_LIMITS=minimum GALLIVM_PERF=nopt on_device "$(lavapipe_icd)" \
-		go test -count=1 -vet=off -short -timeout 15m ./ops ./optim ./nn ./train ./train/hf
-	LEMNOS_LIMITS=minimum on_device "$(lavapipe_icd)" go test -count=1 -vet=off -short -timeout 15m ./vk \
+		go test -count=1 -vet=off -short -timeout 30m ./ops ./optim ./nn ./train ./train/hf
+	LEMNOS_LIMITS=minimum on_device "$(lavapipe_icd)" go test -count=1 -vet=off -short -timeout 30m ./vk \
 		-skip 'TestSegments|TestStaging|TestRoundTrip|TestInfo|TestFaults(Program|Recovered)|TestLimitsKept|TestMapFailures|TestProgramErrors'
 	local card
 	for card in card unmapped; do
-		LEMNOS_LIMITS=$card on_device "$(lavapipe_icd)" go test -count=1 -vet=off -short -timeout 15m ./vk
+		LEMNOS_LIMITS=$card on_device "$(lavapipe_icd)" go test -count=1 -vet=off -short -timeout 30m ./vk
 	done
-	LEMNOS_LIMITS=card GALLIVM_PERF=nopt on_device "$(lavapipe_icd)" go test -count=1 -vet=off -short -timeout 15m ./ops \
+	LEMNOS_LIMITS=card GALLIVM_PERF=nopt on_device "$(lavapipe_icd)" go test -count=1 -vet=off -short -timeout 30m ./ops \
 		-run 'NaN|NonFinite|Extremes|Transfer|Input|Params|Arena|Plan|Replay|Stage|Step|Read|Wait|Memory|Counts|Cores'
-	LEMNOS_LIMITS=card GALLIVM_PERF=nopt on_device "$(lavapipe_icd)" go test -count=1 -vet=off -short -timeout 15m ./train \
+	LEMNOS_LIMITS=card GALLIVM_PERF=nopt on_device "$(lavapipe_icd)" go test -count=1 -vet=off -short -timeout 30m ./train \
 		-run 'Memory|Plan|Resume|Checkpoint|Save|Written|Finite|Late|Misuse|Accumulate'
 }
