@@ -7,6 +7,8 @@ import (
 	"flag"
 	"fmt"
 	"image/png"
+	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -80,21 +82,30 @@ func run(p *command.Process) error {
 	return failed
 }
 
-// picture writes a figure to a file, in the form that its name ends in.
+// picture writes a figure to a file, in the form that its name ends in: whole, or the file stays as it was.
 func picture(name string, f figure.Figure) error {
 	var b bytes.Buffer
 	if strings.EqualFold(filepath.Ext(name), ".svg") {
 		if err := f.SVG(&b); err != nil {
 			return err
 		}
-		return os.WriteFile(name, b.Bytes(), 0o666)
+	} else {
+		img, err := f.Image()
+		if err == nil {
+			err = png.Encode(&b, img)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	img, err := f.Image()
-	if err == nil {
-		err = png.Encode(&b, img)
+	temp := fmt.Sprintf("%s.%016x.tmp", name, rand.Uint64())
+	defer os.Remove(temp) // it has the other name when all went well
+	err := os.WriteFile(temp, b.Bytes(), 0o666)
+	if bad := (*fs.PathError)(nil); errors.As(err, &bad) {
+		bad.Path = name
 	}
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(name, b.Bytes(), 0o666)
+	return os.Rename(temp, name)
 }
