@@ -157,7 +157,7 @@ func TestImpossibleValues(t *testing.T) {
 		"train -layers 0", "train -layers many", "train -preset gpt9", "train -sample -1", "train -lr_min 1", "train -preset finetune", "sample -n 0 x", "sample -dtype f64 x",
 		"sample -temperature -1 x", "sample", "export x", "bench -size 0", "bench -run (", "bench x", "tokenize", "devices x", "doctor -check x", "compare", "completion",
 		"train -http nonsense", "train -http 127.0.0.1:99999", "train -config a -config b", "train -preset gpt9 -help", "tokenize -", "tokenize -val_fraction 1 x", "tokenize -val_fraction NaN x",
-		"bench -limit -1s", "bench -size 9999999999999",
+		"train -tokenizer nonsense", "sample -tokenizer nonsense x", "tokenize -tokenizer nonsense x", "bench -limit -1s", "bench -size 9999999999999",
 	} {
 		if got := lemnos(strings.Fields(args)...); got.status != command.Usage || strings.Count(got.log, "\n") != 1 {
 			t.Errorf("%s: %+v", args, got)

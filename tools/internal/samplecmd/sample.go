@@ -77,6 +77,11 @@ func parse(p *command.Process) (o options, err error) {
 	if o.tokens < 1 || o.context < 1 {
 		return o, command.Mistaken(fmt.Errorf("sample: -n is %d and -context %d, want at least 1", o.tokens, o.context))
 	}
+	if o.tokenizer != "" && o.tokenizer != "ids" {
+		if err := tokenizer.CheckName(o.tokenizer); err != nil {
+			return o, command.Mistaken(fmt.Errorf("sample: %w", err))
+		}
+	}
 	return o, command.Mistaken(o.sampler.Validate())
 }
 

@@ -70,6 +70,9 @@ func run(ctx context.Context, p *command.Process) error {
 	if o.name == "" {
 		o.name = strings.TrimSuffix(fs.Arg(0), filepath.Ext(fs.Arg(0)))
 	}
+	if err := tokenizer.CheckName(o.tokenizer); err != nil {
+		return command.Mistaken(fmt.Errorf("tokenize: %w", err))
+	}
 	tok, err := tokenizer.Open(o.tokenizer)
 	if err != nil {
 		return err
