@@ -35,8 +35,8 @@ const (
 // name.train.bin and name.val.bin, which [Open] reads: little-endian, 2 bytes per
 // token where the vocabulary allows, else 4, with the JSON files name.train.bin.json
 // and name.val.bin.json that say so, and which tokenizer it was. The last valFraction
-// of the tokens is held out; with 0 there is no name.val.bin, and one that was there
-// is removed. Files and pipes of any size, and the standard input as the path "-", pass
+// of the tokens is held out; where that is not one token there is no name.val.bin, and one
+// that was there is removed. Files and pipes of any size, and the standard input as the path "-", pass
 // through little memory; what was there before is replaced only when all is written and
 // checked, and not by empty texts; where the process ends while it is being replaced,
 // [Open] refuses what is left. The listener may be nil.
@@ -125,7 +125,7 @@ func (t *tokenizing) write(ctx context.Context, valFraction float64, paths []str
 	}
 	t.ValTokens = int64(float64(total) * valFraction)
 	t.TrainTokens = total - t.ValTokens
-	if valFraction > 0 {
+	if t.ValTokens > 0 {
 		t.ValPath = t.valPath
 	}
 	if err := t.describe(ctx, total); err != nil {

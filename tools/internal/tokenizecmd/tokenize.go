@@ -88,6 +88,8 @@ func run(ctx context.Context, p *command.Process) error {
 	fmt.Fprintf(p.Stdout, "%12d tokens in %s\n", t.TrainTokens, t.TrainPath)
 	if t.ValPath != "" {
 		fmt.Fprintf(p.Stdout, "%12d tokens in %s\n", t.ValTokens, t.ValPath)
+	} else if o.fraction > 0 {
+		fmt.Fprintf(p.Stdout, "%12d tokens are held out: -val_fraction %v of %d is less than one\n", 0, o.fraction, all)
 	}
 	_, err = fmt.Fprintf(p.Stdout, "train on them with:\n  %s -data %s -vocab %d\n", p.Call("train"), command.Quote(t.TrainPath), tok.Vocab())
 	return err

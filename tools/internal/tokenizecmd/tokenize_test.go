@@ -45,6 +45,17 @@ func TestTokenize(t *testing.T) {
 	if err != nil || !strings.Contains(out, "630 tokens in "+filepath.Join(dir, "b.train.bin")) {
 		t.Errorf("from the standard input: %q, %v", out, err)
 	}
+	if err := os.WriteFile(filepath.Join(dir, "tiny.txt"), []byte("Hello"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, fraction := range []string{"0.2", "0.1"} { // of 5 tokens: one, and none
+		out, err = tokenize("-tokenizer", "bytes", "-val_fraction", fraction, filepath.Join(dir, "tiny.txt"))
+		_, none := os.Stat(filepath.Join(dir, "tiny.val.bin"))
+		const told = "0 tokens are held out: -val_fraction 0.1 of 5 is less than one\n"
+		if err != nil || strings.Contains(out, told) != (fraction == "0.1") || (none != nil) != (fraction == "0.1") {
+			t.Errorf("-val_fraction %s: %q, %v; tiny.val.bin: %v", fraction, out, err, none)
+		}
+	}
 	for want, args := range map[string][]string{
 		"say with -o": {"-"}, "no text file given": {}, "there is no flag -x": {"-x"}, "-o stands after " + text + ": flags come first": {text, text, "-o", "zz"}, "none.txt": {filepath.Join(dir, "none.txt")},
 		`tokenizer is "gpt3"`: {"-tokenizer", "gpt3", text}, "val_fraction is 1": {"-val_fraction", "1", text},
