@@ -179,7 +179,7 @@ func Guard(t testing.TB, run func() error) error {
 	select {
 	case err := <-done:
 		return err
-	case <-time.After(time.Minute):
+	case <-time.After(5 * time.Minute):
 		stacks := make([]byte, 1<<16)
 		t.Fatalf("hangs:\n%s", stacks[:runtime.Stack(stacks, true)])
 		return nil

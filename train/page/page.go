@@ -17,7 +17,7 @@ import (
 )
 
 // closeTime is how long Close waits for browsers to take the last state.
-const closeTime = time.Second
+const closeTime = 3 * time.Second
 
 // Page serves the page of one run. Its methods are for any goroutine; those of a nil Page do nothing.
 type Page struct {
@@ -110,7 +110,7 @@ func (p *Page) Warning() string {
 }
 
 // Close tells the browsers how the run ended, err being what [train.Run] returned, and ends
-// the server. It waits a second at most. Closing twice is fine.
+// the server. It waits three seconds at most, for browsers that do not read. Closing twice is fine.
 func (p *Page) Close(err error) {
 	if p == nil {
 		return

@@ -32,7 +32,7 @@ type Display struct {
 const (
 	redrawEvery = 100 * time.Millisecond
 	mostWaiting = 1 << 20 // bytes that wait to be written
-	closeTime   = 500 * time.Millisecond
+	closeTime   = 2 * time.Second
 )
 
 // New returns a display on w, live if that is a terminal that can be. Close it.
