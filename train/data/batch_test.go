@@ -183,7 +183,7 @@ func TestSpec5PrefetcherErrorsAndClose(t *testing.T) {
 	for range 3 {
 		NewPrefetcher(&Sampler{Tokens: counting(10), B: 0, M: -3}).Close()
 	}
-	for range 100 { // a goroutine that has ended is gone a little later
+	for range 2000 { // a goroutine that has ended is gone a little later
 		stacks := make([]byte, 1<<20)
 		if !strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "data.NewPrefetcher") {
 			return
