@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -21,6 +22,10 @@ const asTool = "LEMNOS_TEST_AS_LEMNOS"
 func TestMain(m *testing.M) {
 	if os.Getenv(asTool) != "" {
 		main()
+	}
+	// What ignores a signal passes that on to the processes it starts: a shell's job in the background.
+	if signal.Ignored(os.Interrupt) {
+		signal.Notify(make(chan os.Signal, 1), os.Interrupt)
 	}
 	os.Exit(m.Run())
 }
