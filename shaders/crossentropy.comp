@@ -82,12 +82,12 @@ void add_tile(uint start) {
         gap += sum(gaps);
         seen += sum(more);
     }
-    float terms = 0.0, equals = 0.0;
+    float all = 0.0, terms = 0.0; // with and without those that are 1
     [[unroll]] for (uint k = 0; k < TILE4; k++) {
         [[unroll]] for (uint c = 0; c < 4; c++) {
-            float d = tile[k][c] - reference, e = exp_negative(d), is_top = floor(e); // 1 or 0
-            terms += e - is_top;
-            equals += is_top;
+            float d = tile[k][c] - reference, e = exp_negative(d);
+            all += e;
+            terms += e < exp_c0 ? e : 0.0;
             poison += d;
             tile[k][c] = e;
         }
@@ -97,7 +97,7 @@ void add_tile(uint start) {
     below = (below + (moved ? tops : 0.0)) * factor;
     lost *= factor;
     kahan_add_finite(below, lost, terms);
-    tops = (moved ? 0.0 : tops) + equals;
+    tops = (moved ? 0.0 : tops) + roundEven(all - terms);
     top = larger;
 }
 
