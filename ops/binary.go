@@ -100,13 +100,13 @@ type binaryPush struct {
 }
 
 func (g *Graph) binaryCall(o uint32, a, b, c, y *Tensor) Call {
-	dims, strides := collapse(rowDims(y.shape), a.repeated(y.shape).groups(), b.repeated(y.shape).groups())
+	n, dims, strides := collapse(rowDims(y.shape), a.repeated(y.shape).groups(), b.repeated(y.shape).groups())
 	push := binaryPush{uint32(y.len4()), uint32(y.stride4()), uint32(y.cols()), dims[1], dims[2], dims[3],
 		spread{strides[0], b2u(a.cols() == y.cols())}, spread{strides[1], b2u(b.cols() == y.cols())}}
 	spreadA, spreadB := a.Len() != y.Len(), b.Len() != y.Len()
 	padded := y.cols()%4 != 0 && (o >= shaders.Divide || a.cols() != y.cols() || b.cols() != y.cols())
 	call := Call{Kernel: "binary." + y.dtype.String(), Items: y.len4(), Push: push,
-		Spec: map[uint32]uint32{shaders.SpecOperation: o, shaders.SpecPadded: b2u(padded), shaders.SpecXSpread: b2u(spreadA), shaders.SpecYSpread: b2u(spreadB)}}
+		Spec: map[uint32]uint32{shaders.SpecOperation: o, shaders.SpecDims: n, shaders.SpecPadded: b2u(padded), shaders.SpecXSpread: b2u(spreadA), shaders.SpecYSpread: b2u(spreadB)}}
 	call.Args = []*Tensor{a, b, cmp.Or(c, a), y} // without c the kernel does not read its argument
 	// y may take the memory of an operand that is not repeated, unless one that is lies
 	// there too: that is read again after parts of y have been written.
@@ -140,9 +140,9 @@ func broadcast(a, b []int) (shape []int, ok bool) {
 func rowDims(shape []int) []int { return shape[:max(len(shape)-1, 0)] }
 
 // collapse joins neighboring dimensions that each of the lists of strides goes
-// through in one stride, leaves out those of 1, and returns four, with ones in
-// front. There must be no more; see collapses.
-func collapse(dims []int, strides ...[]int) (four [4]uint32, of [][4]uint32) {
+// through in one stride, leaves out those of 1, and returns the n that are left, or
+// one, with ones in front of them. There must be no more than four; see collapses.
+func collapse(dims []int, strides ...[]int) (n uint32, four [4]uint32, of [][4]uint32) {
 	joined, lists := join(dims, strides...)
 	four, of = [4]uint32{1, 1, 1, 1}, make([][4]uint32, len(lists))
 	for i, d := range joined {
@@ -152,7 +152,7 @@ func collapse(dims []int, strides ...[]int) (four [4]uint32, of [][4]uint32) {
 			of[j][at] = uint32(list[i])
 		}
 	}
-	return four, of
+	return uint32(max(len(joined), 1)), four, of
 }
 
 // collapses reports whether collapse leaves at most four dimensions.

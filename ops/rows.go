@@ -49,7 +49,7 @@ func (g *Graph) rowBlocks(x *Tensor, keep4, least int) rowBlocks {
 	case keep4 == 0:
 		b.variant = "_long"
 	case keep <= keep4: // registers hold the whole row
-		b.spec[shaders.SpecKeep4], b.spec[shaders.SpecWhole] = uint32(keep), 1
+		b.spec[shaders.SpecKeep4], b.spec[shaders.SpecWhole], b.spec[shaders.SpecFull] = uint32(keep), 1, b2u(keep*int(b.local) == n4)
 	default:
 		b.spec[shaders.SpecKeep4] = uint32(min(keep4, tile4))
 	}

@@ -220,7 +220,7 @@ func (g *Graph) copyStrided(op string, x *Tensor, from strides, y *Tensor, to st
 	if rows := rowDims(shape); g.err != nil || !g.check(collapses(rows, from.dims[:last], to.groups()), op, "%v: too many dimensions apart", shape) {
 		return
 	}
-	dims, rows := collapse(shape[:last], from.dims[:last], to.groups())
+	n, dims, rows := collapse(shape[:last], from.dims[:last], to.groups())
 	d, column := shape[last], to.first%(4*y.stride4())
 	push := struct {
 		N, Groups, D, N1, N2, N3 uint32
@@ -230,10 +230,15 @@ func (g *Graph) copyStrided(op string, x *Tensor, from strides, y *Tensor, to st
 		Y: stridesPush{uint32(to.first-column) / 4, rows[1], uint32(column)}}
 	push.Groups = uint32((column+d-1)/4 - column/4 + 1)
 	push.N = push.Groups * uint32(product(shape[:last]))
-	aligned := from.dims[last] == 1 && column%4 == 0 && from.first%4 == 0
-	for _, s := range from.dims[:last] {
-		aligned = aligned && s%4 == 0
+	whole := column%4 == 0 && from.first%4 == 0
+	for _, s := range rows[0][:3] {
+		whole = whole && s%4 == 0
+	}
+	aligned := whole && from.dims[last] == 1 && rows[0][3]%4 == 0
+	turned := whole && from.dims[last]%4 == 0 && rows[0][3] == 1 && column == 0
+	if turned {
+		push.N = push.N / push.Groups / dims[3] * uint32(32*ceilDiv(int(push.Groups), 8)*ceilDiv(int(dims[3]), 16))
 	}
 	g.add(op, Call{Kernel: "copy_strided." + y.dtype.String(), Items: int(push.N), Push: push,
-		Spec: map[uint32]uint32{shaders.SpecAdd: b2u(add), shaders.SpecAligned: b2u(aligned)}, Args: []*Tensor{x, y}})
+		Spec: map[uint32]uint32{shaders.SpecDims: n, shaders.SpecAdd: b2u(add), shaders.SpecAligned: b2u(aligned), shaders.SpecTurned: b2u(turned)}, Args: []*Tensor{x, y}})
 }

@@ -75,7 +75,7 @@ var moves = []move{
 	concat(1, []int{2, 5}, []int{2, 1}, []int{2, 3}, []int{2, 4}), concat(1, []int{2, 4}, []int{2, 8}), concat(1, []int{2, 3, 5}, []int{2, 1, 5}),
 	concat(3, []int{2, 1, 3, 6}, []int{2, 1, 3, 2}), concat(1, []int{65, 1}, []int{65, 1}, []int{65, 1}),
 	transpose(0, 1, 3, 5), transpose(1, 0, 40, 33), transpose(0, 1, 4, 8), transpose(1, 2, 2, 3, 4, 6), transpose(0, 3, 2, 3, 4, 6), transpose(2, 2, 2, 3, 4),
-	transpose(1, 3, 2, 3, 2, 4, 5),
+	transpose(1, 3, 2, 3, 2, 4, 5), transpose(1, 2, 3, 20, 35),
 	expand([]int{}, 3, 5), expand([]int{5}, 3, 5), expand([]int{3, 1}, 3, 5), expand([]int{3, 1, 2}, 2, 3, 4, 2), expand([]int{3, 5}, 3, 5), expand([]int{1, 300}, 260, 300),
 	rows(0, 2, 5, 7), rows(64, 192, 256, 3), rows(64, 128, 128, 2, 5),
 }

@@ -8,6 +8,7 @@
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"
+#include "lib/box.glsl"
 const uint ADD = 0, SUBTRACT = 1, MULTIPLY = 2, DIVIDE = 3, DIVIDE_BACK = 4;
 layout(constant_id = 10) const uint OPERATION = ADD;
 layout(constant_id = 11) const uint PADDED = 0; // rows are padded, and the result of their padding may not be 0
@@ -21,8 +22,9 @@ INPUT(2, C, c);
 layout(binding = 3) writeonly buffer Z { V z[]; };
 
 uint at(Spread s, uint i) {
-    uint r = i / p.stride4, i3 = r % p.n3, i2 = r / p.n3 % p.n2, i1 = r / (p.n3 * p.n2) % p.n1, i0 = r / (p.n3 * p.n2 * p.n1);
-    return i0 * s.s0 + i1 * s.s1 + i2 * s.s2 + i3 * s.s3 + i % p.stride4 * s.s_column;
+    uint r = i / p.stride4;
+    uvec4 at = box_index(r, p.n1, p.n2, p.n3);
+    return at.x * s.s0 + at.y * s.s1 + at.z * s.s2 + at.w * s.s3 + (i - r * p.stride4) * s.s_column;
 }
 vec4 spread(Spread s, vec4 v) { return s.s_column == 0 ? v.xxxx : v; }
 

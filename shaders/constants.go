@@ -18,10 +18,12 @@ const (
 	SpecCapped      = 17
 	SpecColumns     = 11
 	SpecColumns4    = 11
+	SpecDims        = 12
 	SpecEach        = 25
 	SpecEdge        = 10
 	SpecEpilogue    = 18
 	SpecFinal       = 10
+	SpecFull        = 24
 	SpecFunction    = 19
 	SpecGrad        = 27
 	SpecGridColumns = 36
@@ -54,6 +56,7 @@ const (
 	SpecSubgroups   = 3
 	SpecTile4       = 22
 	SpecToBf16      = 31
+	SpecTurned      = 16
 	SpecVisible     = 16
 	SpecWant        = 15
 	SpecWeighted    = 16

@@ -66,7 +66,7 @@ void main() {
             squares += tile_dot(x4, x4);
             vec4 sum = vec4(0);
             [[unroll]] for (uint k = 0, i = start + lane; k < KEEP4; k++, i += LOCAL) {
-                vec4 g = less_first(dy4[k], w4[k], dy0, unpadded(i, vec4(i < p.stride4 ? w0 : 0.0))); // 0 beyond the row
+                vec4 g = less_first(dy4[k], w4[k], dy0, unpadded(i, vec4(in_row(i) ? w0 : 0.0))); // 0 beyond the row
                 grads += g;
                 sum += g * x4[k];
             }

@@ -3,6 +3,7 @@
 // the groups of part k of row r. Repeated with FINAL it is the sum of each row. Variants x_y: X is x, Y is y.
 // One workgroup per part, or fewer: they stride. Sums are compensated per invocation, then joined by a tree.
 //types f32 f32_b16 b16_f32
+//wide
 #version 450
 #include "lib/types.glsl"
 #include "lib/index.glsl"

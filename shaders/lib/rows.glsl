@@ -4,12 +4,14 @@
 // again for each pass. Variants with LONG are that with constants for SwiftShader, which does not unroll loops that end at a
 // specialization constant, and indexes an array at a tenth of the speed.
 // needs:   lib/types.glsl, lib/index.glsl, p.d (values in a row), p.stride4
-// defines: KEEP4, WHOLE, more_tiles, for_tile, load_tile, tile_sum, tile_dot, shift_tile, unpadded (specialization ids 10, 11, 23)
+// defines: KEEP4, WHOLE, FULL, more_tiles, in_row, for_tile, load_tile, tile_sum, tile_dot, shift_tile, unpadded (specialization
+//          ids 10, 11, 23, 24)
 #ifdef LONG
-const bool WHOLE = false;
+const bool WHOLE = false, FULL = false;
 const uint KEEP4 = 8;
 #else
 layout(constant_id = 23) const bool WHOLE = false;
+layout(constant_id = 24) const bool FULL = false; // a row is KEEP4 LOCAL groups: nothing of a tile is behind it
 layout(constant_id = 10) const uint KEEP4 = 8;
 #endif
 layout(constant_id = 11) const uint PADDED = 1; // d is not a multiple of four
@@ -21,15 +23,17 @@ bool more_tiles(inout uint start) {
     return !WHOLE && start < p.stride4;
 }
 
+bool in_row(uint i) { return FULL || i < p.stride4; }
+
 // The statement after it runs for each group i of the tile from start on that is in the row, k its number in the tile.
 #define for_tile(k, i, start) \
-    [[unroll]] for (uint k = 0, i = start + lane; k < KEEP4; k++, i += LOCAL) if (i < p.stride4)
+    [[unroll]] for (uint k = 0, i = start + lane; k < KEEP4; k++, i += LOCAL) if (in_row(i))
 
 // tile[k] = group k of the tile, 0 behind the end of the row, which begins at first.
 #define load_tile(tile, x, first, start)                                            \
     [[unroll]] for (uint k_ = 0, i_ = start + lane; k_ < KEEP4; k_++, i_ += LOCAL) { \
         tile[k_] = vec4(0);                                                         \
-        if (i_ < p.stride4) tile[k_] = load4(x, first + i_);                          \
+        if (in_row(i_)) tile[k_] = load4(x, first + i_);                            \
     }
 
 // x, group i of a row, with zeros for padding.

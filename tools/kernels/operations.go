@@ -122,6 +122,7 @@ var operations = []operation{
 		x := b.variable(64, 256, 8)
 		b.differentiate(b.Concat(2, b.Transpose(b.Transpose(x, 0, 1), 0, 1), b.Slice(x, 2, 1, 4)), x)
 		x = b.variable(64, 1024)
+		b.differentiate(b.Transpose(x, 0, 1), x)
 		b.Output(b.ArgMax(x))
 		b.minimize(b.Sum(b.LogProb(x, b.tensor(ops.I32, 64), nil)))
 		b.next()
