@@ -43,10 +43,8 @@ void main() {
         vec4 x[LANE_ROWS][LANES4];
         [[unroll]] for (uint r = 0; r < LANE_ROWS; r++)
             [[unroll]] for (uint i = 0; i < LANES4; i++) x[r][i] = vec4(0);
-        [[unroll]] for (uint s = 0; s < S4; s++) {
-            vec4 mine = load4(k, row + s);
-            dots(x, query, s, mine)
-        }
+        vec4 mine KEPT;
+        load_and_use(s, kept(mine, s) = load4(k, row + s);, dots(x, query, s, kept(mine, s)))
         [[unroll]] for (uint r = 0; r < LANE_ROWS; r++) {
             vec4 most = vec4(top[r]);
             [[unroll]] for (uint i = 0; i < LANES4; i++) {
@@ -66,11 +64,9 @@ void main() {
                 total[r] += x[r][i];
             }
         }
-        [[unroll]] for (uint s = 0; s < S4; s++) {
-            vec4 mine = load4(v, values + s);
+        load_and_use(s, kept(mine, s) = load4(v, values + s);,
             [[unroll]] for (uint r = 0; r < LANE_ROWS; r++) sum[r][s] *= factor[r];
-            sums(sum, s, x, mine)
-        }
+            sums(sum, s, x, kept(mine, s)))
     }
     [[unroll]] for (uint r = 0; r < LANE_ROWS; r++) {
         uint t = first + r * LOCAL + lane;

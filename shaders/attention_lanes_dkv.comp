@@ -47,12 +47,9 @@ void main() {
                     d[r][i] = -m;
                 }
             }
-            [[unroll]] for (uint s = 0; s < S4; s++) {
-                query[s] = load4(q, row + s);
+            load_and_use(s, query[s] = load4(q, row + s); up[s] = load4(dy, row_up + s);,
                 dots(x, key, s, query[s])
-                up[s] = load4(dy, row_up + s);
-                dots(d, value, s, up[s])
-            }
+                dots(d, value, s, up[s]))
             [[unroll]] for (uint r = 0; r < LANE_ROWS; r++) {
                 [[unroll]] for (uint i = 0; i < LANES4; i++) {
                     uvec4 query_at = t + 4 * i + uvec4(0, 1, 2, 3), key_at = uvec4(first + r * LOCAL + lane);

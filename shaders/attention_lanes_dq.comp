@@ -43,19 +43,16 @@ void main() {
     uint keys = VISIBLE > WINDOW ? p.queries : min(first + LOCAL * LANE_ROWS, p.queries);
     for (uint j = first_key(first) / LOCAL * LOCAL; j < keys; j += LOCAL) {
         uint column = min(j + lane, keys - 1), row = k_row(b, column, h / p.group), values = v_row(b, column, h / p.group);
-        vec4 x[LANE_ROWS][LANES4], d[LANE_ROWS][LANES4], key[S4];
+        vec4 x[LANE_ROWS][LANES4], d[LANE_ROWS][LANES4], key[S4], mine KEPT;
         [[unroll]] for (uint r = 0; r < LANE_ROWS; r++) {
             [[unroll]] for (uint i = 0; i < LANES4; i++) {
                 x[r][i] = vec4(CAPPED ? 0.0 : -log_sum[r]);
                 d[r][i] = vec4(-less[r]);
             }
         }
-        [[unroll]] for (uint s = 0; s < S4; s++) {
-            key[s] = load4(k, row + s);
+        load_and_use(s, key[s] = load4(k, row + s); kept(mine, s) = load4(v, values + s);,
             dots(x, query, s, key[s])
-            vec4 mine = load4(v, values + s);
-            dots(d, up, s, mine)
-        }
+            dots(d, up, s, kept(mine, s)))
         [[unroll]] for (uint r = 0; r < LANE_ROWS; r++) {
             [[unroll]] for (uint i = 0; i < LANES4; i++) {
                 uvec4 at = j + 4 * i + uvec4(0, 1, 2, 3), t = uvec4(first + r * LOCAL + lane);

@@ -3,7 +3,7 @@
 // multiple of four. Lane i loads row i of LOCAL rows; a lane gets the products of each of its own LANE_ROWS rows with all
 // LOCAL, four to a vec4.
 // needs:   lib/index.glsl
-// defines: LANE_ROWS, LANES4, of_lanes, dots, sums
+// defines: LANE_ROWS, LANES4, of_lanes, load_and_use, KEPT, kept, dots, sums
 #extension GL_KHR_shader_subgroup_shuffle : require
 layout(constant_id = 11) const uint LANE_ROWS = 1;
 const uint LANES4 = LOCAL / 4;
@@ -30,3 +30,24 @@ vec4 of_lanes(float mine, uint i) {
         [[unroll]] for (uint r_ = 0; r_ < LANE_ROWS; r_++)                                                                       \
             SUM[r_][s] += P[r_][i_].x * a_ + P[r_][i_].y * b_ + P[r_][i_].z * c_ + P[r_][i_].w * d_;                        \
     }
+
+// LOAD, then USE, for each s < S4. A texel is a call of a function since Mesa 25, which saves no vector registers: four of each kind
+// come before what holds sums in registers, and no more, for there are few. kept(x, s) is what LOAD left for USE in vec4 x KEPT; for storage
+// buffers, which are not called, a variable, since SwiftShader has arrays in memory.
+#ifdef WIDE
+#define KEPT [S4]
+#define kept(x, s) x[s]
+#define load_and_use(s, LOAD, USE)                                                                                          \
+    [[unroll]] for (uint from_ = 0; from_ < S4; from_ += 4) {                                                               \
+        [[unroll]] for (uint k_ = 0, s = from_; k_ < 4; k_++, s++) if (s < S4) { LOAD }                                     \
+        [[unroll]] for (uint k_ = 0, s = from_; k_ < 4; k_++, s++) if (s < S4) { USE }                                      \
+    }
+#else
+#define KEPT
+#define kept(x, s) x
+#define load_and_use(s, LOAD, USE)                                                                                          \
+    [[unroll]] for (uint s = 0; s < S4; s++) {                                                                              \
+        LOAD                                                                                                                \
+        USE                                                                                                                 \
+    }
+#endif

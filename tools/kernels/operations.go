@@ -123,6 +123,7 @@ var operations = []operation{
 		b.differentiate(b.Concat(2, b.Transpose(b.Transpose(x, 0, 1), 0, 1), b.Slice(x, 2, 1, 4)), x)
 		x = b.variable(64, 1024)
 		b.differentiate(b.Transpose(x, 0, 1), x)
+		x = b.variable(64, 1024)
 		b.Output(b.ArgMax(x))
 		b.minimize(b.Sum(b.LogProb(x, b.tensor(ops.I32, 64), nil)))
 		b.next()
