@@ -87,7 +87,7 @@ void add_tile(uint start) {
         [[unroll]] for (uint c = 0; c < 4; c++) {
             float d = tile[k][c] - reference, e = exp_negative(d);
             all += e;
-            terms += e < exp_c0 ? e : 0.0;
+            terms += e < 1.0 ? e : 0.0;
             poison += d;
             tile[k][c] = e;
         }
@@ -180,10 +180,6 @@ void write_loss(uint r, float value) {
 
 void main() {
     if (status.x != 0) return;
-#ifndef WIDE
-    hide_constants(status.x);
-    hide_exp_constants(uintBitsToFloat(status.x));
-#endif
     place = lane % LANES;
     const uint rows = LOCAL / LANES;
     for (uint r = flat_group() * rows + lane / LANES; r < p.n; r += flat_groups() * rows) {

@@ -20,7 +20,7 @@ vec4 exp_reduced(vec4 n, vec4 r) {
     q = fma(q, r, vec4(1.6666665459e-1));
     q = fma(q, r, vec4(5.0000001201e-1));
     precise vec4 y = fma(q, r * r, r) + 1.0;
-    return y * uintBitsToFloat((floatBitsToUint(n + EXPONENT) + 127u) * 0x800000u); // SwiftShader shifts lane by lane
+    return y * uintBitsToFloat((floatBitsToUint(n + EXPONENT) + 127u) << 23);
 }
 
 // x - n log 2, with log 2 in two parts. No fma: precise does not reach into it, and Mesa would add the parts up first, which
@@ -40,28 +40,17 @@ vec4 exp4(vec4 x) {
     return mix(exp_reduced(n, exp_remainder(n, x)), vec4(0), lessThan(x, vec4(-87)));
 }
 
-// Constants of exp_negative: variables that hide_exp_constants may hide, see types.glsl.
-float exp_log2e = 1.44269504088896341;
-float exp_least = -127.0; // here the bits of 2^0 are shifted down to 0
-float exp_exponent = EXPONENT;
-float exp_c0 = 1.0, exp_c1 = 6.93147004e-1, exp_c2 = 2.40222469e-1, exp_c3 = 5.55071086e-2, exp_c4 = 9.6712932e-3,
-    exp_c5 = 1.32695073e-3;
-void hide_exp_constants(float zero) {
-    exp_log2e += zero, exp_least += zero, exp_exponent += zero;
-    exp_c0 += zero, exp_c1 += zero, exp_c2 += zero, exp_c3 += zero, exp_c4 += zero, exp_c5 += zero;
-}
-
 // The same for x <= 0, quicker: e^0 is 1 and e^-infinity 0 exactly, else the relative error is below (3.3 + 1.3 |x|) 2^-24. A
 // NaN may be lost. The polynomial is 2^f for |f| up to 1/2 to 9.4e-8, which is minimal with the first coefficient 1.
 float exp_negative(float x) {
-    float t = max(x * exp_log2e, exp_least);
+    float t = max(x * 1.44269504088896341, -127.0); // where the bits of 2^0 are shifted down to 0
     float n = roundEven(t), f = t - n;
-    float y = fma(f, exp_c5, exp_c4);
-    y = fma(y, f, exp_c3);
-    y = fma(y, f, exp_c2);
-    y = fma(y, f, exp_c1);
-    y = fma(y, f, exp_c0);
-    return uintBitsToFloat(floatBitsToUint(y) + floatBitsToUint(n + exp_exponent) * 0x800000u);
+    float y = fma(f, 1.32695073e-3, 9.6712932e-3);
+    y = fma(y, f, 5.55071086e-2);
+    y = fma(y, f, 2.40222469e-1);
+    y = fma(y, f, 6.93147004e-1);
+    y = fma(y, f, 1.0);
+    return uintBitsToFloat(floatBitsToUint(y) + (floatBitsToUint(n + EXPONENT) << 23));
 }
 // One after the other: SwiftShader's compiler runs out of registers with four at a time.
 vec4 exp_negative4(vec4 x) { return vec4(exp_negative(x.x), exp_negative(x.y), exp_negative(x.z), exp_negative(x.w)); }

@@ -32,35 +32,13 @@ vec4 f32_st4(vec4 v) { return v; }
 #define ldf f32_ld4
 #define stf f32_st4
 
-// The conversions below are written for SwiftShader; other compilers make the same of plainer code. It shifts lane by lane, in
-// twenty instructions, so multiplications stand for shifts. It runs out of registers when a vec4 is converted as a whole, so
-// vec2 are. It loads a constant again, with two instructions, each time that one is used, but keeps a variable in a register:
-// so these are variables, of which hide_constants, with a zero from a buffer, keeps the compiler from knowing the value.
-uint low_half = 0xffffu, high_half = 0xffff0000u, half_up = 0x10000u, below_half = 0x7fffu;
-float half_down = 1.0 / 65536.0;
-void hide_constants(uint zero) {
-    low_half += zero, high_half += zero, half_up += zero, below_half += zero;
-    half_down += float(zero);
-}
-
-// x / 2^n of x as a signed number. Its lower n bits are 0, and at most 24 bits are between its first and last 1, so that it is
-// exact as a float.
-#ifdef WIDE
-uint shift_down(uint x, uint n) { return uint(int(x) >> n); }
-uint shift_half_down(uint x) { return uint(int(x) >> 16); }
-#else
-uint shift_down(uint x, uint n) { return uint(int(float(int(x)) * (1.0 / float(1u << n)))); }
-uint shift_half_down(uint x) { return uint(int(float(int(x)) * half_down)); }
-#endif
-
 float f16_value(uint a, uint sign) { // of exponent and fraction, in their places in a float, and the sign
     uint larger = a + mix(112u << 23, 224u << 23, int(a) >= 31 << 23); // infinity and NaN by 224
     float subnormal = uintBitsToFloat(a + (113u << 23)) - 6.103515625e-5; // 2^-14: exact
     return uintBitsToFloat(mix(larger, floatBitsToUint(subnormal), int(a) < 1 << 23) | sign);
 }
 vec2 f16_ld2(uint w) {
-    return vec2(f16_value((w & 0x7fffu) * 0x2000u, (w & 0x8000u) * 0x10000u),
-        f16_value(shift_down(w & 0x7fff0000u, 3), w & 0x80000000u));
+    return vec2(f16_value((w & 0x7fffu) << 13, (w & 0x8000u) << 16), f16_value((w & 0x7fff0000u) >> 3, w & 0x80000000u));
 }
 vec4 f16_ld4(BITS64 word) {
     uvec2 w = bits64_ld(word);
@@ -73,38 +51,35 @@ bool is_nan(float x) { return int(floatBitsToUint(x) & 0x7fffffffu) > 0x7f800000
 // nor what sign does, and NVIDIA's compiler makes such an instruction of x < c ? c : x too.
 vec4 keep_nan(vec4 x, vec4 y) { return mix(y, x, greaterThan(ivec4(floatBitsToUint(x) & 0x7fffffffu), ivec4(0x7f800000))); }
 
-// The bits of the f16 nearest to a number of absolute value magnitude, at most 65536, in the lower 16 bits of the result; the
-// upper ones are 0x4b00. With 2^e the power of two at or below magnitude, but at least 2^-14: near magnitude the f16 are
-// 2^(e-10) apart, of which it is q, and the bits are (e + 14) 2^10 + q, rounded. Adding 2^23 in f32 rounds; what rounds up to
-// 65536 is infinity. sign is 0 or 2^15.
-uint f16_round(float magnitude, float sign) {
-    uint power = floatBitsToUint(max(uintBitsToFloat(floatBitsToUint(magnitude) & 0x7f800000u), 6.103515625e-5));
-    precise float q = magnitude * uintBitsToFloat((264u << 23) - power); // 2^(10 - e)
-    precise float before = float(int(power)) * 1.220703125e-4 + (8388608.0 - 113.0 * 1024.0); // power / 2^13
-    return floatBitsToUint(q + (before + sign));
+// The bits of the f16 nearest to a number of absolute value magnitude, at most 65536. With 2^e the power of two at or below
+// magnitude, but at least 2^-14: near magnitude the f16 are 2^(e-10) apart, of which it is q, and the bits are
+// (e + 14) 2^10 + q, rounded. Adding 2^23 in f32 rounds; what rounds up to 65536 is infinity.
+uint f16_round(float magnitude) {
+    uint power = max(floatBitsToUint(magnitude) & 0x7f800000u, 113u << 23);
+    precise float q = magnitude * uintBitsToFloat((264u << 23) - power) + 8388608.0; // 2^(10 - e)
+    return floatBitsToUint(q) + (power >> 13) - ((150u << 23) + (113u << 10));
 }
 uint f16_st2(vec2 x, bool number) {
-    uvec2 bits = floatBitsToUint(x), absolute = bits & 0x7fffffffu, sign = bits - absolute;
+    uvec2 bits = floatBitsToUint(x), absolute = bits & 0x7fffffffu, sign = (bits - absolute) >> 16;
     vec2 magnitude = min(uintBitsToFloat(absolute), 65536.0);
     if (!number) magnitude = mix(magnitude, vec2(98304.0), greaterThan(ivec2(absolute), ivec2(0x7f800000))); // rounds to 0x7e00
-    uint low = f16_round(magnitude.x, float(int(sign.x)) * (-1.0 / 65536.0)), high = f16_round(magnitude.y, 0.0);
-    return (low - 0x4b000000u) + (high * 0x10000u + sign.y);
+    return (f16_round(magnitude.x) | sign.x) | (f16_round(magnitude.y) | sign.y) << 16;
 }
 BITS64 f16_st4_number(vec4 v) { return bits64_st(uvec2(f16_st2(v.xy, true), f16_st2(v.zw, true))); }
 BITS64 f16_st4(vec4 v) { return bits64_st(uvec2(f16_st2(v.xy, false), f16_st2(v.zw, false))); }
 
 vec4 bf16_ld4(BITS64 word) {
-    uvec2 w = bits64_ld(word), low = w * half_up, high = w & high_half;
+    uvec2 w = bits64_ld(word), low = w << 16, high = w & 0xffff0000u;
     return uintBitsToFloat(uvec4(low.x, high.x, low.y, high.y));
 }
 
 // The bf16 nearest to x, in the upper 16 bits; the lower ones mean nothing.
 uint bf16_round_number(float x) {
     uint bits = floatBitsToUint(x);
-    return bits + below_half + shift_half_down(bits & half_up);
+    return bits + 0x7fffu + ((bits >> 16) & 1u);
 }
 uint bf16_round(float x) { return mix(bf16_round_number(x), floatBitsToUint(x) | 0x400000u, is_nan(x)); } // or a quiet NaN
-uint bf16_pack(uint low, uint high) { return (shift_half_down(low & high_half) & low_half) | (high & high_half); }
+uint bf16_pack(uint low, uint high) { return (low >> 16) | (high & 0xffff0000u); }
 BITS64 bf16_st4_number(vec4 v) {
     uint first = bf16_pack(bf16_round_number(v.x), bf16_round_number(v.y));
     return bits64_st(uvec2(first, bf16_pack(bf16_round_number(v.z), bf16_round_number(v.w))));
