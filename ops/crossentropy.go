@@ -117,7 +117,7 @@ func (g *Graph) crossEntropyCall(logits, targets, each *Tensor, o *CrossEntropyO
 	if o.IgnoreIndex != nil {
 		push.Ignore, push.HasIgnore = int32(*o.IgnoreIndex), 1
 	}
-	spec := map[uint32]uint32{}
+	spec := map[uint32]uint32{shaders.SpecDeviceExp: b2u(g.tune.deviceExp)}
 	maps.Copy(spec, idSpec(targets))
 	local := g.rowLocal(logits)
 	lanes, groups := int(local), targets.Len()

@@ -147,6 +147,12 @@ func TestSpec1CrossEntropyAsOnAGPU(t *testing.T) {
 				t.Errorf("rows of %d: gradient off by %.2g", v, e)
 			}
 		}
+		for _, name := range []string{"f16", "bf16"} { // the f32 result on the upcast inputs, the gradient rounded once
+			x := opstest.Round(name, x)
+			want := ceRun(t, dev, ops.F32, []int{n, v}, x, targets, o, ops.TuneGPU)
+			want.grad = opstest.Round(name, want.grad)
+			ceRun(t, dev, dtype(name), []int{n, v}, x, targets, o, ops.TuneGPU).same(t, want)
+		}
 	}
 }
 

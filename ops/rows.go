@@ -20,7 +20,7 @@ func (t *tuning) sharers(n4, keep4 int, most uint32) uint32 {
 // rowLocal returns how many invocations share a row of x in kernels with a workgroup for
 // each row.
 func (g *Graph) rowLocal(x *Tensor) uint32 {
-	return g.tune.sharers(x.stride4(), g.tune.rowKeep4, g.tune.local)
+	return g.tune.sharers(x.stride4(), g.tune.rowKeep4, g.tune.rowMost)
 }
 
 // rowBlocks is how a kernel that includes lib/rows.glsl goes through the rows of
@@ -43,7 +43,7 @@ const rowsPerBlock = 8
 // invocation may hold keep4 groups of a row.
 func (g *Graph) rowBlocks(x *Tensor, keep4, least int) rowBlocks {
 	n4, rows := x.stride4(), x.rows()
-	b := rowBlocks{local: g.tune.sharers(n4, keep4, g.tune.normLocal)}
+	b := rowBlocks{local: g.tune.sharers(n4, keep4, g.tune.rowMost)}
 	b.spec = map[uint32]uint32{shaders.SpecPadded: b2u(x.cols()%4 != 0)}
 	switch keep := ceilDiv(n4, int(b.local)); {
 	case keep4 == 0:

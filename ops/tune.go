@@ -8,12 +8,12 @@ import (
 	"github.com/lemnos-ml/lemnos/vk"
 )
 
-// tuning is what kernels are specialized with on a kind of device. Every
-// choice gives the same values up to the order of f32 sums. A group is four
-// neighboring values of a row, what kernels load and store at a time.
+// tuning is what kernels are specialized with on a kind of device. Every choice
+// gives the same values up to the order of f32 sums, and deviceExp up to rounding.
+// A group is four neighboring values of a row, what kernels load and store at a time.
 type tuning struct {
 	// Kernels that handle each value by itself, and the limits of all.
-	local      uint32 // invocations per workgroup, in kernels that share a row the most of them
+	local      uint32 // invocations per workgroup
 	work       uint32 // groups that an invocation takes at a time: WORK of lib/index.glsl
 	largeWork  uint32 // the same in tensors so large that every core has work even so
 	maxGroups  int    // workgroups, beyond which they stride
@@ -28,9 +28,10 @@ type tuning struct {
 	maxRows            int    // workgroups of kernels with one for each row, beyond which they stride
 	ownRows            int    // from so many rows on, cross-entropy gives each invocation a row instead of sharing each among a workgroup
 	crossEntropyKeep4  int    // groups that an invocation of cross-entropy may hold, so that a row which fits is read once
+	deviceExp          bool   // cross-entropy takes 2^x as the device computes it
 	rowLocal           uint32 // invocations that share a row, at least
-	rowKeep4           int    // groups of a row for each of them, before there are more
-	normLocal          uint32 // invocations that share a row of a norm, at most, where fewer could not hold it
+	rowKeep4           int    // groups of a row for each of them, before there are more; norms take what they may hold
+	rowMost            uint32 // invocations that share a row, at most
 	normKeep4          int    // groups that an invocation of a norm may hold
 	layerNormBackKeep4 int    // the same of layernorm_back, which needs most registers for each
 	normRows           int    // rows for which a workgroup of a norm reads the weights once, at least
@@ -60,7 +61,7 @@ type tuning struct {
 func tune(i vk.Info) tuning {
 	c := i.Caps
 	t := tuning{local: 256, work: 4, largeWork: 4, maxGroups: 1 << 30, workers: 1024, chunk4: 4096,
-		ownRows: 1 << 32, maxRows: 1 << 16, normKeep4: 4, layerNormBackKeep4: 2, normRows: 1, rowKeep4: 8, normLocal: 512, scanLocal: 256, sampleLocal: 1024, subgroup: 1, maxTurns: 65000,
+		deviceExp: i.Kind != vk.CPU, ownRows: 1 << 32, maxRows: 1 << 16, normKeep4: 4, layerNormBackKeep4: 2, normRows: 1, rowKeep4: 8, rowMost: 512, scanLocal: 256, sampleLocal: 1024, subgroup: 1, maxTurns: 65000,
 		sharedTiles: c.MaxInvocations >= sharedLocal, cores: 16, matmulLocal: 64, tileRows: 4, tileColumns4: 2, fewLocal: 64, matmulGroups: 256, splitInto: BF16, decodeKeep4: 4}
 	if t.arithmetic = c.SubgroupArithmetic; t.arithmetic {
 		t.subgroup = c.SubgroupSize
@@ -87,7 +88,7 @@ func tune(i vk.Info) tuning {
 	if i.Kind == vk.CPU {
 		t.onProcessor(&c)
 	}
-	for _, local := range []*uint32{&t.local, &t.scanLocal, &t.sampleLocal, &t.normLocal} {
+	for _, local := range []*uint32{&t.local, &t.scanLocal, &t.sampleLocal, &t.rowMost} {
 		*local = min(*local, c.MaxInvocations)
 	}
 	return t
@@ -104,7 +105,7 @@ func (t *tuning) onProcessor(c *vk.Caps) {
 	// workgroups stride over the rows as with one for each, and a norm of rows of
 	// 768 three times as fast where registers hold a row as in tiles. SwiftShader
 	// can't run loops over registers that it has not unrolled, hence the 0.
-	t.local, t.work, t.largeWork, t.normKeep4, t.normLocal = c.SubgroupSize, 64, 1024, 0, c.SubgroupSize
+	t.local, t.work, t.largeWork, t.normKeep4, t.rowMost = c.SubgroupSize, 64, 1024, 0, c.SubgroupSize
 	if c.SubgroupSize >= 8 {
 		t.work, t.largeWork, t.maxGroups, t.normKeep4 = 16, 16, 4096, 32
 		// lavapipe loads and stores for each invocation on its own, 20 cycles for 32

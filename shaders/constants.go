@@ -18,6 +18,7 @@ const (
 	SpecCapped      = 17
 	SpecColumns     = 11
 	SpecColumns4    = 11
+	SpecDeviceExp   = 28
 	SpecDims        = 12
 	SpecEach        = 25
 	SpecEdge        = 10

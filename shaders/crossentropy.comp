@@ -7,6 +7,7 @@
 // LANES invocations share a row. One workgroup per LOCAL / LANES rows, or fewer: they stride. An invocation holds TILE4 groups
 // of four logits in registers at a time, a tile. A row is read and exponentiated twice, with WHOLE set (for rows of at most
 // TILE4 LANES groups) once.
+// DEVICE_EXP is set where a device has an instruction for 2^x: a GPU has, to two units in the last place, and ours takes twelve.
 // SMOOTH is set for smoothing above 0, else that must be 0: its arithmetic costs a third of the time. GRAD is set for dx, else
 // COUNT and UP are not read and DX is not written.
 //types f32 b16 f32_b16
@@ -26,6 +27,7 @@ const bool WHOLE = false;
 #endif
 layout(constant_id = 24) const uint LANES = 1; // LOCAL or 1
 layout(constant_id = 26) const bool SMOOTH = false;
+layout(constant_id = 28) const bool DEVICE_EXP = false;
 layout(push_constant) uniform P { uint n, v, stride4, loss_cols; int ignore; uint has_ignore; float smoothing, zloss; } p;
 INPUT(0, X, x);
 layout(binding = 1) readonly buffer IDS { uint ids[]; };
@@ -58,6 +60,13 @@ float below, lost; // sum of exp(x - top) over the others; lost as in kahan_add_
 float poison;      // sum of x - top, with the top of each tile: NaN after a logit of NaN or +inf
 float seen, gap;   // for smoothing: the number of logits, and the sum of top - x over them
 
+// e^x for x <= 0: what a row has most of. Only where it has to be 1 of 0 it is always our own.
+float exp_row(float x) {
+    if (DEVICE_EXP) return exp2(x * 1.44269504088896341);
+    return exp_negative(x);
+}
+vec4 exp_row4(vec4 x) { return vec4(exp_row(x.x), exp_row(x.y), exp_row(x.z), exp_row(x.w)); }
+
 float sum(vec4 a) { return (a.x + a.y) + (a.z + a.w); }
 vec4 difference(vec4 a, vec4 b) { return mix(a - b, vec4(0), equal(a, b)); } // inf - inf is 0 here
 vec4 where(bvec4 condition, vec4 a) { return mix(vec4(0), a, condition); }   // without 0 inf
@@ -82,12 +91,12 @@ void add_tile(uint start) {
         gap += sum(gaps);
         seen += sum(more);
     }
-    float all = 0.0, terms = 0.0; // with and without those that are 1
+    float all = 0.0, terms = 0.0; // with and without those of the maximum
     [[unroll]] for (uint k = 0; k < TILE4; k++) {
         [[unroll]] for (uint c = 0; c < 4; c++) {
-            float d = tile[k][c] - reference, e = exp_negative(d);
+            float d = tile[k][c] - reference, e = exp_row(d);
             all += e;
-            terms += e < 1.0 ? e : 0.0;
+            terms += d < 0.0 ? e : 0.0;
             poison += d;
             tile[k][c] = e;
         }
@@ -152,18 +161,20 @@ void write_gradient(uint row, bool ignored, Row r, float upstream) {
     for (; start < tiles_end; start += TILE4 * LANES) {
         load_full_tile(row, start);
         [[unroll]] for (uint k = 0, i = row + start + place; k < TILE4; k++, i += LANES) {
-            vec4 d = exp_negative4(tile[k] - r.m) * factor;
+            vec4 d = exp_row4(tile[k] - r.m) * factor;
             if (SMOOTH) d += everywhere;
             dx[i] = st4_to_number(d);
         }
     }
-    if (!WHOLE) load_last_tile(row, start, p.v);
-    float rescale = WHOLE ? exp_negative(top - r.m) * factor : factor;
     uint end = regular ? p.stride4 : 0;
-    [[unroll]] for (uint k = 0, i = start + place; k < TILE4; k++, i += LANES) {
-        vec4 d = (WHOLE ? tile[k] : exp_negative4(tile[k] - r.m)) * rescale;
-        if (SMOOTH) d = where(inside(i, p.v), d + everywhere);
-        if (i < end) dx[row + i] = st4_to_number(d);
+    if (WHOLE || start + place < end) {
+        if (!WHOLE) load_last_tile(row, start, p.v);
+        float rescale = WHOLE ? exp_negative(top - r.m) * factor : factor;
+        [[unroll]] for (uint k = 0, i = start + place; k < TILE4; k++, i += LANES) {
+            vec4 d = (WHOLE ? tile[k] : exp_row4(tile[k] - r.m)) * rescale;
+            if (SMOOTH) d = where(inside(i, p.v), d + everywhere);
+            if (i < end) dx[row + i] = st4_to_number(d);
+        }
     }
     for (uint i = regular ? p.stride4 : place; i < p.stride4; i += LANES) {
         vec4 d = exp4(load4(x, row + i) - r.m) * factor + everywhere;
@@ -197,8 +208,10 @@ void main() {
             load_full_tile(row, start);
             add_tile(start);
         }
-        load_last_tile(row, start, columns);
-        add_tile(start);
+        if (WHOLE || start + place < p.stride4) {
+            load_last_tile(row, start, columns);
+            add_tile(start);
+        }
         Row result = finish_row(target_logit);
         if (GRAD) {
             float upstream = upstream_of(r);
