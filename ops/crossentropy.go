@@ -119,10 +119,10 @@ func (g *Graph) crossEntropyCall(logits, targets, each *Tensor, o *CrossEntropyO
 	}
 	spec := map[uint32]uint32{shaders.SpecDeviceExp: b2u(g.tune.deviceExp)}
 	maps.Copy(spec, idSpec(targets))
-	local := g.rowLocal(logits)
-	lanes, groups := int(local), targets.Len()
-	if groups >= g.tune.ownRows {
-		lanes, groups = 1, ceilDiv(groups, int(local))
+	groups, local := g.rowGroups(targets.Len(), logits.stride4())
+	lanes := int(local)
+	if targets.Len() >= g.tune.ownRows {
+		lanes, groups = 1, min(ceilDiv(targets.Len(), int(local)), g.tune.maxRows)
 	}
 	spec[shaders.SpecLanes] = uint32(lanes) // invocations that share a row
 	keep := ceilDiv(logits.stride4(), lanes)
@@ -132,7 +132,7 @@ func (g *Graph) crossEntropyCall(logits, targets, each *Tensor, o *CrossEntropyO
 	if o.LabelSmoothing > 0 {
 		spec[shaders.SpecSmooth] = 1
 	}
-	return Call{Kernel: "crossentropy." + logits.dtype.String(), Groups: min(groups, g.tune.maxRows), Local: local,
+	return Call{Kernel: "crossentropy." + logits.dtype.String(), Groups: groups, Local: local,
 		Spec: spec, Push: push, Args: []*Tensor{logits, targets, g.status, each, g.status, g.status, each}} // the last three stand for what withGrad gives
 }
 
@@ -153,7 +153,7 @@ func (c Call) withGrad(divisor, dy, dx *Tensor, each bool) Call {
 // meanLoss returns the sum of each, over the first value of count.
 func (g *Graph) meanLoss(op string, each, count *Tensor) *Tensor {
 	loss := g.New(F32)
-	g.add(op, Call{Kernel: "mean", Groups: 1, Local: g.tune.scanLocal, Push: struct{ N, Cols uint32 }{uint32(each.Len()), uint32(each.cols())},
+	g.add(op, Call{Kernel: "mean", Groups: 1, Local: g.scanLocal(each.len4()), Push: struct{ N, Cols uint32 }{uint32(each.Len()), uint32(each.cols())},
 		Args: []*Tensor{each, count, loss}})
 	return loss
 }

@@ -2,6 +2,9 @@ package ops
 
 import "slices"
 
+// embedColumns4 is how many groups of a row an invocation of kernel embed_back has at a time.
+const embedColumns4 = 4
+
 type embedPush struct{ N, V, Stride4 uint32 }
 
 // Embed returns row ids[n] of table (V, D) for each position n: (…, D) for ids
@@ -26,15 +29,29 @@ func (g *Graph) Embed(table, ids *Tensor) *Tensor {
 		if !add {
 			g.Fill(dst, 0) // rows that no position names
 		}
-		links := g.New(U32, ids.Len(), 2)
-		g.add(op+" backward", Call{Kernel: "embed_links", Threads: ids.Len(), Spec: idSpec(ids),
-			Push: struct{ N, V uint32 }{push.N, push.V}, Args: []*Tensor{ids, links}},
-			Call{Kernel: "embed_back." + table.dtype.String(), Threads: ids.Len() * table.stride4(), Spec: idSpec(ids), Push: struct {
-				embedPush
-				Accumulate uint32
-			}{push, b2u(add)}, Args: []*Tensor{ids, links, g.status, dy, dst}})
+		g.embedBackward(op+" backward", ids, dy, dst, add)
 	}, table)
 	return y
+}
+
+// embedBackward adds the rows of dy to those of dst, a table, that ids name, or
+// writes the sums there. Each pass over the columns of a row follows the chain of an
+// id, as long as there are positions, so that there are no more than loops can turn.
+func (g *Graph) embedBackward(op string, ids, dy, dst *Tensor, add bool) {
+	n, v, n4 := ids.Len(), dst.shape[0], dst.stride4()
+	passes := func(local uint32) int { return ceilDiv(n4, embedColumns4*int(local)) }
+	local := g.widen(g.tune.sharers(n4, embedColumns4, g.tune.rowMost), func(local uint32) int { return 3 * passes(local) })
+	part := min(n, max(int(g.tune.maxTurns)/passes(local)-2, 1))
+	links, first := g.New(U32, part), g.New(U32, v)
+	first.wrote() // its values may be any
+	for from := 0; from < n; from += part {
+		to := min(from+part, n)
+		g.add(op, Call{Kernel: "embed_links", Groups: 1, Local: g.tune.scanLocal, Spec: idSpec(ids),
+			Push: struct{ From, To, V uint32 }{uint32(from), uint32(to), uint32(v)}, Args: []*Tensor{ids, links, first}},
+			Call{Kernel: "embed_back." + dst.dtype.String(), Groups: to - from, Local: local, Spec: idSpec(ids),
+				Push: struct{ From, To, V, Stride4, Accumulate uint32 }{uint32(from), uint32(to), uint32(v), uint32(n4), b2u(add || from > 0)},
+				Args: []*Tensor{ids, links, first, g.status, dy, dst}})
+	}
 }
 
 func b2u(b bool) uint32 {

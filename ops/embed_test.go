@@ -14,7 +14,7 @@ import (
 
 // embedBackward returns the gradient of a table (v, d) whose gathered rows have
 // the gradient dy; the gradient was old before.
-func embedBackward(t testing.TB, dev *vk.Device, dt ops.DType, dy []float32, ids []int32, v, d int, old float32, accumulate bool) []float32 {
+func embedBackward(t testing.TB, dev *vk.Device, dt ops.DType, dy []float32, ids []int32, v, d int, old float32, accumulate bool, tune ...func(*ops.Graph)) []float32 {
 	t.Helper()
 	p := ops.NewParams(dev, dt)
 	table := p.Add("table", v, d)
@@ -23,6 +23,9 @@ func embedBackward(t testing.TB, dev *vk.Device, dt ops.DType, dy []float32, ids
 	}
 	t.Cleanup(p.Release)
 	g := ops.NewGraph(dev)
+	for _, tune := range tune {
+		tune(g)
+	}
 	y := g.Embed(table, tensor(t, dev, ops.I32, []int{len(ids)}, ids))
 	g.Fill(p.Grad(table), old)
 	ops.BackwardFrom(g, y, tensor(t, dev, dt, []int{len(ids), d}, dy), accumulate)
@@ -60,14 +63,36 @@ func TestEmbedBackwardAccumulates(t *testing.T) {
 	}
 }
 
-// Rows wider than a workgroup, ids that come up thousands of times.
+// Rows wider than a workgroup, ids that come up thousands of times, and more often than a loop of lavapipe turns.
 func TestEmbedWideAndLong(t *testing.T) {
 	dev := vktest.Open(t)
-	for _, c := range []struct{ v, d, n int }{{3, 1501, 40}, {2, 3, 20000}, {70, 33, 9000}} {
+	for _, c := range []struct{ v, d, n int }{{3, 1501, 40}, {2, 3, 20000}, {70, 33, 9000}, {1, 3, 70000}} {
 		dy, ids := opstest.Uniform(42, c.n*c.d, 1), opstest.IDs(43, c.n, c.v)
 		want := opstest.EmbedBackward64(dy, ids, c.v, c.d)
 		if e := opstest.RelL2(embedBackward(t, dev, ops.F32, dy, ids, c.v, c.d, 0, false), want); e > 1e-6 {
 			t.Errorf("%+v: off by %.2g", c, e)
+		}
+	}
+}
+
+// Positions in several parts, the last one of one: each adds to what the others wrote.
+func TestEmbedBackwardInParts(t *testing.T) {
+	dev := vktest.Open(t)
+	const v, d, n = 9, 7, 100
+	dy, ids := opstest.Uniform(45, n*d, 1), opstest.IDs(46, n, v)
+	for _, old := range []float32{0, 3} {
+		want := opstest.EmbedBackward64(dy, ids, v, d)
+		for i := range want {
+			want[i] += float64(old)
+		}
+		for _, tune := range []func(*ops.Graph){nil, ops.TuneGPU} {
+			got := embedBackward(t, dev, ops.F32, dy, ids, v, d, old, old != 0, func(g *ops.Graph) {
+				if tune != nil {
+					tune(g)
+				}
+				ops.LimitTurns(g, 33)
+			})
+			opstest.Close(t, got, want, 1e-6)
 		}
 	}
 }

@@ -58,7 +58,7 @@ func (g *Graph) addIDs(op string, count, ids *Tensor, v int, ignore *int, flags 
 	if ignore != nil {
 		push.Ignore, push.Flags = int32(*ignore), flags|shaders.HasIgnore
 	}
-	n := g.add(op, Call{Kernel: "ids", Groups: 1, Local: g.tune.scanLocal, Spec: idSpec(ids), Push: push, Args: []*Tensor{ids, g.status, count}})
+	n := g.add(op, Call{Kernel: "ids", Groups: 1, Local: g.scanLocal(ids.Len()), Spec: idSpec(ids), Push: push, Args: []*Tensor{ids, g.status, count}})
 	g.checks = append(g.checks, n)
 	return count
 }

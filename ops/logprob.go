@@ -43,7 +43,8 @@ func (g *Graph) ArgMax(x *Tensor) *Tensor {
 		return g.bad(I32)
 	}
 	y := g.New(I32, rowDims(x.shape)...)
-	g.add(op, Call{Kernel: "argmax." + x.dtype.String(), Groups: min(x.rows(), g.tune.maxRows), Local: g.rowLocal(x),
+	groups, local := g.rowGroups(x.rows(), x.stride4())
+	g.add(op, Call{Kernel: "argmax." + x.dtype.String(), Groups: groups, Local: local,
 		Push: struct{ N, D, Stride4 uint32 }{uint32(x.rows()), uint32(x.cols()), uint32(x.stride4())}, Args: []*Tensor{x, y}})
 	return y
 }

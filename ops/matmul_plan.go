@@ -68,8 +68,9 @@ const maxShared = 8
 // fewRows is how many rows kernel matmul_few takes at most.
 const fewRows = 8
 
-// longestPart bounds the values of k of a part, for lavapipe's sake: a loop ends
-// after 65,535 passes there, and form tn makes one for each.
+// longestPart bounds the values of k of a part, or of each invocation that shares
+// them, for lavapipe's sake: a loop ends after 65,535 passes there, and form tn makes
+// one for each value.
 const longestPart = 1 << 15
 
 // matmulPlan chooses for batch products (m, k) by (k, n), tiles being those of
@@ -82,7 +83,8 @@ func (t *tuning) matmulPlan(form string, m, n, k, batch int, tiles []coopTiling)
 		for rows < m {
 			rows *= 2
 		}
-		return matmulPlan{kernel: "matmul_few", groups: ceilDiv(n, 4), local: t.fewLocal, spec: map[uint32]uint32{shaders.SpecRows: uint32(rows)}, part: k}
+		return matmulPlan{kernel: "matmul_few", groups: ceilDiv(n, 4), local: t.fewLocal, spec: map[uint32]uint32{shaders.SpecRows: uint32(rows)},
+			part: equalParts(k, ceilDiv(k, longestPart*int(t.fewLocal)))}
 	case len(tiles) > 0:
 		return t.coopPlan(form, m, n, k, batch, tiles)
 	case t.sharedTiles:
@@ -150,8 +152,11 @@ func (t *tuning) cuts(groups, values, k, multiple, few int) (all []cut) {
 // parts there would be so many groups: a multiple of 16, and 256 at least.
 func (t *tuning) matmulPart(groups, k int) int {
 	parts := max(min(t.matmulGroups/groups, k/256), ceilDiv(k, longestPart), 1)
-	return ceilDiv(ceilDiv(k, parts), 16) * 16
+	return equalParts(k, parts)
 }
+
+// equalParts is the size of a part of k, a multiple of 16.
+func equalParts(k, parts int) int { return ceilDiv(ceilDiv(k, parts), 16) * 16 }
 
 // matmulCalls is c = alpha·(a by b) + bias, or c += that, of matrices or batches
 // of them. bias may be nil. c is of the type of the others, or f32.

@@ -69,7 +69,7 @@ const rowSumPer = 64
 func (g *Graph) rowSumCalls(x, dst *Tensor, factor float32, add bool) []Call {
 	var calls []Call
 	for rows := x.rows(); x != dst; {
-		local := g.rowLocal(x)
+		_, local := g.rowGroups(rows, x.stride4())
 		y, parts, variant := dst, ceilDiv(x.stride4(), int(local)*rowSumPer), x.dtype.String()
 		final := parts == 1 && (x.dtype == F32 || dst.dtype == F32)
 		if !final {
@@ -78,7 +78,7 @@ func (g *Graph) rowSumCalls(x, dst *Tensor, factor float32, add bool) []Call {
 		if y.dtype != x.dtype {
 			variant += "_" + y.dtype.String()
 		}
-		calls = append(calls, Call{Kernel: "rowsum." + variant, Groups: min(rows*parts, g.tune.maxRows), Local: local,
+		calls = append(calls, Call{Kernel: "rowsum." + variant, Groups: g.tune.strides(rows*parts, rowTurns(min(x.stride4(), int(local)*rowSumPer), local)), Local: local,
 			Spec: map[uint32]uint32{shaders.SpecFinal: b2u(final), shaders.SpecAdd: b2u(final && add)}, Push: struct {
 				N, Stride4, Parts, Per4 uint32
 				Factor                  float32

@@ -138,8 +138,8 @@ func (g *Graph) ropeCall(x *Tensor, t ropeTable, o *RoPEOptions, y *Tensor, sign
 		pairs, takeOver = shaders.OddHalves, [2]int{}
 	}
 	columns := powerOfTwo(own)
-	local := g.tune.sharers(columns*heads, 1, g.tune.local)
-	return Call{Kernel: "rope." + x.dtype.String(), Groups: min(positions, g.tune.maxRows, g.tune.maxGroups), Local: local,
+	local := g.widen(g.tune.sharers(columns*heads, 1, g.tune.local), func(local uint32) int { return rowTurns(columns*heads, local) })
+	return Call{Kernel: "rope." + x.dtype.String(), Groups: g.tune.strides(positions, rowTurns(columns*heads, local)), Local: local,
 		Spec: map[uint32]uint32{shaders.SpecPairs: pairs, shaders.SpecColumns: min(uint32(columns), local)}, Push: push,
 		Args: []*Tensor{x, table, start, y, y, y}, TakeOver: takeOver}
 }

@@ -17,10 +17,35 @@ func (t *tuning) sharers(n4, keep4 int, most uint32) uint32 {
 	return min(n, most)
 }
 
-// rowLocal returns how many invocations share a row of x in kernels with a workgroup for
-// each row.
-func (g *Graph) rowLocal(x *Tensor) uint32 {
-	return g.tune.sharers(x.stride4(), g.tune.rowKeep4, g.tune.rowMost)
+// rowTurns is how many turns the loops of an invocation make, at most, for a row of n4
+// groups that local share: they go over it three times at most.
+func rowTurns(n4 int, local uint32) int { return 8 + 3*ceilDiv(n4, int(local)) }
+
+// rowGroups returns how a kernel with a workgroup for each of so many rows of n4 groups
+// goes through them: in how many workgroups, which stride if they are fewer, and how
+// many invocations share a row.
+func (g *Graph) rowGroups(rows, n4 int) (groups int, local uint32) {
+	local = g.widen(g.tune.sharers(n4, g.tune.rowKeep4, g.tune.rowMost), func(local uint32) int { return rowTurns(n4, local) })
+	return g.tune.strides(rows, rowTurns(n4, local)), local
+}
+
+// strides returns how many workgroups take so many rows, of so many turns each.
+func (t *tuning) strides(rows, turns int) int {
+	return min(rows, max(t.maxRows, ceilDiv(rows*turns, int(t.maxTurns))))
+}
+
+// widen returns the size of a workgroup, local or as much larger as it takes for loops to
+// make no more turns than an invocation can.
+func (g *Graph) widen(local uint32, turns func(local uint32) int) uint32 {
+	for 2*local <= g.dev.Info().Caps.MaxInvocations && turns(local) > int(g.tune.maxTurns) {
+		local *= 2
+	}
+	return local
+}
+
+// scanLocal returns the size of the one workgroup that goes through a list of so many.
+func (g *Graph) scanLocal(items int) uint32 {
+	return g.widen(g.tune.scanLocal, func(local uint32) int { return ceilDiv(items, int(local)) + 1 })
 }
 
 // rowBlocks is how a kernel that includes lib/rows.glsl goes through the rows of
@@ -43,7 +68,7 @@ const rowsPerBlock = 8
 // invocation may hold keep4 groups of a row.
 func (g *Graph) rowBlocks(x *Tensor, keep4, least int) rowBlocks {
 	n4, rows := x.stride4(), x.rows()
-	b := rowBlocks{local: g.tune.sharers(n4, keep4, g.tune.rowMost)}
+	b := rowBlocks{local: g.widen(g.tune.sharers(n4, keep4, g.tune.rowMost), func(local uint32) int { return rowTurns(n4, local) })}
 	b.spec = map[uint32]uint32{shaders.SpecPadded: b2u(x.cols()%4 != 0)}
 	switch keep := ceilDiv(n4, int(b.local)); {
 	case keep4 == 0:
@@ -55,6 +80,7 @@ func (g *Graph) rowBlocks(x *Tensor, keep4, least int) rowBlocks {
 	}
 	most := g.tune.workers * int(g.tune.local) / int(b.local) // the same number of invocations, however short the rows
 	b.per = max(ceilDiv(rows, max(most, 1)), min(rows, least))
+	b.per = min(b.per, max(int(g.tune.maxTurns)/rowTurns(n4, b.local), 1))
 	b.blocks = ceilDiv(rows, b.per)
 	return b
 }

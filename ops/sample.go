@@ -52,8 +52,5 @@ const (
 // logits: no larger than it has use for, unless loops would make too many turns.
 func (g *Graph) sampleLocal(n4 int) uint32 {
 	local := min(g.tune.sampleLocal, uint32(powerOfTwo(max(n4, int(g.tune.local)))))
-	for 2*local <= g.dev.Info().Caps.MaxInvocations && samplePasses*ceilDiv(n4, int(local))+sampleTurns > int(g.tune.maxTurns) {
-		local *= 2
-	}
-	return local
+	return g.widen(local, func(local uint32) int { return samplePasses*ceilDiv(n4, int(local)) + sampleTurns })
 }

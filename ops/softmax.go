@@ -10,8 +10,9 @@ func (g *Graph) Softmax(x *Tensor) *Tensor {
 	if !g.ok(op, x) || !g.check(x.dtype.Float() && len(x.shape) > 0, op, "%v: want a float type and a dimension", x) {
 		return g.badLike(x)
 	}
+	groups, local := g.rowGroups(x.rows(), x.stride4())
 	call := func(kernel string, takeOver [2]int, args ...*Tensor) Call {
-		return Call{Kernel: kernel + "." + x.dtype.String(), Groups: min(x.rows(), g.tune.maxRows), Local: g.rowLocal(x),
+		return Call{Kernel: kernel + "." + x.dtype.String(), Groups: groups, Local: local,
 			Push: struct{ N, V, Stride4 uint32 }{uint32(x.rows()), uint32(x.cols()), uint32(x.stride4())}, Args: args, TakeOver: takeOver}
 	}
 	y := g.New(x.dtype, x.shape...)
