@@ -67,7 +67,7 @@ void main() {
             }
             [[unroll]] for (uint i = 0; i < ROWS; i++) {
                 vec4 s = sum[i][j];
-                [[unroll]] for (uint kk = 0; kk < 4; kk++) s += row[i][kk] * column[kk];
+                [[unroll]] for (uint kk = 0; kk < 4; kk++) s = fma(vec4(row[i][kk]), column[kk], s);
                 sum[i][j] = s;
             }
         }
