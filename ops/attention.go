@@ -211,12 +211,28 @@ const (
 	maxLanes4   = 32
 )
 
+// lanes reports whether rows are shared among the lanes of a subgroup.
+func (a *attention) lanes(g *Graph) bool { return g.tune.lanes && a.q.stride4() <= maxLanes4 }
+
+// turns is how many turns the loops of an invocation make, at most, over n positions.
+// The kernels that share rows in memory also load and multiply these in loops: heads of
+// 256 values in 161 turns for 32 positions, and each loop's last one is counted.
+func (a *attention) turns(g *Graph, n int) int {
+	if a.lanes(g) {
+		return n/4 + 1
+	}
+	return 9*n + 1
+}
+
 // call is a call of kernel, with a workgroup for each tile of rows in each of heads
 // heads: on matrix cores the attention_coop kernel, and where attention shares rows
 // among lanes the attention_lanes kernel, whose lanes hold so many rows of a head each
 // that these are about tile4 groups of four values.
 func (a *attention) call(g *Graph, kernel string, heads, tile4 int, push attentionPush, args ...*Tensor) Call {
 	s4, n := a.q.stride4(), a.q.shape[1]
+	if long := max(push.Queries, push.Capacity); g.tune.maxTurns <= lavapipeTurns {
+		g.check(a.turns(g, int(long)) <= lavapipeTurns, "attention", "%v, %v: %d positions are more than loops turn for on this device", a.q, a.k, long)
+	}
 	tile, local, spec := 0, 64, map[uint32]uint32{shaders.SpecS4: uint32(s4)}
 	if d, ok := g.coopDivide(a, kernel); ok {
 		kernel = strings.Replace(kernel, "attention", "attention_coop", 1)
@@ -224,7 +240,7 @@ func (a *attention) call(g *Graph, kernel string, heads, tile4 int, push attenti
 		d.spec(spec)
 		mask := slices.Index(args, a.stats) + 1 // which these kernels don't have
 		args = slices.Delete(args, mask, mask+1)
-	} else if g.tune.lanes && s4 <= maxLanes4 {
+	} else if a.lanes(g) {
 		kernel, local = strings.Replace(kernel, "attention", "attention_lanes", 1), int(g.tune.subgroup)
 		rows := min(max(1, tile4/s4), ceilDiv(n, local), maxLaneRows)
 		tile, spec[shaders.SpecLaneRows] = local*rows, uint32(rows)
@@ -248,6 +264,7 @@ func (g *Graph) attentionForward(a *attention) Call {
 		push.HasStart, start = 1, a.o.Start
 		if a.q.shape[1] <= fewQueries {
 			share, local := g.tune.decodeShare(a.q.stride4())
+			local = g.widen(local, func(local uint32) int { return ceilDiv(int(push.Capacity*share), int(local)) + 2 })
 			return Call{Kernel: "attention_decode." + a.q.dtype.String(), Groups: a.y.rows(), Local: local,
 				Spec: a.spec(map[uint32]uint32{shaders.SpecS4: uint32(a.q.stride4()), shaders.SpecShare: share}), Push: push, Args: []*Tensor{a.q, a.k, a.v, start, a.y}}
 		}
@@ -306,7 +323,7 @@ func (g *Graph) attentionBackwardKeys(op string, a *attention, dy *Tensor, add b
 	// An invocation goes through the queries of all heads that share its keys: where
 	// that would be too many turns of its loops, several calls add up.
 	push := a.push()
-	heads := min(push.Group, max(1, g.tune.maxTurns/(push.Queries/4+1)))
+	heads := min(push.Group, max(1, g.tune.maxTurns/uint32(a.turns(g, int(push.Queries)))))
 	for push.FirstHead = 0; push.FirstHead < push.Group; push.FirstHead += heads {
 		push.LastHead = min(push.FirstHead+heads, push.Group)
 		c := a.call(g, "attention_dkv", a.keys, 32, push, a.q, a.k, a.v, dy, a.stats, a.mask(), dk, dv)

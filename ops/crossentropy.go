@@ -122,7 +122,7 @@ func (g *Graph) crossEntropyCall(logits, targets, each *Tensor, o *CrossEntropyO
 	groups, local := g.rowGroups(targets.Len(), logits.stride4())
 	lanes := int(local)
 	if targets.Len() >= g.tune.ownRows {
-		lanes, groups = 1, min(ceilDiv(targets.Len(), int(local)), g.tune.maxRows)
+		lanes, groups = 1, g.tune.strides(ceilDiv(targets.Len(), int(local)), rowTurns(logits.stride4(), 1))
 	}
 	spec[shaders.SpecLanes] = uint32(lanes) // invocations that share a row
 	keep := ceilDiv(logits.stride4(), lanes)

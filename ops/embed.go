@@ -35,8 +35,8 @@ func (g *Graph) Embed(table, ids *Tensor) *Tensor {
 }
 
 // embedBackward adds the rows of dy to those of dst, a table, that ids name, or
-// writes the sums there. Each pass over the columns of a row follows the chain of an
-// id, as long as there are positions, so that there are no more than loops can turn.
+// writes the sums there. A pass over columns of a row follows the whole chain of an id,
+// so positions come in parts that loops can go through.
 func (g *Graph) embedBackward(op string, ids, dy, dst *Tensor, add bool) {
 	n, v, n4 := ids.Len(), dst.shape[0], dst.stride4()
 	passes := func(local uint32) int { return ceilDiv(n4, embedColumns4*int(local)) }

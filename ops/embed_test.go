@@ -75,7 +75,7 @@ func TestEmbedWideAndLong(t *testing.T) {
 	}
 }
 
-// Positions in several parts, the last one of one: each adds to what the others wrote.
+// Positions in several parts: each adds to what the others wrote.
 func TestEmbedBackwardInParts(t *testing.T) {
 	dev := vktest.Open(t)
 	const v, d, n = 9, 7, 100

@@ -193,7 +193,7 @@ func AttentionTile(cores int, kernel string, s4, heads, n int, shared uint32) (r
 }
 
 // LimitTurns limits how often the loops of an invocation turn, where kernels can
-// share their work among several dispatches.
+// share their work among more invocations or dispatches.
 func LimitTurns(g *Graph, turns uint32) { g.tune.maxTurns = turns }
 
 // CoopPlan returns the rows of the tile and the parts of k of products of 16 bits on an NVIDIA GPU of so many cores.

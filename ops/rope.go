@@ -138,8 +138,10 @@ func (g *Graph) ropeCall(x *Tensor, t ropeTable, o *RoPEOptions, y *Tensor, sign
 		pairs, takeOver = shaders.OddHalves, [2]int{}
 	}
 	columns := powerOfTwo(own)
-	local := g.widen(g.tune.sharers(columns*heads, 1, g.tune.local), func(local uint32) int { return rowTurns(columns*heads, local) })
-	return Call{Kernel: "rope." + x.dtype.String(), Groups: g.tune.strides(positions, rowTurns(columns*heads, local)), Local: local,
+	groups := columns * heads
+	turns := func(local uint32) int { return rowTurns(2*groups, local) } // a group of OddHalves is a loop
+	local := g.widen(g.tune.sharers(groups, 1, g.tune.local), turns)
+	return Call{Kernel: "rope." + x.dtype.String(), Groups: g.tune.strides(positions, turns(local)), Local: local,
 		Spec: map[uint32]uint32{shaders.SpecPairs: pairs, shaders.SpecColumns: min(uint32(columns), local)}, Push: push,
 		Args: []*Tensor{x, table, start, y, y, y}, TakeOver: takeOver}
 }

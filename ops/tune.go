@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"math/bits"
 	"os"
 	"strings"
 
@@ -18,7 +19,7 @@ type tuning struct {
 	largeWork  uint32 // the same in tensors so large that every core has work even so
 	maxGroups  int    // workgroups, beyond which they stride
 	wide       bool   // variants _wide: they read texel buffers and write words of 64 bits
-	maxTurns   uint32 // passes through all loops of an invocation: lavapipe ends loops silently after 65535
+	maxTurns   uint32 // passes through all loops of an invocation
 	subgroup   uint32 // invocations that run in lockstep, 1 where kernels can't count on it
 	arithmetic bool   // reductions use subgroup arithmetic, not shared memory alone
 
@@ -60,9 +61,14 @@ type tuning struct {
 
 func tune(i vk.Info) tuning {
 	c := i.Caps
-	t := tuning{local: 256, work: 4, largeWork: 4, maxGroups: 1 << 30, workers: 1024, chunk4: 4096,
-		deviceExp: i.Kind != vk.CPU, ownRows: 1 << 32, maxRows: 1 << 16, normKeep4: 4, layerNormBackKeep4: 2, normRows: 1, rowKeep4: 8, rowMost: 512, scanLocal: 256, sampleLocal: 1024, subgroup: 1, maxTurns: 65000,
-		sharedTiles: c.MaxInvocations >= sharedLocal, cores: 16, matmulLocal: 64, tileRows: 4, tileColumns4: 2, fewLocal: 64, matmulGroups: 256, splitInto: BF16, decodeKeep4: 4}
+	t := tuning{
+		local: 256, work: 4, largeWork: 4, maxGroups: 1 << 30, maxTurns: 1 << 31, subgroup: 1,
+		maxRows: 1 << 16, ownRows: 1 << 32, deviceExp: i.Kind != vk.CPU, rowKeep4: 8, rowMost: 512,
+		normKeep4: 4, layerNormBackKeep4: 2, normRows: 1, scanLocal: 256, sampleLocal: 1024, workers: 1024, chunk4: 4096,
+		splitInto: BF16, sharedTiles: c.MaxInvocations >= sharedLocal, cores: 16,
+		matmulLocal: 64, tileRows: 4, tileColumns4: 2, fewLocal: 64, matmulGroups: 256,
+		decodeKeep4: 4,
+	}
 	if t.arithmetic = c.SubgroupArithmetic; t.arithmetic {
 		t.subgroup = c.SubgroupSize
 		if c.FullSubgroups {
@@ -89,10 +95,14 @@ func tune(i vk.Info) tuning {
 		t.onProcessor(&c)
 	}
 	for _, local := range []*uint32{&t.local, &t.scanLocal, &t.sampleLocal, &t.rowMost} {
-		*local = min(*local, c.MaxInvocations)
+		*local = min(*local, 1<<(bits.Len32(c.MaxInvocations)-1)) // trees of sums need a power of two
 	}
 	return t
 }
+
+// lavapipeTurns is nearly as often as loops of an invocation may turn on lavapipe, which ends them
+// silently after 65,535 passes in all.
+const lavapipeTurns = 65000
 
 // onProcessor chooses for a software device.
 func (t *tuning) onProcessor(c *vk.Caps) {
@@ -106,6 +116,7 @@ func (t *tuning) onProcessor(c *vk.Caps) {
 	// 768 three times as fast where registers hold a row as in tiles. SwiftShader
 	// can't run loops over registers that it has not unrolled, hence the 0.
 	t.local, t.work, t.largeWork, t.normKeep4, t.rowMost = c.SubgroupSize, 64, 1024, 0, c.SubgroupSize
+	t.maxTurns = lavapipeTurns
 	if c.SubgroupSize >= 8 {
 		t.work, t.largeWork, t.maxGroups, t.normKeep4 = 16, 16, 4096, 32
 		// lavapipe loads and stores for each invocation on its own, 20 cycles for 32

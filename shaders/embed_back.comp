@@ -30,7 +30,7 @@ void main() {
         [[unroll]] for (uint k = 0; k < COLUMNS; k++) {
             column[k] = min(c + k * LOCAL, p.stride4 - 1);
             sum[k] = lost[k] = vec4(0);
-            if (p.accumulate != 0) sum[k] = ld4(de[id * p.stride4 + column[k]]);
+            if (p.accumulate != 0 && c + k * LOCAL < p.stride4) sum[k] = ld4(de[id * p.stride4 + column[k]]);
         }
         for (uint i = start; i < p.to; i = link[i - p.from]) {
             vec4 x[COLUMNS];

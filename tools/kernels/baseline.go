@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// baseline is what spills on a GPU, of the driver that it was written with: compilers differ.
+// baseline is what spills on a GPU that chooses it, of the driver that it was written with: compilers differ.
 type baseline struct {
 	Driver string
 	Spills map[string]int // by kernel; all others spill nothing
@@ -27,7 +27,7 @@ func readBaseline(file string) (*baseline, error) {
 
 func writeBaseline(file string, r *report) error {
 	b := baseline{r.Driver, map[string]int{}}
-	for _, k := range r.Kernels {
+	for _, k := range r.chosen() {
 		if k.Spills > 0 {
 			b.Spills[k.Kernel] = k.Spills
 		}
@@ -46,7 +46,7 @@ func (r *report) checkSpills(known *baseline) error {
 		return nil
 	}
 	var err error
-	for _, k := range r.Kernels {
+	for _, k := range r.chosen() {
 		if k.Spills > known.Spills[k.Kernel] {
 			err = errors.Join(err, fmt.Errorf("%s (%s) spills %d, %d are known; -update accepts that", k.Kernel, k.Group, k.Spills, known.Spills[k.Kernel]))
 		}

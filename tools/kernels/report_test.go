@@ -58,6 +58,10 @@ func TestNewSpills(t *testing.T) {
 			t.Errorf("another compiler: %v", err)
 		}
 	}
+	other := &report{Driver: "d 1", Kernels: []row{{Kernel: "c", Group: otherDevices, figures: figures{Spills: 6}}}}
+	if err := other.checkSpills(known); err != nil {
+		t.Errorf("a kernel for other devices: %v", err)
+	}
 	if _, err := readBaseline(file + "x"); err == nil {
 		t.Error("a missing baseline is no error")
 	}

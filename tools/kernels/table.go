@@ -40,18 +40,20 @@ const fewWaves = 2
 
 // counts returns how many of the kernels that the device chooses spill, and how many leave few waves.
 func (r *report) counts() (spills, few int) {
-	for i := range r.Kernels {
-		if r.Kernels[i].Group == otherDevices {
-			continue
-		}
-		if r.Kernels[i].Spills > 0 {
+	for _, k := range r.chosen() {
+		if k.Spills > 0 {
 			spills++
 		}
-		if r.Kernels[i].fewWaves() {
+		if k.fewWaves() {
 			few++
 		}
 	}
 	return spills, few
+}
+
+// chosen lists the kernels that the device chooses somewhere.
+func (r *report) chosen() []row {
+	return slices.DeleteFunc(slices.Clone(r.Kernels), func(k row) bool { return k.Group == otherDevices })
 }
 
 func (r *row) fewWaves() bool { return r.Waves >= 0 && r.Waves <= fewWaves }
