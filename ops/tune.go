@@ -95,7 +95,7 @@ func tune(i vk.Info) tuning {
 		t.onProcessor(&c)
 	}
 	for _, local := range []*uint32{&t.local, &t.scanLocal, &t.sampleLocal, &t.rowMost} {
-		*local = min(*local, 1<<(bits.Len32(c.MaxInvocations)-1)) // trees of sums need a power of two
+		*local = min(*local, 1<<bits.Len32(c.MaxInvocations)>>1) // trees of sums need a power of two
 	}
 	return t
 }
