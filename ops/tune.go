@@ -91,6 +91,9 @@ func tune(i vk.Info) tuning {
 	case i.Kind == vk.Discrete:
 		t.cores = 64
 	}
+	if strings.Contains(i.Name, "llvmpipe") {
+		t.maxTurns = lavapipeTurns
+	}
 	if i.Kind == vk.CPU {
 		t.onProcessor(&c)
 	}
@@ -116,7 +119,6 @@ func (t *tuning) onProcessor(c *vk.Caps) {
 	// 768 three times as fast where registers hold a row as in tiles. SwiftShader
 	// can't run loops over registers that it has not unrolled, hence the 0.
 	t.local, t.work, t.largeWork, t.normKeep4, t.rowMost = c.SubgroupSize, 64, 1024, 0, c.SubgroupSize
-	t.maxTurns = lavapipeTurns
 	if c.SubgroupSize >= 8 {
 		t.work, t.largeWork, t.maxGroups, t.normKeep4 = 16, 16, 4096, 32
 		// lavapipe loads and stores for each invocation on its own, 20 cycles for 32
