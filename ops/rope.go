@@ -139,7 +139,7 @@ func (g *Graph) ropeCall(x *Tensor, t ropeTable, o *RoPEOptions, y *Tensor, sign
 	}
 	columns := powerOfTwo(own)
 	groups := columns * heads
-	turns := func(local uint32) int { return rowTurns(2*groups, local) } // a group of OddHalves is a loop
+	turns := func(local uint32) int { return 3 * rowTurns(groups, local) } // a group of OddHalves is a loop
 	local := g.widen(g.tune.sharers(groups, 1, g.tune.local), turns)
 	return Call{Kernel: "rope." + x.dtype.String(), Groups: g.tune.strides(positions, turns(local)), Local: local,
 		Spec: map[uint32]uint32{shaders.SpecPairs: pairs, shaders.SpecColumns: min(uint32(columns), local)}, Push: push,
