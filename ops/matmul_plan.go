@@ -84,7 +84,7 @@ func (t *tuning) matmulPlan(form string, m, n, k, batch int, tiles []coopTiling)
 			rows *= 2
 		}
 		return matmulPlan{kernel: "matmul_few", groups: ceilDiv(n, 4), local: t.fewLocal, spec: map[uint32]uint32{shaders.SpecRows: uint32(rows)},
-			part: equalParts(k, ceilDiv(k, longestPart*int(t.fewLocal)))}
+			part: equalPart(k, ceilDiv(k, longestPart*int(t.fewLocal)), 16)}
 	case len(tiles) > 0:
 		return t.coopPlan(form, m, n, k, batch, tiles)
 	case t.sharedTiles:
@@ -138,7 +138,7 @@ type cut struct{ part, groups, join int }
 func (t *tuning) cuts(groups, values, k, multiple, few int) (all []cut) {
 	cores, fewest := max(t.cores, 1), ceilDiv(k, longestPart)
 	for parts := fewest; parts == fewest || groups <= few && parts <= k/256 && groups*parts <= maxShared*cores; parts++ {
-		part := ceilDiv(ceilDiv(k, parts), multiple) * multiple
+		part := equalPart(k, parts, multiple)
 		c := cut{part: part, groups: groups * ceilDiv(k, part)}
 		if parts > 1 {
 			c.join = partsWork + (parts+1)*values/(coreValues*cores)
@@ -152,11 +152,11 @@ func (t *tuning) cuts(groups, values, k, multiple, few int) (all []cut) {
 // parts there would be so many groups: a multiple of 16, and 256 at least.
 func (t *tuning) matmulPart(groups, k int) int {
 	parts := max(min(t.matmulGroups/groups, k/256), ceilDiv(k, longestPart), 1)
-	return equalParts(k, parts)
+	return equalPart(k, parts, 16)
 }
 
-// equalParts is the size of a part of k, a multiple of 16.
-func equalParts(k, parts int) int { return ceilDiv(ceilDiv(k, parts), 16) * 16 }
+// equalPart is the size of each of so many parts of k, a multiple of some values.
+func equalPart(k, parts, multiple int) int { return ceilDiv(ceilDiv(k, parts), multiple) * multiple }
 
 // matmulCalls is c = alpha·(a by b) + bias, or c += that, of matrices or batches
 // of them. bias may be nil. c is of the type of the others, or f32.

@@ -69,7 +69,7 @@ const rowSumPer = 64
 func (g *Graph) rowSumCalls(x, dst *Tensor, factor float32, add bool) []Call {
 	var calls []Call
 	for rows := x.rows(); x != dst; {
-		_, local := g.rowGroups(rows, x.stride4())
+		local := g.rowLocal(x.stride4())
 		y, parts, variant := dst, ceilDiv(x.stride4(), int(local)*rowSumPer), x.dtype.String()
 		final := parts == 1 && (x.dtype == F32 || dst.dtype == F32)
 		if !final {

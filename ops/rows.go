@@ -21,11 +21,17 @@ func (t *tuning) sharers(n4, keep4 int, most uint32) uint32 {
 // groups that local share: they go over it three times at most.
 func rowTurns(n4 int, local uint32) int { return 8 + 3*ceilDiv(n4, int(local)) }
 
+// rowLocal returns how many invocations share a row of n4 groups in kernels with a
+// workgroup for each row.
+func (g *Graph) rowLocal(n4 int) uint32 {
+	return g.widen(g.tune.sharers(n4, g.tune.rowKeep4, g.tune.rowMost), func(local uint32) int { return rowTurns(n4, local) })
+}
+
 // rowGroups returns how a kernel with a workgroup for each of so many rows of n4 groups
 // goes through them: in how many workgroups, which stride if they are fewer, and how
 // many invocations share a row.
 func (g *Graph) rowGroups(rows, n4 int) (groups int, local uint32) {
-	local = g.widen(g.tune.sharers(n4, g.tune.rowKeep4, g.tune.rowMost), func(local uint32) int { return rowTurns(n4, local) })
+	local = g.rowLocal(n4)
 	return g.tune.strides(rows, rowTurns(n4, local)), local
 }
 
